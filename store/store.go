@@ -85,10 +85,10 @@ type Record struct {
 	Deleted  bool   `json:"deleted,omitempty"`
 
 	// What the JWT does not say and must not be forgotten.
-	Dropped  revocation.List  `json:"dropped,omitempty"`  // user revocations that left the JWT
-	Retired  map[string]int64 `json:"retired,omitempty"`  // signing keys gone for ever, and when
-	Exports  []ExportList     `json:"exports,omitempty"`  // lists of exports that left the JWT
-	Findings []string         `json:"findings,omitempty"` // admitted findings of the JWT
+	Dropped  []revocation.Dropped `json:"dropped,omitempty"`  // user revocations that left the JWT
+	Retired  map[string]int64     `json:"retired,omitempty"`  // signing keys gone for ever, and when
+	Exports  []ExportList         `json:"exports,omitempty"`  // lists of exports that left the JWT
+	Findings []string             `json:"findings,omitempty"` // admitted findings of the JWT
 }
 
 // Change is one line of the audit log. It is written in the transaction of the
