@@ -1,0 +1,143 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/accountd/accountd/store"
+)
+
+// maxProblems bounds how many problems of the file Check reports.
+const maxProblems = 20
+
+// Check reads the whole store and returns the problems that it finds, joined,
+// each wrapping ErrDamaged: pages, checksums, gaps in the change sequence,
+// records without the change that wrote them, nonces out of order. It takes
+// time and memory in proportion to the file; writers need not wait.
+func (s *Store) Check(ctx context.Context) error {
+	btx, err := s.beginView(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.rollback(btx)
+	c := &checker{ctx: ctx, r: &reader{s: s, tx: btx}}
+	// The content first: it meets damaged pages in this goroutine, under a
+	// guard, while bbolt's own check has one of its own.
+	for _, f := range []func() error{c.checkChanges, c.checkRecords, c.checkNonces, c.checkPages} {
+		if err := guard(f); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			return s.fail("check", err)
+		}
+	}
+	return nil
+}
+
+// checker checks one state.
+type checker struct {
+	ctx  context.Context
+	r    *reader
+	head uint64
+}
+
+func (c *checker) checkChanges() error {
+	for {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		some, err := c.r.changes(c.head, 100)
+		if err != nil || len(some) == 0 {
+			return err
+		}
+		c.head += uint64(len(some))
+	}
+}
+
+func (c *checker) checkRecords() error {
+	return c.r.tx.Bucket(bucketRecords).ForEachBucket(func(kind []byte) error {
+		var found error
+		err := c.r.Scan(store.Kind(kind), "", func(rec store.Record) bool {
+			found = errors.Join(c.ctx.Err(), c.checkRecord(rec))
+			return found == nil
+		})
+		return errors.Join(err, found)
+	})
+}
+
+// checkRecord looks for the change that wrote rec.
+func (c *checker) checkRecord(rec store.Record) error {
+	ch, err := c.r.changes(rec.Seq-1, 1)
+	if err != nil {
+		return err
+	}
+	if len(ch) == 0 || ch[0].Kind != rec.Kind || ch[0].Key != rec.Key || ch[0].Revision != rec.Revision {
+		return damaged("%s %q revision %d: change %d is not its own", rec.Kind, rec.Key, rec.Revision, rec.Seq)
+	}
+	return nil
+}
+
+func (c *checker) checkNonces() error {
+	nonces, times := c.r.tx.Bucket(bucketNonces), c.r.tx.Bucket(bucketTimes)
+	n := 0
+	err := times.ForEach(func(k, _ []byte) error {
+		n++
+		if len(k) < 8 || string(nonces.Get(k[8:])) != string(k[:8]) {
+			return damaged("nonce time %x without its nonce", k)
+		}
+		return c.ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	return nonces.ForEach(func(k, _ []byte) error {
+		if n--; n < 0 {
+			return damaged("nonce %q without its time", k)
+		}
+		return nil
+	})
+}
+
+func (c *checker) checkPages() error {
+	var found []error
+	for err := range c.r.tx.Check() { // to its end, since it would wait for us
+		if len(found) < maxProblems {
+			found = append(found, damaged("%v", err))
+		}
+	}
+	return errors.Join(append(found, c.ctx.Err())...)
+}
+
+// Backup writes one committed state to w, as a file that Open can open, while
+// others read and write. The space of records that are replaced in the
+// meantime is not used again until it ends, so w should be fast: a local file.
+// It ends early with ctx.
+func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	btx, err := s.beginView(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.rollback(btx)
+	if err := guard(func() error { return copyTo(ctx, btx, w) }); err != nil {
+		return fmt.Errorf("back up store %q: %w", s.path, err)
+	}
+	return nil
+}
+
+func copyTo(ctx context.Context, btx *bbolt.Tx, w io.Writer) error {
+	_, err := btx.WriteTo(writerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return w.Write(p)
+	}))
+	return err
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

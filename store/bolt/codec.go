@@ -1,0 +1,93 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+// A stored value is a CRC-32C (Castagnoli) of what follows, a number, and JSON.
+// The number of a record is its revision, that of a change its sequence number.
+// The sum is there since the pages of bbolt have none, and a flipped bit in a
+// remembered revocation would go unnoticed.
+const (
+	sumSize    = 4
+	headerSize = sumSize + 8
+)
+
+func encode(number uint64, v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "encode: %w", err)
+	}
+	data := make([]byte, sumSize, headerSize+len(text))
+	data = binary.BigEndian.AppendUint64(data, number)
+	data = append(data, text...)
+	binary.BigEndian.PutUint32(data, sum(data[sumSize:]))
+	return data, nil
+}
+
+// numberOf checks the sum of a stored value and returns its number.
+func numberOf(data []byte) (uint64, error) {
+	if len(data) < headerSize {
+		return 0, damaged("a value of %d bytes", len(data))
+	}
+	if binary.BigEndian.Uint32(data) != sum(data[sumSize:]) {
+		return 0, damaged("wrong checksum of a value")
+	}
+	return binary.BigEndian.Uint64(data[sumSize:]), nil
+}
+
+func decode(data []byte, v any) (uint64, error) {
+	n, err := numberOf(data)
+	if err != nil {
+		return 0, err
+	}
+	if err := json.Unmarshal(data[headerSize:], v); err != nil {
+		return 0, damaged("decode: %v", err)
+	}
+	return n, nil
+}
+
+func decodeRecord(kind store.Kind, key string, data []byte) (store.Record, error) {
+	var rec store.Record
+	n, err := decode(data, &rec)
+	if err != nil {
+		return store.Record{}, fmt.Errorf("%s %q: %w", kind, key, err)
+	}
+	if rec.Kind != kind || rec.Key != key || rec.Revision != n || n == 0 {
+		return store.Record{}, damaged("record %s %q under the key of %s %q", rec.Kind, rec.Key, kind, key)
+	}
+	return rec, nil
+}
+
+func decodeChange(seq uint64, data []byte) (store.Change, error) {
+	var ch store.Change
+	n, err := decode(data, &ch)
+	if err != nil {
+		return store.Change{}, fmt.Errorf("change %d: %w", seq, err)
+	}
+	if n != seq || ch.Seq != seq {
+		return store.Change{}, damaged("change %d where %d belongs", ch.Seq, seq)
+	}
+	return ch, nil
+}
+
+func sum(data []byte) uint32 {
+	return crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+}
+
+// key8 is n as a key that sorts by value.
+func key8(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// number8 is the reverse of key8.
+func number8(key []byte) (uint64, error) {
+	if len(key) != 8 {
+		return 0, damaged("a number of %d bytes", len(key))
+	}
+	return binary.BigEndian.Uint64(key), nil
+}

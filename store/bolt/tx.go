@@ -1,0 +1,258 @@
+package bolt
+
+import (
+	"math"
+	"unicode/utf8"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+// maxName bounds keys, nonces and names of values, in bytes.
+const maxName = 1024
+
+// reader reads the state of one bbolt transaction.
+type reader struct {
+	s  *Store
+	tx *bbolt.Tx
+}
+
+// do calls f on the pages, and names the operation and the store in its error.
+func (r *reader) do(op string, f func() error) error {
+	if r.tx.DB() == nil {
+		return fault.New(fault.Internal, "%s: %w", op, berrors.ErrTxClosed)
+	}
+	if err := guard(f); err != nil {
+		if fault.As(err) != nil {
+			return err
+		}
+		return r.s.fail(op, err)
+	}
+	return nil
+}
+
+// Get implements store.Reader.
+func (r *reader) Get(kind store.Kind, key string) (rec store.Record, err error) {
+	err = r.do("get", func() error {
+		data := r.record(kind, key)
+		if data == nil {
+			return fault.New(fault.NotFound, "get %s %q: %w", kind, key, store.ErrNotFound).About(string(kind), key)
+		}
+		rec, err = decodeRecord(kind, key, data)
+		return err
+	})
+	return rec, err
+}
+
+// record returns the stored value of a record, nil for none.
+func (r *reader) record(kind store.Kind, key string) []byte {
+	b := r.kind(kind)
+	if b == nil || key == "" {
+		return nil
+	}
+	return b.Get([]byte(key))
+}
+
+// kind returns the bucket of a kind, nil before its first record.
+func (r *reader) kind(kind store.Kind) *bbolt.Bucket {
+	return r.tx.Bucket(bucketRecords).Bucket([]byte(kind))
+}
+
+// Scan implements store.Reader. In a Tx, f may write; what it writes behind the
+// record that it was called with is seen.
+func (r *reader) Scan(kind store.Kind, after string, f func(store.Record) bool) error {
+	for {
+		rec, err := r.next(kind, after)
+		if err != nil || rec.Key == "" || !f(rec) {
+			return err
+		}
+		after = rec.Key
+	}
+}
+
+// next returns the first record behind the key after, a zero one at the end.
+func (r *reader) next(kind store.Kind, after string) (rec store.Record, err error) {
+	err = r.do("scan", func() error {
+		b := r.kind(kind)
+		if b == nil {
+			return nil
+		}
+		k, v := b.Cursor().Seek([]byte(after + "\x00"))
+		if after == "" {
+			k, v = b.Cursor().First()
+		}
+		if k == nil {
+			return nil
+		}
+		rec, err = decodeRecord(kind, string(k), v)
+		return err
+	})
+	return rec, err
+}
+
+// Changes implements store.Reader and reads no other changes than it returns.
+func (r *reader) Changes(after uint64, limit int) (out []store.Change, err error) {
+	err = r.do("read changes", func() error {
+		out, err = r.changes(after, limit)
+		return err
+	})
+	return out, err
+}
+
+func (r *reader) changes(after uint64, limit int) ([]store.Change, error) {
+	if after == math.MaxUint64 {
+		return nil, nil
+	}
+	var out []store.Change
+	c := r.tx.Bucket(bucketChanges).Cursor()
+	for k, v := c.Seek(key8(after + 1)); k != nil && len(out) < limit; k, v = c.Next() {
+		seq, err := number8(k)
+		if err != nil {
+			return nil, err
+		}
+		if want := after + uint64(len(out)) + 1; seq != want {
+			return nil, damaged("change %d is missing", want)
+		}
+		ch, err := decodeChange(seq, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ch)
+	}
+	return out, nil
+}
+
+// Head implements store.Reader.
+func (r *reader) Head() (seq uint64, err error) {
+	err = r.do("read head", func() error {
+		seq, err = r.head()
+		return err
+	})
+	return seq, err
+}
+
+func (r *reader) head() (uint64, error) {
+	k, _ := r.tx.Bucket(bucketChanges).Cursor().Last()
+	if k == nil {
+		return 0, nil
+	}
+	return number8(k)
+}
+
+// Meta implements store.Reader.
+func (r *reader) Meta(name string) (value string, err error) {
+	err = r.do("read value", func() error {
+		value = string(r.tx.Bucket(bucketValues).Get([]byte(name)))
+		return nil
+	})
+	return value, err
+}
+
+// txn writes one bbolt transaction.
+type txn struct {
+	reader
+	wrote    bool
+	appended bool  // a change
+	failed   error // a write that failed half-way: nothing may be committed
+}
+
+// write is do for a function that writes. It is handed what checks have passed.
+func (t *txn) write(op string, f func() error) error {
+	t.wrote = true
+	err := t.do(op, f)
+	if err != nil && t.failed == nil {
+		t.failed = err
+	}
+	return err
+}
+
+// Put implements store.Tx. The Kind and Key of the change may be left empty;
+// others than those of the record are refused.
+func (t *txn) Put(base uint64, rec store.Record, ch store.Change) (store.Record, error) {
+	if err := checkName("key", rec.Key); err != nil {
+		return store.Record{}, err
+	}
+	if err := checkName("kind", string(rec.Kind)); err != nil {
+		return store.Record{}, err
+	}
+	if ch.Kind != "" && ch.Kind != rec.Kind || ch.Key != "" && ch.Key != rec.Key {
+		return store.Record{}, fault.New(fault.Internal, "put %s %q with the change of %s %q", rec.Kind, rec.Key, ch.Kind, ch.Key)
+	}
+	err := t.do("put", func() error {
+		if err := t.checkBase(base, rec.Kind, rec.Key); err != nil {
+			return err
+		}
+		head, err := t.head()
+		rec.Revision, rec.Seq = base+1, head+1
+		return err
+	})
+	if err != nil {
+		return store.Record{}, err
+	}
+	ch.Kind, ch.Key = rec.Kind, rec.Key
+	ch.Revision, ch.Seq = rec.Revision, rec.Seq
+	ch.Time = ch.Time.UTC()
+	if err := t.write("put", func() error { return t.put(rec, ch) }); err != nil {
+		return store.Record{}, err
+	}
+	t.appended = true
+	return rec, nil
+}
+
+// checkBase compares base with the stored revision.
+func (t *txn) checkBase(base uint64, kind store.Kind, key string) error {
+	var stored uint64
+	if data := t.record(kind, key); data != nil {
+		n, err := numberOf(data)
+		if err != nil {
+			return err
+		}
+		stored = n
+	}
+	if stored != base {
+		return fault.New(fault.Conflict, "put %s %q: built on revision %d, stored is %d: %w",
+			kind, key, base, stored, store.ErrConflict).About(string(kind), key)
+	}
+	return nil
+}
+
+func (t *txn) put(rec store.Record, ch store.Change) error {
+	data, err := encode(rec.Revision, rec)
+	if err != nil {
+		return err
+	}
+	line, err := encode(ch.Seq, ch)
+	if err != nil {
+		return err
+	}
+	b, err := t.tx.Bucket(bucketRecords).CreateBucketIfNotExists([]byte(rec.Kind))
+	if err != nil {
+		return err
+	}
+	if err := b.Put([]byte(rec.Key), data); err != nil {
+		return err
+	}
+	changes := t.tx.Bucket(bucketChanges)
+	changes.FillPercent = 1 // keys only grow
+	return changes.Put(key8(ch.Seq), line)
+}
+
+// SetMeta implements store.Tx.
+func (t *txn) SetMeta(name, value string) error {
+	if err := checkName("name", name); err != nil {
+		return err
+	}
+	return t.write("set value", func() error {
+		return t.tx.Bucket(bucketValues).Put([]byte(name), []byte(value))
+	})
+}
+
+func checkName(what, name string) error {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
+		return fault.New(fault.Invalid, "%s of %d bytes: must be UTF-8 text of 1 to %d bytes", what, len(name), maxName)
+	}
+	return nil
+}
