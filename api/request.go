@@ -1,0 +1,238 @@
+package api
+
+import (
+	"time"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/revocation"
+)
+
+// Schema is the version of every request, reply and JSON output. It only
+// grows, and fields are only added.
+const Schema = 1
+
+// Subjects of the service in the system account. The micro service of the name
+// Service announces them; its metadata hold MetaOperator and MetaServer.
+const (
+	Service        = "accountd"
+	SubjectPut     = "accountd.v1.claims.put"
+	SubjectOpPut   = "accountd.v1.operator.put"
+	SubjectGet     = "accountd.v1.claims.get"
+	SubjectList    = "accountd.v1.claims.list"
+	SubjectProof   = "accountd.v1.claims.proof"
+	SubjectStatus  = "accountd.v1.status"
+	SubjectSeen    = "accountd.v1.users.seen"
+	MetaOperator   = "operator"
+	MetaServer     = "server"
+	MetaCustody    = "custody"
+	AuthHeader     = "Accountd-Auth"
+	RequestType    = "accountd_request" // nats.type of the token in AuthHeader
+	RequestLife    = 60 * time.Second   // of that token
+	RequestSkew    = 5 * time.Minute    // tolerance on its iat
+	NonceMemory    = 10 * time.Minute
+	DigestField    = "sha256" // of that token: hex SHA-256 of the body
+	MaxClaim       = 1<<20 - 4<<10
+	ExportStream   = "stream"
+	ExportService  = "service"
+	OutcomePut     = "committed"
+	OutcomeSame    = "unchanged"
+	OutcomeDeleted = "deleted"
+	OutcomeRestore = "restored"
+	OutcomeRefused = "refused"
+	OutcomeDry     = "would be admitted"
+)
+
+// Item is one conditional change of one account.
+type Item struct {
+	JWT     string `json:"jwt,omitempty"`     // the new version, or
+	Delete  string `json:"delete,omitempty"`  // the public key of the account to delete
+	Base    string `json:"base,omitempty"`    // jti of the version it replaces; absent: must not exist
+	Restore bool   `json:"restore,omitempty"` // the JWT brings a deleted account back; Base is the tombstone's jti
+	Force   bool   `json:"force,omitempty"`   // delete although others import from it
+
+	// What this version takes back on purpose. The signed request authorises it.
+	Unrevoke []string          `json:"unrevoke,omitempty"` // user keys or *, or "stream|service SUBJECT KEY" for an export's list
+	Unretire []string          `json:"unretire,omitempty"` // signing keys
+	Drop     []revocation.Drop `json:"drop,omitempty"`
+}
+
+// PutRequest asks for changes of accounts: one transaction, one outcome an item.
+type PutRequest struct {
+	Items           []Item `json:"items"`
+	AllowIncomplete bool   `json:"allow_incomplete,omitempty"`
+	DryRun          bool   `json:"dry_run,omitempty"`
+	Host            string `json:"host,omitempty"`    // where the caller runs, for the log
+	Request         string `json:"request,omitempty"` // id that the log carries
+}
+
+// OperatorPutRequest asks for a new version of the operator's JWT.
+type OperatorPutRequest struct {
+	JWT     string `json:"jwt"`
+	Base    string `json:"base,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Request string `json:"request,omitempty"`
+}
+
+// Error is a refusal as it travels.
+type Error struct {
+	Code    fault.Code `json:"code"`
+	Rule    string     `json:"rule,omitempty"`
+	Message string     `json:"message"`
+	Hint    string     `json:"hint,omitempty"`
+}
+
+// ToError turns err into what may be shown to a client: the text of our own
+// refusals, and nothing of an unexpected one.
+func ToError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if f := fault.As(err); f != nil && f.Code != fault.Internal {
+		return &Error{Code: f.Code, Rule: f.Rule, Message: f.Msg, Hint: f.Hint}
+	}
+	if code := fault.CodeOf(err); code != fault.Internal {
+		return &Error{Code: code, Message: "the request was not finished"}
+	}
+	return &Error{Code: fault.Internal, Message: "internal error; the log of accountd has the details"}
+}
+
+// Fault turns a received Error into ours.
+func (e *Error) Fault() error {
+	if e == nil {
+		return nil
+	}
+	return &fault.Error{Code: e.Code, Rule: e.Rule, Msg: e.Message, Hint: e.Hint}
+}
+
+// Version describes a stored version of a claim.
+type Version struct {
+	Kind     string    `json:"kind"` // operator or account
+	Key      string    `json:"key"`
+	Name     string    `json:"name"`
+	Revision uint64    `json:"revision"`
+	ID       string    `json:"id"` // jti
+	IssuedAt int64     `json:"iat"`
+	Deleted  bool      `json:"deleted,omitempty"`
+	Actor    string    `json:"actor,omitempty"` // who put it
+	At       time.Time `json:"at"`              // when it was put
+	Host     string    `json:"host,omitempty"`  // where from, as the actor said
+	Findings []string  `json:"findings,omitempty"`
+	JWT      string    `json:"jwt,omitempty"` // only in replies to get
+	Size     int       `json:"size"`          // bytes of the JWT
+}
+
+// Result is the outcome of one item.
+type Result struct {
+	Key      string   `json:"key"`
+	Name     string   `json:"name,omitempty"`
+	Outcome  string   `json:"outcome"`
+	Revision uint64   `json:"revision,omitempty"`
+	ID       string   `json:"id,omitempty"` // jti of the stored version
+	Findings []string `json:"findings,omitempty"`
+	Current  *Version `json:"current,omitempty"` // on a conflict: what is stored
+	Error    *Error   `json:"error,omitempty"`
+}
+
+// PutReply answers PutRequest and OperatorPutRequest. Error is set when the
+// request as a whole was refused and nothing was looked at.
+type PutReply struct {
+	Schema  int      `json:"schema"`
+	Results []Result `json:"results,omitempty"`
+	Error   *Error   `json:"error,omitempty"`
+}
+
+// GetRequest asks for one stored claim by public key, or by name for accounts.
+// An empty request asks for the operator.
+type GetRequest struct {
+	Account string `json:"account,omitempty"`
+}
+
+// GetReply answers GetRequest.
+type GetReply struct {
+	Schema  int              `json:"schema"`
+	Version *Version         `json:"version,omitempty"`
+	Retired map[string]int64 `json:"retired,omitempty"` // signing keys gone for ever, and when, Unix seconds
+	Dropped []string         `json:"dropped,omitempty"` // user keys whose revocation left the JWT
+	Error   *Error           `json:"error,omitempty"`
+}
+
+// ListRequest pages through all accounts, tombstones included, in key order.
+type ListRequest struct {
+	After string `json:"after,omitempty"`
+	Limit int    `json:"limit,omitempty"` // at most 1000
+}
+
+// ListReply answers ListRequest. More says that another page follows.
+type ListReply struct {
+	Schema   int       `json:"schema"`
+	Accounts []Version `json:"accounts"`
+	More     bool      `json:"more,omitempty"`
+	Error    *Error    `json:"error,omitempty"`
+}
+
+// ProofRequest asks for the proof of a version, waiting up to WaitMs for it.
+type ProofRequest struct {
+	Key      string `json:"key"` // of the account, or of the operator
+	Revision uint64 `json:"revision"`
+	WaitMs   int    `json:"wait_ms,omitempty"` // at most 60000
+}
+
+// ProofReply answers ProofRequest. Proven says that every expected server has
+// the version, or a newer one, in force (or stored, where it can be no more).
+type ProofReply struct {
+	Schema int         `json:"schema"`
+	Proven bool        `json:"proven"`
+	Nodes  []NodeProof `json:"nodes"`
+	Error  *Error      `json:"error,omitempty"`
+}
+
+// StatusRequest asks how things stand, of all accounts or of one.
+type StatusRequest struct {
+	Account string `json:"account,omitempty"` // name or public key
+}
+
+// NodeStatus is the state of one expected server.
+type NodeStatus struct {
+	Server  string    `json:"server"`
+	URL     string    `json:"url,omitempty"`
+	Healthy bool      `json:"healthy"`
+	Reason  string    `json:"reason,omitempty"`
+	Since   time.Time `json:"since"`   // of this state
+	Applied uint64    `json:"applied"` // last change that it follows
+	Behind  uint64    `json:"behind"`  // changes that it has yet to follow
+	Trusts  []string  `json:"trusts"`  // operator keys that the running server trusts
+}
+
+// AccountStatus is the state of one account on every expected server.
+type AccountStatus struct {
+	Version
+	State  State       `json:"state"` // the weakest of the nodes
+	Nodes  []NodeProof `json:"nodes"`
+	Budget float64     `json:"budget"` // share of the largest possible claim in use, 0 to 1
+}
+
+// StatusReply answers StatusRequest.
+type StatusReply struct {
+	Schema     int             `json:"schema"`
+	Operator   Version         `json:"operator"`
+	Custody    string          `json:"custody"`
+	Head       uint64          `json:"head"` // last change of the store
+	Nodes      []NodeStatus    `json:"nodes"`
+	Accounts   []AccountStatus `json:"accounts"`
+	Tombstones int             `json:"tombstones"`
+	Error      *Error          `json:"error,omitempty"`
+}
+
+// SeenRequest asks which JWTs of a user live connections use.
+type SeenRequest struct {
+	Account string `json:"account"` // public key
+	User    string `json:"user"`    // public key, or * for all
+}
+
+// SeenReply answers SeenRequest.
+type SeenReply struct {
+	Schema      int    `json:"schema"`
+	IssuedAt    int64  `json:"iat"` // the latest, Unix seconds, 0 for none
+	Connections int    `json:"connections"`
+	Error       *Error `json:"error,omitempty"`
+}
