@@ -1,0 +1,88 @@
+package nscstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// Modes of everything that is made here, whatever the umask.
+const (
+	dirMode  fs.FileMode = 0o700
+	fileMode fs.FileMode = 0o600
+)
+
+// maxFile is the largest file in bytes that is read.
+const maxFile = 2 << 20
+
+// tree is a folder: the one on the disk, or as a transaction will leave it.
+// Names are relative and separated by slashes.
+type tree interface {
+	read(name string) ([]byte, error) // fs.ErrNotExist without the file
+	has(name string) bool
+	list(dir string) ([]string, error) // sorted; a missing folder has none
+}
+
+// disk is the folder dir on the disk. It opens the folder for each call, so
+// that it needs no closing, and never leaves it, symbolic links included.
+type disk struct{ dir string }
+
+func (d disk) read(name string) ([]byte, error) {
+	root, err := os.OpenRoot(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	fi, err := root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxFile)
+	}
+	return data, err
+}
+
+func (d disk) has(name string) bool {
+	root, err := os.OpenRoot(d.dir)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	fi, err := root.Stat(name)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+func (d disk) list(dir string) ([]string, error) {
+	root, err := os.OpenRoot(d.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}

@@ -1,0 +1,98 @@
+package operator
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+)
+
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	root, _ := keys.NewOperator()
+	sk, _ := keys.NewOperator()
+	other, _ := keys.NewOperator()
+	for _, strict := range []bool{false, true} {
+		oc := jwt.NewOperatorClaims(root.PublicKey())
+		oc.SigningKeys.Add(sk.PublicKey())
+		oc.StrictSigningKeyUsage = strict
+		draft, err := claims.New(oc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := draft.Sign(root, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trust, err := TrustOf(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range map[string]bool{root.PublicKey(): !strict, sk.PublicKey(): true, other.PublicKey(): false} {
+			ac := jwt.NewAccountClaims("ACCOUNT")
+			ac.Issuer = key
+			if trust.Signs(key) != want || oc.DidSign(ac) != want {
+				t.Errorf("strict %v: Signs is %v, the library says %v", strict, trust.Signs(key), oc.DidSign(ac))
+			}
+			if err := trust.CheckIssuer(key); (err == nil) != want || err != nil && !fault.Is(err, fault.Untrusted) {
+				t.Errorf("strict %v: %v", strict, err)
+			}
+		}
+	}
+}
+
+func TestSeal(t *testing.T) {
+	t.Parallel()
+	id, err := NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := NewIdentity()
+	secret := []byte("SOABC secret")
+	sealed, err := Seal(secret, id+"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, secret) {
+		t.Fatal("the secret shows")
+	}
+	plain, err := Open(sealed, id)
+	if err != nil || !bytes.Equal(plain, secret) {
+		t.Fatalf("%q %v", plain, err)
+	}
+	if _, err := Open(sealed, other); !fault.Is(err, fault.Invalid) {
+		t.Errorf("other identity: %v", err)
+	}
+	for at := range sealed {
+		bad := bytes.Clone(sealed)
+		bad[at] ^= 1
+		if p, err := Open(bad, id); err == nil && !bytes.Equal(p, secret) {
+			t.Fatalf("a change at %d opens to something else", at)
+		}
+	}
+	if _, err := Open(sealed[:len(sealed)-1], id); !fault.Is(err, fault.Invalid) {
+		t.Errorf("truncated: %v", err)
+	}
+	if _, err := Seal(secret, "AGE-SECRET-KEY-1NONSENSE"); err == nil || strings.Contains(err.Error(), "NONSENSE") {
+		t.Errorf("bad identity: %v", err)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	id, err := NewIdentity()
+	if err != nil {
+		f.Fatal(err)
+	}
+	sealed, _ := Seal([]byte("x"), id)
+	f.Add(sealed)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if p, err := Open(data, id); err == nil && string(p) != "x" {
+			t.Fatalf("opened %q", p)
+		}
+	})
+}
