@@ -1,0 +1,113 @@
+package natstest
+
+import (
+	"bytes"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stopWithin is how long Stop waits for a process to end before it kills it.
+const stopWithin = 15 * time.Second
+
+// Process is a program that a test runs. It is killed when the test ends, and
+// its output is shown if the test failed.
+type Process struct {
+	cmd    *exec.Cmd
+	output lockedBuffer
+	ended  chan struct{}
+}
+
+// StartProcess starts the program at path with args, its output collected.
+// A nil env means the environment of the test.
+func StartProcess(t testing.TB, env []string, path string, args ...string) *Process {
+	t.Helper()
+	p := &Process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Env = env
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.WaitDelay = time.Second // grandchildren may hold the output open
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // ProcessState tells how it ended
+	}()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", path, p.Output())
+		}
+	})
+	return p
+}
+
+// Output returns what the process has written to stdout and stderr so far.
+func (p *Process) Output() string { return p.output.String() }
+
+// PID returns the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Signal sends sig; a process that has ended ignores it.
+func (p *Process) Signal(sig syscall.Signal) {
+	_ = p.cmd.Process.Signal(sig) // the only failure is that it has ended
+}
+
+// Stop asks the process to end with SIGTERM and returns its exit code, -1 if it
+// had to be killed. Stopping it twice is harmless.
+func (p *Process) Stop() int {
+	p.Signal(syscall.SIGTERM)
+	timer := time.NewTimer(stopWithin)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+		p.Kill()
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Kill ends the process with SIGKILL and waits until it is gone.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
+	<-p.ended
+}
+
+// Wait waits until the process has ended by itself and returns its exit code.
+// It fails the test if that takes longer than timeout.
+func (p *Process) Wait(t testing.TB, timeout time.Duration) int {
+	t.Helper()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+		t.Fatalf("%s has not ended within %v", p.cmd.Path, timeout)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// lockedBuffer is a buffer that may be read while a process writes to it.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write appends p.
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// String returns what was written so far.
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
