@@ -1,0 +1,181 @@
+package accounts
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/revocation"
+)
+
+// Lookup returns the current claims of an account, nil if it is not known.
+type Lookup func(account string) *jwt.AccountClaims
+
+// Findings returns what in ac servers will not honour although they accept the
+// account: imports that they drop or route wrongly. The rest of the account
+// works. now is in Unix seconds. The result is sorted and does not depend on
+// when it is asked, but for activations that expire.
+func Findings(ac *jwt.AccountClaims, lookup Lookup, now int64) []string {
+	found := map[string]bool{}
+	for _, im := range ac.Imports {
+		if im == nil {
+			continue
+		}
+		if why := unresolved(ac, im, lookup, now); why != "" {
+			found[fmt.Sprintf("import of %s from %s: %s", im.Subject, nameOf(im.Account, lookup), why)] = true
+			continue
+		}
+		if refs := references(string(im.LocalSubject)); len(refs) > 0 && misrouted(refs) {
+			found[fmt.Sprintf("import of %s as %s: servers route this rename wrongly", im.Subject, im.LocalSubject)] = true
+		}
+		if cyclic(ac, im, lookup) {
+			found[fmt.Sprintf("import of %s from %s: forms a cycle of imports", im.Subject, nameOf(im.Account, lookup))] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+func nameOf(account string, lookup Lookup) string {
+	if ac := lookup(account); ac != nil && ac.Name != "" {
+		return ac.Name
+	}
+	return keys.Short(account)
+}
+
+// sides returns the exporter's and the importer's subject of an import, as
+// servers read the deprecated field to (for services it is the exporter's).
+func sides(im *jwt.Import) (remote, local string) {
+	remote, local = string(im.Subject), string(im.Subject)
+	to := string(im.To) //nolint:staticcheck // deprecated, and still honoured by servers
+	switch {
+	case im.LocalSubject != "":
+		local = pattern(string(im.LocalSubject))
+	case to != "" && im.IsService():
+		remote = to
+	case to != "":
+		local = strings.TrimSuffix(to, ".") + "." + remote
+	}
+	return remote, local
+}
+
+// unresolved returns why servers drop the import, "" if they do not.
+func unresolved(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup, now int64) string {
+	exporter := lookup(im.Account)
+	if exporter == nil {
+		return "that account is not known"
+	}
+	remote, _ := sides(im)
+	ex := exportFor(exporter, im.Type, remote)
+	switch {
+	case ex == nil:
+		return fmt.Sprintf("no %s export covers it", im.Type)
+	case ex.AccountTokenPosition > 0:
+		toks := strings.Split(remote, ".")
+		if int(ex.AccountTokenPosition) > len(toks) || toks[ex.AccountTokenPosition-1] != ac.Subject {
+			return fmt.Sprintf("token %d of the subject must be the importing account's key", ex.AccountTokenPosition)
+		}
+	case ex.TokenReq:
+		return inactive(im, exporter, ex, now)
+	}
+	return ""
+}
+
+// exportFor returns the export that covers subject: the one of the very
+// subject first, as servers do.
+func exportFor(ac *jwt.AccountClaims, kind jwt.ExportType, subject string) *jwt.Export {
+	var cover *jwt.Export
+	for _, ex := range ac.Exports {
+		switch {
+		case ex == nil || ex.Type != kind:
+		case string(ex.Subject) == subject:
+			return ex
+		case cover == nil && Within(subject, string(ex.Subject)):
+			cover = ex
+		}
+	}
+	return cover
+}
+
+// inactive returns why the activation of an import is not valid, "" if it is.
+func inactive(im *jwt.Import, exporter *jwt.AccountClaims, ex *jwt.Export, now int64) string {
+	if im.Token == "" {
+		return "the export is private and the import has no activation"
+	}
+	act, err := jwt.DecodeActivationClaims(im.Token)
+	switch {
+	case err != nil:
+		return "its activation cannot be read"
+	case act.Issuer != exporter.Subject && !slices.Contains(exporter.SigningKeys.Keys(), act.Issuer):
+		return "its activation is not signed by a key of the exporter"
+	case act.Expires > 0 && act.Expires <= now:
+		return "its activation has expired"
+	case act.NotBefore > now:
+		return "its activation is not valid yet"
+	case revocation.List(ex.Revocations).Covers(act.Subject, act.IssuedAt):
+		return "its activation is revoked"
+	}
+	return ""
+}
+
+// cyclic reports whether servers see the import as part of a cycle, by the
+// rules of checkServiceImportsForCycles and checkStreamImportsForCycles.
+func cyclic(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup) bool {
+	remote, local := sides(im)
+	if im.IsService() {
+		return reaches(im.Account, local, jwt.Service, lookup, map[string]bool{ac.Subject: true})
+	}
+	return reaches(im.Account, local, jwt.Stream, lookup, map[string]bool{ac.Subject: true}) ||
+		reaches(im.Account, remote, jwt.Stream, lookup, map[string]bool{ac.Subject: true})
+}
+
+// maxCycle is the depth to which servers search (MaxAccountCycleSearchDepth).
+const maxCycle = 1024
+
+func reaches(account, subject string, kind jwt.ExportType, lookup Lookup, visited map[string]bool) bool {
+	ac := lookup(account)
+	if ac == nil || len(visited) >= maxCycle || kind == jwt.Stream && exportFor(ac, kind, subject) == nil {
+		return false
+	}
+	for _, im := range ac.Imports {
+		if im == nil || im.Type != kind {
+			continue
+		}
+		remote, local := sides(im)
+		meets, next := remote, local
+		if kind == jwt.Stream {
+			meets = local
+		}
+		if !Overlaps(subject, meets) {
+			continue
+		}
+		if visited[im.Account] {
+			return true
+		}
+		visited[account] = true
+		if !Within(next, subject) {
+			next = subject
+		}
+		if reaches(im.Account, next, kind, lookup, visited) {
+			return true
+		}
+	}
+	return false
+}
+
+// Blocking returns the errors in ac for which servers refuse the whole account
+// and with it all of its users, times excepted.
+func Blocking(ac *jwt.AccountClaims) []string {
+	var out []string
+	vr := jwt.CreateValidationResults()
+	ac.Validate(vr)
+	for _, issue := range vr.Issues {
+		if issue.Blocking {
+			out = append(out, issue.Description)
+		}
+	}
+	return out
+}

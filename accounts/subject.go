@@ -1,0 +1,93 @@
+// Package accounts is about tenants: what their claims say, what they share,
+// and what of it servers will not honour. It is pure: the clock is a parameter.
+package accounts
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	anyToken = "*"
+	anyTail  = ">"
+)
+
+// Overlaps reports whether some literal subject matches both patterns.
+func Overlaps(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		if as[i] == anyTail || bs[i] == anyTail {
+			return true
+		}
+		if as[i] != bs[i] && as[i] != anyToken && bs[i] != anyToken {
+			return false
+		}
+	}
+	return len(as) == len(bs)
+}
+
+// Within reports whether every subject that inner matches is matched by outer.
+func Within(inner, outer string) bool {
+	is, os := strings.Split(inner, "."), strings.Split(outer, ".")
+	for i, o := range os {
+		if i >= len(is) {
+			return false
+		}
+		if o == anyTail {
+			return true
+		}
+		if is[i] == anyTail || o != anyToken && o != is[i] {
+			return false
+		}
+	}
+	return len(is) == len(os)
+}
+
+// references returns the numbers n of the $n tokens of a local subject.
+func references(local string) []int {
+	var out []int
+	for tok := range strings.SplitSeq(local, ".") {
+		if n, ok := reference(tok); ok {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func reference(token string) (int, bool) {
+	if len(token) < 2 || token[0] != '$' {
+		return 0, false
+	}
+	n, err := strconv.Atoi(token[1:])
+	return n, err == nil && n > 0
+}
+
+// pattern turns the $n tokens of a local subject into wildcards.
+func pattern(local string) string {
+	toks := strings.Split(local, ".")
+	for i, tok := range toks {
+		if _, ok := reference(tok); ok {
+			toks[i] = anyToken
+		}
+	}
+	return strings.Join(toks, ".")
+}
+
+// misrouted reports whether servers map a rename with these references wrongly:
+// their reverse mapping is right only for permutations that are their own
+// inverse (subject_transform.go, reverse; nats-server 2.15).
+func misrouted(refs []int) bool {
+	sorted := slices.Sorted(slices.Values(refs))
+	for i, n := range sorted {
+		if n != i+1 {
+			return true
+		}
+	}
+	for i, n := range refs {
+		if refs[n-1] != i+1 {
+			return true
+		}
+	}
+	return false
+}
