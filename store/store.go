@@ -29,11 +29,18 @@
 // tombstone keeps the last JWT, the lists and the retired keys for ever.
 //
 // Wakeups. Changed returns a channel that is closed at the next commit that
-// appends a change. Take the channel, then read, then wait. Wakeups may be
-// spurious, never lost.
+// appends a change, and at Close. Take the channel, then read, then wait.
+// Wakeups may be spurious, never lost.
 //
 // Concurrency. All methods of a Store may be called from any goroutine. A
-// Reader or Tx belongs to its function and must not be used after it.
+// Reader or Tx belongs to its function and must not be used after it. A View
+// must not call Update, nor an Update another.
+//
+// Context. A transaction whose context has ended does not begin, nor does it
+// wait for another one to end; once its function runs, it runs to its end.
+//
+// Closing. Close waits for the transactions that run; View and Update then fail
+// with ErrClosed. Closing again does nothing.
 package store
 
 import (
@@ -133,6 +140,7 @@ type Tx interface {
 	// Put replaces the record of (Kind, Key) whose revision is base, 0 for
 	// none, or fails with ErrConflict. It sets Revision and Seq of the stored
 	// record and of the change, appends the change, and returns the record.
+	// The change is about this record: its Kind and Key may be left empty.
 	Put(base uint64, rec Record, ch Change) (Record, error)
 	// UseNonce remembers nonce until the given time and fails with ErrReplay
 	// if it is remembered already. Nonces whose time is before now may be

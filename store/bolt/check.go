@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/accountd/accountd/store"
 )
 
@@ -17,8 +15,15 @@ const maxProblems = 20
 // Check reads the whole store and returns the problems that it finds, joined,
 // each wrapping ErrDamaged: pages, checksums, gaps in the change sequence,
 // records without the change that wrote them, nonces out of order. It takes
-// time and memory in proportion to the file; writers need not wait.
+// time and memory in proportion to the file. Writers wait for it, readers do not.
 func (s *Store) Check(ctx context.Context) error {
+	if err := s.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	if err := s.settle(); err != nil {
+		return err
+	}
 	btx, err := s.beginView(ctx)
 	if err != nil {
 		return err
@@ -122,20 +127,16 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer s.rollback(btx)
-	if err := guard(func() error { return copyTo(ctx, btx, w) }); err != nil {
-		return fmt.Errorf("back up store %q: %w", s.path, err)
-	}
-	return nil
-}
-
-func copyTo(ctx context.Context, btx *bbolt.Tx, w io.Writer) error {
-	_, err := btx.WriteTo(writerFunc(func(p []byte) (int, error) {
+	_, err = btx.WriteTo(writerFunc(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 		return w.Write(p)
 	}))
-	return err
+	if err != nil {
+		return fmt.Errorf("back up store %q: %w", s.path, err)
+	}
+	return nil
 }
 
 type writerFunc func([]byte) (int, error)
