@@ -1,0 +1,224 @@
+package node
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/revocation"
+)
+
+// When the complete sweeps run, counted from the end of the apply. A version
+// counts as swept only when the one at secondLook found nothing.
+const (
+	firstLook  = 50 * time.Millisecond
+	secondLook = 200 * time.Millisecond
+	lastLook   = 2 * time.Second
+	swapPoll   = 100 * time.Microsecond
+)
+
+// rule says which connections a version of an account permits.
+type rule struct {
+	none     bool // a removed account permits none
+	revoked  revocation.List
+	signers  map[string]jwt.Scope
+	identity bool // the account's own key may sign users
+}
+
+// ruleOf reads the rule of a version; claims is nil for a missing account.
+func (n *Node) ruleOf(claims *jwt.AccountClaims) rule {
+	if claims == nil {
+		return rule{none: true}
+	}
+	r := rule{revoked: revocation.List(claims.Revocations), signers: claims.SigningKeys, identity: true}
+	if n.operator.StrictSigningKeyUsage && n.operator.SigningKeys.Contains(claims.Issuer) {
+		r.identity = false
+	}
+	return r
+}
+
+// ends reports whether s must not be connected.
+func (r rule) ends(account string, s session) bool {
+	switch {
+	case r.none:
+		return true
+	case s.user == "":
+		return false // not authenticated yet: looked at again
+	case r.revoked.Covers(s.user, s.issued):
+		return true
+	case s.signer == "" || s.signer == account:
+		return !r.identity
+	}
+	_, ok := r.signers[s.signer]
+	return !ok
+}
+
+// narrowing is what a version takes away compared with what is in effect.
+type narrowing struct {
+	entries bool            // revocations, signing keys, or the whole account
+	scopes  map[string]bool // signing keys whose scope differs: their users are sent away once
+	rules   bool            // limits or default permissions differ
+	seen    map[uint64]bool // connections before the apply; those the server itself looks at
+}
+
+func (t narrowing) any() bool { return t.entries || len(t.scopes) > 0 || t.rules }
+
+// narrowed compares what is in effect with what r will permit.
+func narrowed(account string, before effect, r rule) narrowing {
+	t := narrowing{entries: r.none, scopes: map[string]bool{}}
+	if r.none {
+		return t
+	}
+	t.entries = len(r.revoked.Added(before.revoked)) > 0
+	for key, scope := range before.signers {
+		if key == account {
+			continue
+		}
+		switch now, ok := r.signers[key]; {
+		case !ok:
+			t.entries = true
+		case !reflect.DeepEqual(scope, now):
+			t.scopes[key] = true
+		}
+	}
+	return t
+}
+
+// rulesDiffer reports whether limits or default permissions differ: what the
+// server changes on live connections when it looks at them.
+func rulesDiffer(before string, after *jwt.AccountClaims) bool {
+	old, err := jwt.DecodeAccountClaims(before)
+	if err != nil || after == nil {
+		return true
+	}
+	return !reflect.DeepEqual(old.Limits, after.Limits) || !reflect.DeepEqual(old.DefaultPermissions, after.DefaultPermissions)
+}
+
+// cut is one version being brought into effect on a loaded account.
+type cut struct {
+	n    *Node
+	w    *work
+	acc  *server.Account
+	rule rule
+	lost narrowing
+	swap time.Time // when the version was seen in effect
+}
+
+// run applies with f and closes what the version ends as soon as it is in
+// effect, while the server is still looking through its clients.
+func (c *cut) run(before effect, f func() error) error {
+	doomed := c.doomed()
+	if !c.lost.any() && len(doomed) == 0 {
+		err := f()
+		c.swap = time.Now()
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	err, ended := c.inEffect(before.updated, done)
+	c.swap = time.Now()
+	if ended && err != nil {
+		return err
+	}
+	c.close(doomed, "index")
+	c.sweep("at once")
+	if !ended {
+		err = <-done
+		c.sweep("after the apply")
+	}
+	return err
+}
+
+// doomed lists, before the apply, who is connected and will have to go.
+func (c *cut) doomed() []session {
+	var out []session
+	c.lost.seen = map[uint64]bool{}
+	for _, s := range c.n.kernel.sessions(c.acc) {
+		c.lost.seen[s.cid] = true
+		if c.rule.ends(c.acc.Name, s) || c.lost.scopes[s.signer] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// inEffect waits until the server has swapped the account's lists, or until
+// the apply has ended.
+func (c *cut) inEffect(before time.Time, done <-chan error) (err error, ended bool) {
+	tick := time.NewTicker(swapPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err, true
+		case <-tick.C:
+			if !c.n.kernel.updated(c.acc).Equal(before) {
+				return nil, false
+			}
+		}
+	}
+}
+
+// close ends connections and records them.
+func (c *cut) close(list []session, found string) {
+	out := make([]api.Closed, 0, len(list))
+	for _, s := range list {
+		// An error means that the server has closed it already.
+		_ = c.n.srv.DisconnectClientByID(s.cid)
+		out = append(out, api.Closed{User: s.user, Kind: s.kind, Name: s.name, CID: s.cid, Ms: c.n.since(c.w.received), Found: found})
+	}
+	c.n.closed(c.w, out)
+}
+
+// sweep looks at every connection of the account, closes those that must not
+// be, and reports whether there were none and all were past authentication.
+func (c *cut) sweep(found string) (clean bool) {
+	clean = true
+	var out []session
+	for _, s := range c.n.kernel.sessions(c.acc) {
+		switch {
+		case c.rule.ends(c.acc.Name, s) || c.overlooked(s):
+			out = append(out, s)
+			clean = false
+		case s.user == "":
+			clean = false
+		}
+	}
+	c.close(out, found)
+	return clean
+}
+
+// overlooked finds a connection that was half-way through its authentication
+// when the version came into effect: it may carry the older scope, permissions
+// or limits, and the server has not looked at it. It is sent away once.
+func (c *cut) overlooked(s session) bool {
+	if s.start.After(c.swap) {
+		return false
+	}
+	if c.lost.scopes[s.signer] {
+		return true
+	}
+	return c.lost.rules && !c.lost.seen[s.cid]
+}
+
+// current returns what the copy holds now, and takes its rule when it is a
+// newer version: a sweep must not end what a newer version permits.
+func (c *cut) current(ctx context.Context) (entry, bool) {
+	held, err := c.n.copy.get(c.w.entry.Kind, c.w.entry.Key)
+	if err != nil || ctx.Err() != nil {
+		return entry{}, false
+	}
+	if held.Revision == c.w.entry.Revision {
+		return held, true
+	}
+	claims, err := claimsOf(held)
+	if err != nil {
+		return entry{}, false
+	}
+	c.rule = c.n.ruleOf(claims)
+	return held, true
+}

@@ -1,0 +1,28 @@
+// Package node runs one bundled nats-server that follows the claims of a store
+// by itself: it keeps a durable copy, authenticates from that copy alone,
+// brings each new version into force, cuts the connections that a version ends,
+// and proves the result from what the server shows.
+//
+// # The parts
+//
+//	Source ── follow ──▶ claims.db ──▶ resolver (Fetch: one local read)
+//	              │                        ▲
+//	              └─▶ lane (one an account) ─▶ apply ─▶ cut ─▶ sweep ─▶ proof
+//	                                       reconcile: loaded JWT and effect = copy
+//
+// # What it promises
+//
+// Order. A version is written to the copy before the server sees it, and the
+// copy never goes back to an older revision.
+//
+// Claim and effect together. A version is applied through the server's own
+// path for updates and removals (see kernel.go), so that the JWT that the
+// server shows is the one that it enforces.
+//
+// Cut. From the moment a version is in effect no client that it refuses can
+// connect. Those connected are closed at once, and complete sweeps at the end
+// of the apply, +50 ms, +200 ms and +2 s find those that were half-way through
+// their authentication.
+//
+// Independence. Without the Source the node serves, and starts, from its copy.
+package node

@@ -1,0 +1,236 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+const (
+	batch      = 1000                  // changes read in one View
+	backoffMin = 50 * time.Millisecond // after the first failure to read the Source
+	backoffMax = 5 * time.Second       // between any two attempts
+	pullLimit  = 10 * time.Second      // for one View
+)
+
+// pulled is what one look at the Source brought.
+type pulled struct {
+	accepted []entry // newer than what was held, and now held
+	more     bool    // the Source has more
+}
+
+// follow reads the Source for ever: at each wakeup, and with growing pauses
+// while it cannot be read. Authentication does not depend on it.
+func (n *Node) follow(ctx context.Context) {
+	pause := backoffMin
+	for ctx.Err() == nil {
+		changed := n.cfg.Source.Changed()
+		received := n.cfg.Now()
+		n.intake.Lock()
+		got, err := n.pull(ctx)
+		todo := n.expect(got.accepted, received)
+		n.intake.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		n.sourceState(err)
+		for _, w := range todo {
+			n.dispatch(ctx, w)
+		}
+		switch {
+		case err != nil:
+			if !wait(ctx, nil, pause) {
+				return
+			}
+			pause = min(2*pause, backoffMax)
+		case !got.more:
+			pause = backoffMin
+			if !wait(ctx, changed, 0) {
+				return
+			}
+		}
+	}
+}
+
+// wait returns true when wake is closed or, if it is not 0, d has passed; false
+// when ctx ends.
+func wait(ctx context.Context, wake <-chan struct{}, d time.Duration) bool {
+	var timer <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-wake:
+	case <-timer:
+	}
+	return true
+}
+
+// pull reads the changes that follow what the copy holds, and writes the
+// records they lead to, newest version only, with the new position.
+func (n *Node) pull(ctx context.Context) (pulled, error) {
+	pos, err := n.copy.position()
+	if err != nil {
+		return pulled{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pullLimit)
+	defer cancel()
+	var look look
+	err = n.cfg.Source.View(ctx, func(r store.Reader) error {
+		look, err = lookAfter(r, pos)
+		return err
+	})
+	if err != nil {
+		return pulled{}, fmt.Errorf("read store: %w", err)
+	}
+	return n.take(pos, look)
+}
+
+// look is one consistent view of what the Source has for a node.
+type look struct {
+	recs     []store.Record
+	pos      position
+	more     bool
+	diverged error // the Source's history is not the one that the node followed
+}
+
+func lookAfter(r store.Reader, pos position) (look, error) {
+	head, err := r.Head()
+	if err != nil {
+		return look{}, err
+	}
+	if err := sameHistory(r, pos, head); err != nil {
+		if fault.As(err) == nil {
+			return look{}, err
+		}
+		recs, scanErr := scanAll(r)
+		return look{recs: recs, pos: pos, diverged: err}, scanErr
+	}
+	changes, err := r.Changes(pos.seq, batch)
+	if err != nil || len(changes) == 0 {
+		return look{pos: pos}, err
+	}
+	recs, err := newest(r, changes)
+	if err != nil {
+		return look{}, err
+	}
+	last := changes[len(changes)-1]
+	return look{recs: recs, pos: position{last.Seq, markOf(last)}, more: last.Seq < head}, nil
+}
+
+// markOf is what tells two histories apart at one sequence number.
+func markOf(c store.Change) string {
+	return strconv.FormatUint(c.Seq, 10) + " " + c.Key + " " + c.ID + " " + c.After
+}
+
+// sameHistory checks that the change at the node's position is the one that it
+// followed. It is not when the store was restored from an older backup.
+func sameHistory(r store.Reader, pos position, head uint64) error {
+	if pos.seq == 0 {
+		return nil
+	}
+	if head >= pos.seq {
+		at, err := r.Changes(pos.seq-1, 1)
+		if err != nil {
+			return err
+		}
+		if len(at) == 1 && markOf(at[0]) == pos.mark {
+			return nil
+		}
+	}
+	return fault.New(fault.Conflict, "the store's history is not the one this node followed (store at %d, node at %d)", head, pos.seq).
+		ByRule("rollback").
+		WithHint("if the store was restored from a backup on purpose, stop the node and delete its claims.db")
+}
+
+// newest returns the records that changes lead to, each once, in the order of
+// their newest change.
+func newest(r store.Reader, changes []store.Change) ([]store.Record, error) {
+	type id struct {
+		kind store.Kind
+		key  string
+	}
+	seen := map[id]bool{}
+	var recs []store.Record
+	for _, c := range slices.Backward(changes) {
+		if seen[id{c.Kind, c.Key}] {
+			continue
+		}
+		seen[id{c.Kind, c.Key}] = true
+		rec, err := r.Get(c.Kind, c.Key)
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, rec)
+	}
+	slices.Reverse(recs)
+	return recs, nil
+}
+
+// scanAll returns every record: the slow way, for a store with another history.
+func scanAll(r store.Reader) (recs []store.Record, err error) {
+	for _, kind := range []store.Kind{store.Operator, store.Account} {
+		err := r.Scan(kind, "", func(rec store.Record) bool {
+			recs = append(recs, rec)
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return recs, nil
+}
+
+// take writes what was seen to the copy. Nothing older replaces what is held.
+func (n *Node) take(pos position, l look) (pulled, error) {
+	if len(l.recs) == 0 && l.pos == pos {
+		n.behindState(l.diverged)
+		return pulled{}, nil
+	}
+	accepted, older, err := n.copy.put(l.recs, l.pos)
+	if err != nil {
+		return pulled{}, err
+	}
+	n.applied.Store(l.pos.seq)
+	if l.diverged != nil && len(older) > 0 {
+		l.diverged = fmt.Errorf("%w; %d accounts are older in the store, first %s: revision %d, held here %d",
+			l.diverged, len(older), older[0].key, older[0].seen, older[0].held)
+	}
+	n.behindState(l.diverged)
+	return pulled{accepted: accepted, more: l.more}, nil
+}
+
+// sourceState keeps, and logs once, whether the Source can be followed.
+func (n *Node) sourceState(err error) {
+	n.mu.Lock()
+	was := n.source
+	n.source = err
+	n.mu.Unlock()
+	switch {
+	case err != nil && was == nil && !errors.Is(err, context.Canceled):
+		n.cfg.Logger.Warn("cannot follow the store; serving from the local copy", "node", n.cfg.Name, "error", err)
+	case err == nil && was != nil:
+		n.cfg.Logger.Info("following the store again", "node", n.cfg.Name, "applied", n.Applied())
+	}
+}
+
+// behindState keeps, and logs once, whether the Source went back.
+func (n *Node) behindState(err error) {
+	n.mu.Lock()
+	was := n.behind
+	n.behind = err
+	n.mu.Unlock()
+	if err != nil && was == nil {
+		n.cfg.Logger.Error("store went back; keeping the newer claims", "node", n.cfg.Name, "error", err)
+	}
+}

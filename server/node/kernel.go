@@ -1,0 +1,192 @@
+package node
+
+import (
+	"maps"
+	"reflect"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/accountd/accountd/fault"
+)
+
+// This file is the only one that reaches behind the exported API of
+// nats-server. Four functions are linked by name: if one moves, the program
+// does not link. A few fields are read through offsets that reflection
+// finds; if one changes its name or type, Start refuses. The empty kernel.s
+// lets the compiler accept functions without a body.
+
+// applyClaims is what the server's own resolvers run for a loaded account: it
+// verifies the JWT, sets its effect, and then the JWT itself. An equal JWT is
+// ignored unless the account is incomplete.
+//
+//go:linkname applyClaims github.com/nats-io/nats-server/v2/server.(*Server).updateAccountWithClaimJWT
+func applyClaims(s *server.Server, acc *server.Account, claimJWT string) error
+
+// removeAccount is what the server's directory resolver runs when the JWT of a
+// loaded account goes: no new clients, the connected ones closed, JetStream
+// disabled.
+//
+//go:linkname removeAccount github.com/nats-io/nats-server/v2/server.removeCb
+func removeAccount(s *server.Server, key string)
+
+// accountClients returns the connections that are registered with acc,
+// internal ones included, as pointers to the server's client.
+//
+//go:linkname accountClients github.com/nats-io/nats-server/v2/server.(*Account).getClients
+func accountClients(acc *server.Account) []unsafe.Pointer
+
+// kernel reads what the server does not export.
+type kernel struct {
+	accounts uintptr // Server.accounts sync.Map
+
+	accMu, accUpdated, accJWT, accRevoked, accSigners uintptr
+
+	cliMu, cliKind, cliID, cliStart, cliUser, cliOpts, cliWS, cliMQTT uintptr
+}
+
+// newKernel finds the fields. It fails when the server's types are not the
+// ones that this package was written for.
+func newKernel() (*kernel, error) {
+	client := reflect.TypeOf((*server.Server)(nil).GetClient).Out(0).Elem()
+	srv, acc := reflect.TypeFor[server.Server](), reflect.TypeFor[server.Account]()
+	k := &kernel{}
+	for _, f := range []struct {
+		in   reflect.Type
+		name string
+		want reflect.Type // nil: any pointer
+		at   *uintptr
+	}{
+		{srv, "accounts", reflect.TypeFor[sync.Map](), &k.accounts},
+		{acc, "mu", reflect.TypeFor[sync.RWMutex](), &k.accMu},
+		{acc, "updated", reflect.TypeFor[time.Time](), &k.accUpdated},
+		{acc, "claimJWT", reflect.TypeFor[string](), &k.accJWT},
+		{acc, "usersRevoked", reflect.TypeFor[map[string]int64](), &k.accRevoked},
+		{acc, "signingKeys", reflect.TypeFor[map[string]jwt.Scope](), &k.accSigners},
+		{client, "mu", reflect.TypeFor[sync.RWMutex](), &k.cliMu},
+		{client, "kind", reflect.TypeFor[int](), &k.cliKind},
+		{client, "cid", reflect.TypeFor[uint64](), &k.cliID},
+		{client, "start", reflect.TypeFor[time.Time](), &k.cliStart},
+		{client, "user", reflect.TypeFor[*server.NkeyUser](), &k.cliUser},
+		{client, "opts", reflect.TypeFor[server.ClientOpts](), &k.cliOpts},
+		{client, "ws", nil, &k.cliWS},
+		{client, "mqtt", nil, &k.cliMQTT},
+	} {
+		field, ok := f.in.FieldByName(f.name)
+		if !ok || len(field.Index) != 1 || f.want != nil && field.Type != f.want ||
+			f.want == nil && field.Type.Kind() != reflect.Pointer {
+			return nil, fault.New(fault.Internal, "nats-server %s: field %s.%s is not what this program was built for",
+				server.VERSION, f.in.Name(), f.name)
+		}
+		*f.at = field.Offset
+	}
+	return k, nil
+}
+
+func at[T any](p unsafe.Pointer, offset uintptr) *T { return (*T)(unsafe.Add(p, offset)) }
+
+// loaded returns the account if the server has it in memory, expired ones
+// included, and never loads it.
+func (k *kernel) loaded(s *server.Server, key string) *server.Account {
+	v, ok := at[sync.Map](unsafe.Pointer(s), k.accounts).Load(key)
+	if !ok {
+		return nil
+	}
+	return v.(*server.Account)
+}
+
+// effect is what the server enforces for a loaded account right now.
+type effect struct {
+	jwt     string
+	updated time.Time
+	revoked map[string]int64
+	signers map[string]jwt.Scope
+}
+
+// updated returns when the server last changed the effect of a claim: set
+// together with the revocations, before connected clients are looked at.
+func (k *kernel) updated(acc *server.Account) time.Time {
+	p := unsafe.Pointer(acc)
+	mu := at[sync.RWMutex](p, k.accMu)
+	mu.RLock()
+	defer mu.RUnlock()
+	return *at[time.Time](p, k.accUpdated)
+}
+
+// claimJWT returns the JWT that the server shows for acc.
+func (k *kernel) claimJWT(acc *server.Account) string {
+	p := unsafe.Pointer(acc)
+	mu := at[sync.RWMutex](p, k.accMu)
+	mu.RLock()
+	defer mu.RUnlock()
+	return *at[string](p, k.accJWT)
+}
+
+// effect returns a copy of what is in effect for acc.
+func (k *kernel) effect(acc *server.Account) effect {
+	p := unsafe.Pointer(acc)
+	mu := at[sync.RWMutex](p, k.accMu)
+	mu.RLock()
+	defer mu.RUnlock()
+	return effect{
+		jwt:     *at[string](p, k.accJWT),
+		updated: *at[time.Time](p, k.accUpdated),
+		revoked: maps.Clone(*at[map[string]int64](p, k.accRevoked)),
+		signers: maps.Clone(*at[map[string]jwt.Scope](p, k.accSigners)),
+	}
+}
+
+// session is one connection of a client or leaf node to an account. Who it is
+// comes from the verified user JWT, never from what the client calls itself.
+type session struct {
+	cid    uint64
+	kind   string // client, websocket, mqtt, leaf
+	name   string
+	user   string // "" while the server has not finished the authentication
+	issued int64  // Unix seconds
+	signer string // signing key, "" for the account's identity key
+	start  time.Time
+}
+
+// sessions returns every client and leaf node that is registered with acc.
+func (k *kernel) sessions(acc *server.Account) []session {
+	clients := accountClients(acc)
+	out := make([]session, 0, len(clients))
+	for _, c := range clients {
+		if s, ok := k.session(c); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (k *kernel) session(c unsafe.Pointer) (session, bool) {
+	mu := at[sync.RWMutex](c, k.cliMu)
+	mu.RLock()
+	defer mu.RUnlock()
+	kind := *at[int](c, k.cliKind)
+	if kind != server.CLIENT && kind != server.LEAF {
+		return session{}, false
+	}
+	s := session{
+		cid:   *at[uint64](c, k.cliID),
+		kind:  "client",
+		name:  at[server.ClientOpts](c, k.cliOpts).Name,
+		start: *at[time.Time](c, k.cliStart),
+	}
+	switch {
+	case kind == server.LEAF:
+		s.kind = "leaf"
+	case *at[unsafe.Pointer](c, k.cliMQTT) != nil:
+		s.kind = "mqtt"
+	case *at[unsafe.Pointer](c, k.cliWS) != nil:
+		s.kind = "websocket"
+	}
+	if u := *at[*server.NkeyUser](c, k.cliUser); u != nil {
+		s.user, s.issued, s.signer = u.Nkey, u.Issued, u.SigningKey
+	}
+	return s, true
+}

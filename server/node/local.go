@@ -1,0 +1,244 @@
+package node
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+// entry is what a node keeps of one record: the claim and its place in the
+// order. On disk: the JSON of the header, a newline, the JWT.
+type entry struct {
+	Kind     store.Kind `json:"kind"`
+	Key      string     `json:"key"`
+	Revision uint64     `json:"revision"`
+	Seq      uint64     `json:"seq"`
+	ID       string     `json:"id"`
+	Deleted  bool       `json:"deleted,omitempty"`
+	Findings []string   `json:"findings,omitempty"`
+	Refused  string     `json:"refused,omitempty"` // why this node answers the record as missing
+	JWT      string     `json:"-"`
+}
+
+// missing reports whether servers must be told that the account is not there.
+func (e entry) missing() bool { return e.Deleted || e.Refused != "" }
+
+var (
+	metaBucket = []byte("meta")
+	appliedKey = []byte("applied")
+	markKey    = []byte("mark")
+	formatKey  = []byte("format")
+)
+
+const format = "accountd node 1"
+
+// local is a node's durable copy of the claims. Opening it reads no account.
+type local struct {
+	db   *bbolt.DB
+	path string
+}
+
+func bucketOf(kind store.Kind) []byte { return []byte(kind) }
+
+// openLocal opens or creates the copy at path.
+func openLocal(path string) (l *local, err error) {
+	l = &local{path: path}
+	defer func() {
+		if err != nil && l.db != nil {
+			err = errors.Join(err, l.db.Close())
+		}
+	}()
+	err = l.guard("open", func() error {
+		var err error
+		l.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+		if err != nil {
+			return err
+		}
+		return l.db.Update(prepare)
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fault.New(fault.Conflict, "claims copy %s is in use by another process", path).About("file", path)
+	}
+	return l, err
+}
+
+func prepare(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{metaBucket, bucketOf(store.Account), bucketOf(store.Operator)} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(metaBucket)
+	switch have := string(meta.Get(formatKey)); have {
+	case "":
+		return meta.Put(formatKey, []byte(format))
+	case format:
+		return nil
+	default:
+		return fmt.Errorf("unknown format %q", have)
+	}
+}
+
+// guard turns what a damaged file does, panics included, into one error.
+func (l *local) guard(op string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = l.damaged(op, fmt.Errorf("%v", p))
+		}
+	}()
+	err = f()
+	if err == nil || errors.Is(err, berrors.ErrTimeout) || errors.Is(err, berrors.ErrDatabaseNotOpen) || errors.Is(err, errNotHeld) {
+		return err
+	}
+	return l.damaged(op, err)
+}
+
+func (l *local) damaged(op string, err error) error {
+	return fault.New(fault.Internal, "%s claims copy %s: %w", op, l.path, err).About("file", l.path).
+		WithHint("check the disk and its permissions; if the file is damaged, delete it: it is rebuilt from the store")
+}
+
+func (l *local) close() error { return l.db.Close() }
+
+var errNotHeld = errors.New("not held")
+
+// get returns the entry of a key, or errNotHeld.
+func (l *local) get(kind store.Kind, key string) (e entry, err error) {
+	err = l.guard("read", func() error {
+		return l.db.View(func(tx *bbolt.Tx) error {
+			e, err = read(tx, kind, key)
+			return err
+		})
+	})
+	return e, err
+}
+
+func read(tx *bbolt.Tx, kind store.Kind, key string) (entry, error) {
+	raw := tx.Bucket(bucketOf(kind)).Get([]byte(key))
+	if raw == nil {
+		return entry{}, errNotHeld
+	}
+	head, token, ok := bytes.Cut(raw, []byte{'\n'})
+	if !ok {
+		return entry{}, fmt.Errorf("entry %s has no header", key)
+	}
+	var e entry
+	if err := json.Unmarshal(head, &e); err != nil {
+		return entry{}, fmt.Errorf("entry %s: %w", key, err)
+	}
+	e.JWT = string(token)
+	return e, nil
+}
+
+func write(tx *bbolt.Tx, e entry) error {
+	head, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	value := make([]byte, 0, len(head)+1+len(e.JWT))
+	value = append(append(append(value, head...), '\n'), e.JWT...)
+	return tx.Bucket(bucketOf(e.Kind)).Put([]byte(e.Key), value)
+}
+
+// operator returns the operator with the newest change, or errNotHeld.
+func (l *local) operator() (newest entry, err error) {
+	err = l.guard("read", func() error {
+		return l.db.View(func(tx *bbolt.Tx) error {
+			err := tx.Bucket(bucketOf(store.Operator)).ForEach(func(k, _ []byte) error {
+				e, err := read(tx, store.Operator, string(k))
+				if err == nil && !e.Deleted && e.Seq >= newest.Seq {
+					newest = e
+				}
+				return err
+			})
+			if err == nil && newest.Key == "" {
+				return errNotHeld
+			}
+			return err
+		})
+	})
+	return newest, err
+}
+
+// position is how far the copy has followed: the last change and a digest of
+// it that tells whether the store still has the same history.
+type position struct {
+	seq  uint64
+	mark string
+}
+
+func (l *local) position() (p position, err error) {
+	err = l.guard("read", func() error {
+		return l.db.View(func(tx *bbolt.Tx) error {
+			meta := tx.Bucket(metaBucket)
+			if raw := meta.Get(appliedKey); len(raw) == 8 {
+				p.seq = binary.BigEndian.Uint64(raw)
+			}
+			p.mark = string(meta.Get(markKey))
+			return nil
+		})
+	})
+	return p, err
+}
+
+// stale is a record of the store that is older than what the node holds.
+type stale struct {
+	key        string
+	held, seen uint64
+}
+
+// put writes the records that are newer than what is held, and the position,
+// in one durable transaction. It returns what it accepted, and what it did not
+// because the copy is monotonic.
+func (l *local) put(recs []store.Record, pos position) (accepted []entry, older []stale, err error) {
+	err = l.guard("write", func() error {
+		accepted, older = nil, nil
+		return l.db.Update(func(tx *bbolt.Tx) error {
+			for _, rec := range recs {
+				held, err := read(tx, rec.Kind, rec.Key)
+				if err != nil && !errors.Is(err, errNotHeld) {
+					return err
+				}
+				if err == nil && held.Revision >= rec.Revision {
+					if held.Revision > rec.Revision || held.ID != rec.ID || held.JWT != rec.JWT {
+						older = append(older, stale{rec.Key, held.Revision, rec.Revision})
+					}
+					continue
+				}
+				e := accept(held, rec)
+				if err := write(tx, e); err != nil {
+					return err
+				}
+				accepted = append(accepted, e)
+			}
+			meta := tx.Bucket(metaBucket)
+			if err := meta.Put(appliedKey, binary.BigEndian.AppendUint64(nil, pos.seq)); err != nil {
+				return err
+			}
+			return meta.Put(markKey, []byte(pos.mark))
+		})
+	})
+	return accepted, older, err
+}
+
+// accept makes the entry of a newer record. A server ignores a JWT that equals
+// the one of a removed account, so a restore must be signed anew.
+func accept(held entry, rec store.Record) entry {
+	e := entry{
+		Kind: rec.Kind, Key: rec.Key, Revision: rec.Revision, Seq: rec.Seq, ID: rec.ID,
+		Deleted: rec.Deleted, Findings: rec.Findings, JWT: rec.JWT,
+	}
+	if held.missing() && held.JWT == rec.JWT && !rec.Deleted {
+		e.Refused = "restored with the JWT of the removed account: sign it anew"
+	}
+	return e
+}

@@ -1,0 +1,269 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+// Await waits until the node has proven or rejected the given revision of an
+// account or operator, or a newer one, and returns what it can show. When ctx
+// ends first the state is Pending, with the reason.
+func (n *Node) Await(ctx context.Context, key string, revision uint64) api.NodeProof {
+	for {
+		p, wake := n.answer(key, revision)
+		if wake == nil {
+			return p
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return p
+		}
+	}
+}
+
+// answer returns the outcome for a revision, or what is known so far and a
+// channel that is closed when there may be more.
+func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct{}) {
+	n.intake.RLock()
+	defer n.intake.RUnlock()
+	n.mu.Lock()
+	wake, source := n.moved, n.source
+	out := n.results.find(key, revision)
+	var p api.NodeProof
+	done := false
+	if out != nil {
+		p, done = out.proof, out.done
+	}
+	n.mu.Unlock()
+	switch {
+	case done && p.State == api.InForce:
+		return p, nil
+	case done:
+		return n.Proof(key), nil // a rejection may have healed since
+	case out != nil:
+		return p, wake
+	}
+	held, err := n.copy.get(kindOf(key), key)
+	if err == nil && held.Revision >= revision {
+		return n.Proof(key), nil
+	}
+	p = n.pending(held, "not received yet")
+	if source != nil {
+		p.Reason = "cannot follow the store: " + source.Error()
+	}
+	return p, wake
+}
+
+// Proof returns, without waiting, what the node can show right now for an
+// account or operator: it reads the server's state anew and sweeps.
+func (n *Node) Proof(key string) api.NodeProof {
+	held, err := n.copy.get(kindOf(key), key)
+	if err != nil {
+		if errors.Is(err, errNotHeld) {
+			return n.pending(entry{}, "not received yet")
+		}
+		return n.pending(entry{}, err.Error())
+	}
+	n.mu.Lock()
+	out, behind := n.results.find(key, held.Revision), n.behind
+	var last api.NodeProof
+	if out != nil {
+		last = out.proof
+	}
+	waiting := out != nil && !out.done
+	n.mu.Unlock()
+	if waiting {
+		return last
+	}
+	p := n.now(held)
+	p.Closed, p.Ms = last.Closed, last.Ms
+	if behind != nil && p.Reason == "" {
+		p.Reason = behind.Error()
+	}
+	return p
+}
+
+// now reads what is in force for an entry, with a sweep of its connections.
+func (n *Node) now(e entry) api.NodeProof {
+	if e.Kind == store.Operator {
+		return n.operatorProof(e)
+	}
+	acc := n.kernel.loaded(n.srv, e.Key)
+	if acc == nil {
+		return n.unloadedProof(e)
+	}
+	p := n.loadedProof(e)
+	if p.State != api.InForce {
+		return p
+	}
+	claims, err := claimsOf(e)
+	if err != nil {
+		return n.rejected(e, err.Error())
+	}
+	r := n.ruleOf(claims)
+	for _, s := range n.kernel.sessions(acc) {
+		if r.ends(e.Key, s) {
+			p.State, p.Reason = api.Pending, fmt.Sprintf("connection %d of %s is still open", s.cid, s.user)
+			return p
+		}
+	}
+	p.Swept = true
+	return p
+}
+
+func kindOf(key string) store.Kind {
+	if strings.HasPrefix(key, "O") {
+		return store.Operator
+	}
+	return store.Account
+}
+
+func (n *Node) proof(e entry, state api.State, reason string) api.NodeProof {
+	return api.NodeProof{Server: n.cfg.Name, State: state, Reason: reason, Revision: e.Revision}
+}
+
+func (n *Node) pending(e entry, reason string) api.NodeProof { return n.proof(e, api.Pending, reason) }
+
+func (n *Node) rejected(e entry, reason string) api.NodeProof {
+	p := n.proof(e, api.Rejected, reason)
+	p.Loaded = n.kernel.loaded(n.srv, e.Key) != nil
+	return p
+}
+
+// operatorProof says whether the server trusts what the held operator says:
+// trusted keys are fixed when a server starts.
+func (n *Node) operatorProof(e entry) api.NodeProof {
+	held, err := jwt.DecodeOperatorClaims(e.JWT)
+	if err != nil {
+		return n.rejected(e, err.Error())
+	}
+	if sameTrust(n.operator, held) {
+		p := n.proof(e, api.InForce, "")
+		p.Loaded = true
+		return p
+	}
+	p := n.pending(e, "the server trusts the keys of the operator that it started with")
+	p.Loaded, p.Restart = true, true
+	return p
+}
+
+func sameTrust(a, b *jwt.OperatorClaims) bool {
+	if a.Subject != b.Subject || a.SystemAccount != b.SystemAccount ||
+		a.StrictSigningKeyUsage != b.StrictSigningKeyUsage || len(a.SigningKeys) != len(b.SigningKeys) {
+		return false
+	}
+	for _, key := range a.SigningKeys {
+		if !b.SigningKeys.Contains(key) {
+			return false
+		}
+	}
+	return true
+}
+
+// unloadedProof is for an account that the server does not have in memory: the
+// first that connects makes the server read the copy, which holds the version.
+func (n *Node) unloadedProof(e entry) api.NodeProof {
+	if e.Refused != "" {
+		return n.proof(e, api.Rejected, e.Refused)
+	}
+	return n.proof(e, api.InForce, "")
+}
+
+// loadedProof reads back what the server enforces for a loaded account.
+func (n *Node) loadedProof(e entry) api.NodeProof {
+	z, err := n.srv.Accountz(&server.AccountzOptions{Account: e.Key})
+	if err != nil {
+		return n.unloadedProof(e)
+	}
+	p := n.proof(e, api.InForce, "")
+	p.Loaded = true
+	if reason := n.differs(e, z.Account); reason != "" {
+		p.State, p.Reason = api.Rejected, reason
+	}
+	return p
+}
+
+// differs says what of an account's state is not what the entry demands, ""
+// for nothing.
+func (n *Node) differs(e entry, info *server.AccountInfo) string {
+	switch {
+	case e.Refused != "":
+		return e.Refused
+	case e.Deleted && info.Expired:
+		return ""
+	case e.Deleted:
+		return "the account is still alive"
+	case info.Expired:
+		return "the server holds the account for expired"
+	case info.Jwt != e.JWT:
+		return "the server holds another version"
+	case !info.Complete && len(e.Findings) == 0:
+		return "incomplete: an import is not resolved, or JetStream could not be set up"
+	}
+	for key, at := range info.Claim.Revocations {
+		if seen, ok := info.RevokedUser[key]; !ok || seen.Unix() != at {
+			return "revocation of " + key + " is not in effect"
+		}
+	}
+	acc := n.kernel.loaded(n.srv, e.Key)
+	if acc == nil || !n.enforces(n.kernel.effect(acc), info.Claim) {
+		return "signing keys or revocations in effect are not those of the JWT"
+	}
+	return ""
+}
+
+// Healthy returns nil when the server is up, its routes are, JetStream has a
+// leader, and the node follows its Source; otherwise what is wrong, as
+// fault.Unavailable, or fault.Conflict when the store went back behind the node.
+func (n *Node) Healthy(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	source, behind := n.source, n.behind
+	n.mu.Unlock()
+	if behind != nil {
+		return behind
+	}
+	unhealthy := func(format string, args ...any) error {
+		return fault.New(fault.Unavailable, "node %s: %w", n.cfg.Name, fmt.Errorf(format, args...)).About("node", n.cfg.Name)
+	}
+	if source != nil {
+		return unhealthy("cannot follow the store: %w", source)
+	}
+	if !n.srv.Running() {
+		return unhealthy("server is not running")
+	}
+	if have := n.srv.NumRemotes(); have < len(n.cfg.Routes) {
+		return unhealthy("%d of %d routes are up", have, len(n.cfg.Routes))
+	}
+	if len(n.cfg.Routes) > 0 && !n.srv.JetStreamIsCurrent() {
+		return unhealthy("JetStream has no leader yet, or is catching up")
+	}
+	if h := n.srv.Healthz(&server.HealthzOptions{}); h.Status != "ok" {
+		return unhealthy("%s: %s", h.Status, h.Error)
+	}
+	return nil
+}
+
+// AwaitHealthy waits until Healthy returns nil, and returns its last error
+// when ctx ends first.
+func (n *Node) AwaitHealthy(ctx context.Context) error {
+	for {
+		err := n.Healthy(ctx)
+		if err == nil || !wait(ctx, nil, 10*time.Millisecond) {
+			return err
+		}
+	}
+}
