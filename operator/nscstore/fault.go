@@ -1,7 +1,9 @@
 package nscstore
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 
@@ -19,6 +21,8 @@ func ioFault(op string, err error) error {
 		return fault.New(f.Code, "%s: %w", op, err).About(f.Entity, f.Key).WithHint("%s", f.Hint)
 	}
 	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %w", op, err) // these have codes of their own
 	case errors.Is(err, fs.ErrPermission):
 		return fault.New(fault.Denied, "%s: %w", op, err).WithHint("check the owner and the mode of the folder")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):

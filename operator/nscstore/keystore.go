@@ -27,8 +27,12 @@ const (
 	gitIgnoreFile = ".gitignore"
 )
 
-// gitIgnore keeps seeds, credentials and unfinished writes out of git.
-const gitIgnore = "**/*.nk\n**/*.creds\n**/.accountd/\n"
+// What keeps secrets out of git: gitIgnore in the keystore, as the official
+// tool knows it, and gitIgnoreAll in the folder of unfinished writes.
+const (
+	gitIgnore    = "**/*.nk\n**/*.creds\n"
+	gitIgnoreAll = "*\n"
+)
 
 // soloPrefix marks the temporary files of writes outside a transaction.
 const soloPrefix = "solo-"
@@ -235,10 +239,17 @@ func (k *Keystore) prepare(root *os.Root) error {
 	if k.dirs.NoGitIgnore {
 		return nil
 	}
-	if _, err := root.Lstat(gitIgnoreFile); !errors.Is(err, fs.ErrNotExist) {
+	return errors.Join(
+		writeMissing(root, path.Join(stateDir, gitIgnoreFile), gitIgnoreAll),
+		writeMissing(root, gitIgnoreFile, gitIgnore))
+}
+
+// writeMissing writes a file unless it is there.
+func writeMissing(root *os.Root, name, content string) error {
+	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return durable.WriteFileIn(root, gitIgnoreFile, []byte(gitIgnore), fileMode)
+	return durable.WriteFileIn(root, name, []byte(content), fileMode)
 }
 
 // requireCurrentLayout refuses a keystore as old releases laid it out, with

@@ -1,0 +1,219 @@
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// tempPrefix and tempSuffix mark the temporary files of this package; between
+// them stand the name of the target and a random part.
+const (
+	tempPrefix = "."
+	tempSuffix = ".accountd-tmp"
+)
+
+// WriteFile replaces the file at name by data with mode exactly perm: it
+// writes a temporary file in the same folder, syncs it, renames it over name
+// and syncs the folder. On an error before the rename the old file is intact;
+// on an error after it the new content is in place, yet perhaps not durable.
+func WriteFile(name string, data []byte, perm fs.FileMode) error {
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer root.Close()
+	return WriteFileIn(root, filepath.Base(name), data, perm)
+}
+
+// WriteFileIn is [WriteFile] below root.
+func WriteFileIn(root *os.Root, name string, data []byte, perm fs.FileMode) error {
+	f, temp, err := createTemp(root, name)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer f.Close()
+	if err = fill(f, data, perm); err == nil {
+		err = root.Rename(temp, name)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, errors.Join(err, root.Remove(temp)))
+	}
+	return SyncDirIn(root, path.Dir(name))
+}
+
+// CreateIn writes a new file below root with mode exactly perm and syncs it,
+// but not its folder. The name must not exist; after an error it does not.
+func CreateIn(root *os.Root, name string, data []byte, perm fs.FileMode) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	if err := errors.Join(fill(f, data, perm), f.Close()); err != nil {
+		return fmt.Errorf("create %s: %w", name, errors.Join(err, root.Remove(name)))
+	}
+	return nil
+}
+
+// fill writes data, sets the mode whatever the umask, and syncs.
+func fill(f *os.File, data []byte, perm fs.FileMode) error {
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Chmod(perm); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// createTemp makes the temporary file for name. Its writer holds a lock on it
+// while it lives, which is how RemoveLeftovers tells the dead from the living.
+func createTemp(root *os.Root, name string) (*os.File, string, error) {
+	for {
+		temp := path.Join(path.Dir(name), tempPrefix+path.Base(name)+"."+rand.Text()+tempSuffix)
+		f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return nil, "", err
+		}
+		switch owned, err := tryOwn(f); {
+		case err != nil:
+			return nil, "", errors.Join(err, f.Close(), root.Remove(temp))
+		case owned:
+			return f, temp, nil
+		}
+		f.Close() // a cleaner was faster and removes it
+	}
+}
+
+// tryOwn locks f and reports whether that worked and f still has a name.
+func tryOwn(f *os.File) (bool, error) {
+	if ok, err := tryFlock(f); !ok || err != nil {
+		return false, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, fmt.Errorf("stat %s: %w", f.Name(), err)
+	}
+	return st.Nlink > 0, nil
+}
+
+// RemoveLeftovers removes from the folder dir what writers that were killed
+// left behind; the files of living writers stay. A missing folder is no error.
+func RemoveLeftovers(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove leftovers: %w", err)
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("remove leftovers in %s: %w", dir, err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix) || !strings.HasSuffix(e.Name(), tempSuffix) {
+			continue
+		}
+		if err := removeDead(root, e.Name()); err != nil {
+			return fmt.Errorf("remove leftover %s: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+// removeDead removes the temporary file name unless its writer lives.
+func removeDead(root *os.Root, name string) error {
+	f, err := root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	owned, err := tryOwn(f)
+	if err != nil || !owned {
+		return err
+	}
+	return root.Remove(name)
+}
+
+// MkdirAll makes the folder dir and its missing parents with mode exactly
+// perm, and syncs every folder that got a new entry. What exists keeps its
+// mode.
+func MkdirAll(dir string, perm fs.FileMode) error {
+	existing := filepath.Clean(dir)
+	for {
+		fi, err := os.Stat(existing)
+		if err == nil {
+			if !fi.IsDir() {
+				return fmt.Errorf("make folder %s: %s is not a folder", dir, existing)
+			}
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(existing) == existing {
+			return fmt.Errorf("make folder %s: %w", dir, err)
+		}
+		existing = filepath.Dir(existing)
+	}
+	rel, err := filepath.Rel(existing, filepath.Clean(dir))
+	if err != nil {
+		return fmt.Errorf("make folder %s: %w", dir, err)
+	}
+	root, err := os.OpenRoot(existing)
+	if err != nil {
+		return fmt.Errorf("make folder %s: %w", dir, err)
+	}
+	defer root.Close()
+	return MkdirAllIn(root, filepath.ToSlash(rel), perm)
+}
+
+// MkdirAllIn is [MkdirAll] below root.
+func MkdirAllIn(root *os.Root, dir string, perm fs.FileMode) error {
+	if dir == "." {
+		return nil
+	}
+	if fi, err := root.Stat(dir); err == nil && fi.IsDir() {
+		return nil
+	}
+	parent := path.Dir(dir)
+	if err := MkdirAllIn(root, parent, perm); err != nil {
+		return err
+	}
+	err := root.Mkdir(dir, perm)
+	if errors.Is(err, fs.ErrExist) {
+		fi, statErr := root.Stat(dir)
+		if statErr == nil && fi.IsDir() {
+			return nil // another process was faster
+		}
+	}
+	if err == nil {
+		err = root.Chmod(dir, perm)
+	}
+	if err != nil {
+		return fmt.Errorf("make folder %s: %w", dir, err)
+	}
+	return SyncDirIn(root, parent)
+}
+
+// SyncDirIn makes the entries of the folder dir below root durable.
+func SyncDirIn(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	return nil
+}
