@@ -218,7 +218,10 @@ type StatusReply struct {
 	Custody    string          `json:"custody"`
 	Head       uint64          `json:"head"` // last change of the store
 	Nodes      []NodeStatus    `json:"nodes"`
-	Accounts   []AccountStatus `json:"accounts"`
+	Total      int             `json:"total"`          // accounts, without tombstones
+	InForce    int             `json:"in_force"`       // of them, in force everywhere
+	Accounts   []AccountStatus `json:"accounts"`       // the one asked for, else those that need a look
+	More       bool            `json:"more,omitempty"` // there are more of those
 	Tombstones int             `json:"tombstones"`
 	Error      *Error          `json:"error,omitempty"`
 }

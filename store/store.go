@@ -87,7 +87,8 @@ type Record struct {
 	Revision uint64 `json:"revision"` // of this record: 1 for the first version
 	Seq      uint64 `json:"seq"`      // of the change that wrote this revision
 	ID       string `json:"id"`       // jti of JWT: the base of conditional puts
-	IssuedAt int64  `json:"iat"`      // of JWT
+	IssuedAt int64  `json:"iat"`      // of JWT, Unix seconds
+	Issuer   string `json:"iss"`      // of JWT
 	JWT      string `json:"jwt"`      // the current one; a tombstone's: the last one
 	Deleted  bool   `json:"deleted,omitempty"`
 

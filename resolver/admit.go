@@ -1,0 +1,222 @@
+package resolver
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
+	"github.com/accountd/accountd/store"
+)
+
+// change is one item on its way through admission.
+type change struct {
+	item      api.Item
+	noBase    bool // came through a door that carries no base
+	bootstrap bool // first version of a new store
+
+	key    string
+	doc    *claims.Document   // nil for a deletion
+	ac     *jwt.AccountClaims // of doc
+	old    store.Record       // Revision 0: there was none
+	oldAC  *jwt.AccountClaims // of old, nil if there was none
+	rec    store.Record       // what will be stored
+	action string
+	same   bool     // the stored version already
+	notes  []string // for the log
+	err    error
+}
+
+// decode reads the item without looking at any state.
+func (c *change) decode() {
+	switch {
+	case (c.item.JWT == "") == (c.item.Delete == ""):
+		c.err = fault.New(fault.Invalid, "an item needs either a JWT or the key of an account to delete").ByRule("malformed")
+	case c.item.Delete != "":
+		_, c.err = keys.ParseAccount(c.item.Delete)
+		c.key, c.action = c.item.Delete, "delete"
+	case len(c.item.JWT) > api.MaxClaim:
+		c.err = fault.New(fault.Denied, "the claim has %d bytes, at most %d can travel to the servers", len(c.item.JWT), api.MaxClaim).
+			ByRule("size").WithHint("roll a signing key in place of single revocations")
+	default:
+		c.decodeJWT()
+	}
+}
+
+func (c *change) decodeJWT() {
+	c.action = "put"
+	if c.doc, c.err = claims.Decode(c.item.JWT); c.err != nil {
+		return
+	}
+	if c.ac, c.err = claims.As[jwt.AccountClaims](c.doc); c.err != nil {
+		return
+	}
+	_, c.err = keys.ParseAccount(c.doc.Subject)
+	c.key = c.doc.Subject
+	c.item.Base = strings.TrimSpace(c.item.Base)
+}
+
+// admit judges one decoded item against the stored state. Findings, which may
+// depend on other items, are judged afterwards.
+func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op store.Record, now time.Time) {
+	if c.err != nil {
+		return
+	}
+	if c.err = c.load(r); c.err != nil {
+		return
+	}
+	if c.doc == nil {
+		c.err = c.admitDelete(trust, now)
+		return
+	}
+	if c.old.Revision > 0 && !c.old.Deleted && c.old.JWT == c.doc.Token {
+		c.rec, c.same = c.old, true
+		return
+	}
+	for _, check := range []func() error{
+		func() error { return checkChain(c.doc, trust, op) },
+		c.checkBase,
+		func() error { return c.checkTimes(now) },
+		c.checkBlocking,
+		func() error { return s.checkSystemAccount(c, trust) },
+	} {
+		if c.err = check(); c.err != nil {
+			return
+		}
+	}
+	c.rec = store.Record{Kind: store.Account, Key: c.key}
+	setVersion(&c.rec, c.doc)
+	c.err = c.carryLists(now)
+}
+
+// load reads the stored version.
+func (c *change) load(r store.Reader) error {
+	rec, err := r.Get(store.Account, c.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.old = rec
+	d, err := claims.Decode(rec.JWT)
+	if err != nil {
+		return fault.New(fault.Internal, "stored claim of %s: %w", rec.Key, err)
+	}
+	c.oldAC, err = claims.As[jwt.AccountClaims](d)
+	return err
+}
+
+// checkChain: the operator, or a living signing key of it, signed the account.
+func checkChain(d *claims.Document, trust operator.Trust, op store.Record) error {
+	if op.Retired[d.Issuer] != 0 {
+		return fault.New(fault.Untrusted, "issued by operator key %s, which is retired", keys.Short(d.Issuer)).
+			ByRule("chain").WithHint("sign it anew with a current key: nsc reissue accounts")
+	}
+	return trust.CheckIssuer(d.Issuer)
+}
+
+// checkBase: the version that this one replaces is the stored one.
+func (c *change) checkBase() error {
+	exists := c.old.Revision > 0
+	switch {
+	case c.old.Deleted && !c.item.Restore:
+		return fault.New(fault.Denied, "account %s was deleted", c.old.Name).
+			ByRule("tombstone").WithHint("bring it back with: nsc restore account %s", c.old.Name)
+	case c.item.Restore && !c.old.Deleted:
+		return fault.New(fault.Conflict, "account %s is not deleted", c.name()).ByRule("tombstone")
+	case c.item.Restore && c.old.JWT == c.doc.Token:
+		return fault.New(fault.Denied, "a restored account must be signed anew: servers ignore a JWT equal to the one that was removed").
+			ByRule("tombstone").WithHint("nsc restore account %s", c.old.Name)
+	case c.noBase:
+		if exists && c.old.ID == c.doc.ID {
+			return fault.New(fault.Conflict, "another version of %s with the same jti is stored", c.name()).
+				ByRule("base").WithHint("sign it anew a second later and push again")
+		}
+		return nil
+	case c.item.Base != c.old.ID:
+		return c.conflict()
+	}
+	return nil
+}
+
+func (c *change) conflict() error {
+	switch {
+	case c.old.Revision == 0:
+		return fault.New(fault.Conflict, "builds on a version of %s, but none is stored", c.name()).ByRule("conflict")
+	case c.item.Base == "":
+		return fault.New(fault.Conflict, "account %s exists already at revision %d", c.old.Name, c.old.Revision).
+			ByRule("conflict").WithHint("take it with: nsc pull -a %s", c.old.Name)
+	}
+	return fault.New(fault.Conflict, "account %s is at revision %d, which is not the version that this one builds on", c.old.Name, c.old.Revision).
+		ByRule("conflict").WithHint("take it and redo your edit with: nsc pull -a %s --merge", c.old.Name)
+}
+
+// name returns what the account is called, stored or new.
+func (c *change) name() string {
+	switch {
+	case c.old.Name != "":
+		return c.old.Name
+	case c.doc != nil && c.doc.Name != "":
+		return c.doc.Name
+	}
+	return keys.Short(c.key)
+}
+
+// checkTimes: the version is valid now, not older than the stored one, and not
+// from the future.
+func (c *change) checkTimes(now time.Time) error {
+	n, at := now.Unix(), func(t int64) string { return time.Unix(t, 0).UTC().Format(time.RFC3339) }
+	latest := max(n, c.old.IssuedAt) + int64(api.RequestSkew.Seconds())
+	switch {
+	case c.doc.IssuedAt < c.old.IssuedAt:
+		return fault.New(fault.Conflict, "issued at %s, older than the stored version of %s of %s (revision %d)",
+			at(c.doc.IssuedAt), c.name(), at(c.old.IssuedAt), c.old.Revision).
+			ByRule("older").WithHint("take the stored version with: nsc pull -a %s", c.name())
+	case c.doc.IssuedAt > latest:
+		return fault.New(fault.Invalid, "issued at %s, more than %s from now (%s)", at(c.doc.IssuedAt), api.RequestSkew, at(n)).
+			ByRule("future").WithHint("set the clock of the machine that signs, or of accountd")
+	case c.doc.Expires != 0 && c.doc.Expires <= n:
+		return fault.New(fault.Expired, "expired at %s", at(c.doc.Expires)).
+			ByRule("expired").WithHint("nsc edit account %s --expiry 0", c.name())
+	case c.doc.Starts > n:
+		return fault.New(fault.Expired, "not valid before %s: servers would refuse the account until then", at(c.doc.Starts)).
+			ByRule("not yet valid").WithHint("nsc edit account %s --start 0", c.name())
+	}
+	return nil
+}
+
+// checkBlocking: nothing in the account makes servers refuse the whole of it.
+func (c *change) checkBlocking() error {
+	issues := accounts.Blocking(c.ac)
+	if len(issues) == 0 {
+		return nil
+	}
+	return fault.New(fault.Invalid, "servers would refuse all of account %s: %s", c.name(), strings.Join(issues, "; ")).ByRule("blocking")
+}
+
+// admitDelete plans the tombstone: everything that the record knows stays.
+func (c *change) admitDelete(trust operator.Trust, now time.Time) error {
+	switch {
+	case c.old.Revision == 0:
+		return fault.New(fault.NotFound, "no account %s is stored", keys.Short(c.key)).About("account", c.key)
+	case c.key == trust.SystemAccount:
+		return fault.New(fault.Denied, "%s is the system account", c.old.Name).ByRule("system account")
+	case c.old.Deleted:
+		c.rec, c.same = c.old, true
+		return nil
+	case !c.noBase && c.item.Base != c.old.ID:
+		return c.conflict()
+	}
+	c.rec = c.old
+	c.rec.Deleted = true
+	c.rec.Findings = nil
+	return nil
+}

@@ -1,0 +1,103 @@
+package resolver
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
+	"github.com/accountd/accountd/store"
+)
+
+// actor is who a change is attributed to.
+type actor struct {
+	Key     string // public key that signed the request
+	Via     string // door
+	Host    string // as the request says
+	Request string
+}
+
+// maxRequestToken bounds the token of a signed request, in bytes.
+const maxRequestToken = 2048
+
+// authenticate checks the token that authorises body: signed by a living key of
+// the operator, for this operator and service, for these bytes, now, and never
+// before. It runs inside the transaction, since the nonce is remembered there.
+func (s *Service) authenticate(tx store.Tx, trust operator.Trust, op store.Record, token string, body []byte, now time.Time) (string, error) {
+	switch {
+	case token == "":
+		return "", fault.New(fault.Denied, "the request is not signed").ByRule("signed request").
+			WithHint("changes need the %s header; nsc adds it", api.AuthHeader)
+	case len(token) > maxRequestToken:
+		return "", envelope(fault.Invalid, "the request's token has %d bytes, %d are allowed", len(token), maxRequestToken)
+	}
+	d, err := claims.Decode(token)
+	if err != nil {
+		return "", err
+	}
+	if err := s.checkEnvelope(trust, d, body, now); err != nil {
+		return "", err
+	}
+	switch {
+	case d.Issuer == s.cfg.Delegated:
+		return "", fault.New(fault.Denied, "signed by accountd's own key, which opens no door").ByRule("signed request")
+	case op.Retired[d.Issuer] != 0:
+		return "", fault.New(fault.Untrusted, "signed by operator key %s, which is retired", keys.Short(d.Issuer)).ByRule("signed request")
+	case !trust.Speaks(d.Issuer):
+		return "", fault.New(fault.Denied, "signed by %s, which is no key of operator %s", keys.Short(d.Issuer), op.Name).ByRule("signed request").
+			WithHint("sign with the operator's root key or one of its signing keys")
+	}
+	if err := tx.UseNonce(d.Nonce(), now, now.Add(api.NonceMemory)); err != nil {
+		if errors.Is(err, store.ErrReplay) {
+			return "", envelope(fault.Denied, "this signed request was used before").WithHint("sign the request anew")
+		}
+		return "", err
+	}
+	return d.Issuer, nil
+}
+
+func (s *Service) checkEnvelope(trust operator.Trust, d *claims.Document, body []byte, now time.Time) error {
+	sum := sha256.Sum256(body)
+	issued := time.Unix(d.IssuedAt, 0).UTC()
+	switch {
+	case d.Type != api.RequestType:
+		return envelope(fault.Invalid, "the request's token is of type %q, expected %s", d.Type, api.RequestType)
+	case d.Subject != d.Issuer:
+		return envelope(fault.Invalid, "the request's token was not signed by its subject")
+	case d.Audience != api.Audience(string(trust.Key), string(s.cfg.Server)):
+		return envelope(fault.Denied, "the request is for another operator or another accountd")
+	case d.Field(api.DigestField) != hex.EncodeToString(sum[:]):
+		return envelope(fault.Denied, "the request's token is for another body")
+	case len(d.Nonce()) < 16 || len(d.Nonce()) > 64:
+		return envelope(fault.Invalid, "the request's nonce has %d characters, 16 to 64 are allowed", len(d.Nonce()))
+	case d.Expires <= d.IssuedAt || d.Expires-d.IssuedAt > int64(api.RequestLife.Seconds()):
+		return envelope(fault.Invalid, "the request's token must expire within %s of its issue", api.RequestLife)
+	case now.Sub(issued).Abs() > api.RequestSkew:
+		return fault.New(fault.Expired, "the request was signed at %s by its clock, it is %s here; at most %s apart are accepted",
+			issued.Format(time.RFC3339), now.Format(time.RFC3339), api.RequestSkew).
+			ByRule("clock").WithHint("set the clock of the machine that runs nsc, or of accountd")
+	}
+	return nil
+}
+
+func envelope(code fault.Code, format string, args ...any) *fault.Error {
+	return fault.New(code, format, args...).ByRule("signed request")
+}
+
+// change describes a change for the log.
+func (a actor) change(action string, old, rec store.Record, now time.Time, base string, summary ...string) store.Change {
+	ch := store.Change{
+		Time: now, Actor: a.Key, Via: a.Via, Host: a.Host, Request: a.Request,
+		Action: action, Kind: rec.Kind, Key: rec.Key, Name: rec.Name, Base: base,
+		ID: rec.ID, After: claims.Digest(rec.JWT), Summary: summary,
+	}
+	if old.JWT != "" {
+		ch.Before = claims.Digest(old.JWT)
+	}
+	return ch
+}

@@ -1,0 +1,200 @@
+package resolver
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/revocation"
+	"github.com/accountd/accountd/store"
+)
+
+// carryLists is "nothing revoked comes back": the new version holds what the
+// stored one and the record demand, or the request names what it takes back.
+func (c *change) carryLists(now time.Time) error {
+	if err := c.carryRetired(now); err != nil {
+		return err
+	}
+	if err := c.carryRevocations(now); err != nil {
+		return err
+	}
+	return c.carryExportLists()
+}
+
+// carryRetired retires the signing keys that this version leaves out, and
+// refuses those that were retired before.
+func (c *change) carryRetired(now time.Time) error {
+	retired := maps.Clone(c.old.Retired)
+	if retired == nil {
+		retired = map[string]int64{}
+	}
+	for _, key := range slices.Sorted(slices.Values(c.ac.SigningKeys.Keys())) {
+		if retired[key] == 0 {
+			continue
+		}
+		if !slices.Contains(c.item.Unretire, key) {
+			return fault.New(fault.Denied, "brings back signing key %s, which was retired at %s", keys.Short(key),
+				time.Unix(retired[key], 0).UTC().Format(time.RFC3339)).
+				ByRule("retired key").WithHint("use a new signing key: nsc edit account %s --sk generate", c.name())
+		}
+		delete(retired, key)
+		c.note("un-retired signing key", key)
+	}
+	if c.oldAC != nil {
+		for _, key := range slices.Sorted(slices.Values(c.oldAC.SigningKeys.Keys())) {
+			if !slices.Contains(c.ac.SigningKeys.Keys(), key) {
+				retired[key] = now.Unix()
+				c.note("retired signing key", key)
+			}
+		}
+	}
+	if len(retired) > 0 {
+		c.rec.Retired = retired
+	}
+	return nil
+}
+
+func (c *change) isRetired(key string) bool { return c.rec.Retired[key] != 0 }
+
+func (c *change) note(what, key string) {
+	if len(c.notes) < 20 {
+		c.notes = append(c.notes, what+" "+key)
+	}
+}
+
+// carryRevocations demands the entries of the user revocation list.
+func (c *change) carryRevocations(now time.Time) error {
+	list := revocation.List(c.ac.Revocations)
+	var old revocation.List
+	if c.oldAC != nil {
+		old = revocation.List(c.oldAC.Revocations)
+	}
+	var lacking []revocation.Entry
+	for _, e := range list.Missing(old) {
+		if slices.Contains(c.item.Unrevoke, e.Key) {
+			if err := c.unrevoked(e, list); err != nil {
+				return err
+			}
+			continue
+		}
+		drop, named := findDrop(c.item.Drop, e.Key)
+		if !named {
+			lacking = append(lacking, e)
+			continue
+		}
+		if err := drop.Check(e, list, c.isRetired, now.Unix()); err != nil {
+			return err
+		}
+		c.rec.Dropped = append(c.rec.Dropped, revocation.Dropped{Entry: e, Because: drop.Because})
+		c.note("dropped revocation ("+drop.Because+") of", e.Key)
+	}
+	for _, d := range c.old.Dropped {
+		switch {
+		case slices.Contains(c.item.Unrevoke, d.Key), list[d.Key] >= d.At:
+		case d.MustReturn(list, c.isRetired):
+			lacking = append(lacking, d.Entry)
+		default:
+			c.rec.Dropped = append(c.rec.Dropped, d)
+		}
+	}
+	if len(lacking) > 0 {
+		return c.lacks(lacking)
+	}
+	for _, e := range list.Added(old) {
+		c.note("revoked", e.Key)
+	}
+	return nil
+}
+
+// unrevoked accepts that e leaves the list, unless * keeps the user out anyway.
+func (c *change) unrevoked(e revocation.Entry, list revocation.List) error {
+	if e.Key != revocation.All && list[revocation.All] >= e.At {
+		return fault.New(fault.Denied, "%s stays revoked in %s: the revocation of all users (*) of %s covers it", keys.Short(e.Key), c.name(),
+			time.Unix(list[revocation.All], 0).UTC().Format(time.RFC3339)).
+			ByRule("covered by *").WithHint("issue the user anew: nsc add user <name> -a %s --reissue", c.name())
+	}
+	c.note("un-revoked", e.Key)
+	return nil
+}
+
+func (c *change) lacks(entries []revocation.Entry) error {
+	names := make([]string, 0, 3)
+	for _, e := range entries[:min(3, len(entries))] {
+		names = append(names, keys.Short(e.Key))
+	}
+	return fault.New(fault.Denied, "lacks %d of the revocations of %s that are in force (%s)", len(entries), c.name(), strings.Join(names, ", ")).
+		ByRule("revocation").WithHint("take the stored version with: nsc pull -a %s; un-revoke on purpose with: nsc unrevoke user", c.name())
+}
+
+func findDrop(drops []revocation.Drop, key string) (revocation.Drop, bool) {
+	i := slices.IndexFunc(drops, func(d revocation.Drop) bool { return d.Key == key })
+	if i < 0 {
+		return revocation.Drop{}, false
+	}
+	return drops[i], true
+}
+
+// carryExportLists demands the revocations of activations: of each export that
+// stays, and of each that left when an overlapping one of its type returns.
+func (c *change) carryExportLists() error {
+	for _, want := range c.demandedExports() {
+		kept := false
+		for _, ex := range c.ac.Exports {
+			if exportType(ex.Type) != want.Type || !accounts.Overlaps(string(ex.Subject), want.Subject) {
+				continue
+			}
+			if miss := revocation.List(ex.Revocations).Missing(want.Revoked); len(miss) > 0 {
+				return fault.New(fault.Denied, "the %s export %s lacks %d revocations of activations of %s, first that of %s",
+					want.Type, ex.Subject, len(miss), want.Subject, keys.Short(miss[0].Key)).
+					ByRule("export revocation").WithHint("take the stored version with: nsc pull -a %s", c.name())
+			}
+			kept = kept || string(ex.Subject) == want.Subject
+		}
+		if !kept {
+			c.rec.Exports = append(c.rec.Exports, want)
+		}
+	}
+	return nil
+}
+
+// demandedExports returns the lists of the stored exports and of the remembered
+// ones, less what the request takes back.
+func (c *change) demandedExports() []store.ExportList {
+	var out []store.ExportList
+	add := func(kind, subject string, list revocation.List) {
+		i := slices.IndexFunc(out, func(l store.ExportList) bool { return l.Type == kind && l.Subject == subject })
+		if i < 0 {
+			out = append(out, store.ExportList{Type: kind, Subject: subject})
+			i = len(out) - 1
+		}
+		out[i].Revoked = out[i].Revoked.Merge(list)
+	}
+	if c.oldAC != nil {
+		for _, ex := range c.oldAC.Exports {
+			add(exportType(ex.Type), string(ex.Subject), revocation.List(ex.Revocations))
+		}
+	}
+	for _, l := range c.old.Exports {
+		add(l.Type, l.Subject, l.Revoked)
+	}
+	for _, l := range out {
+		maps.DeleteFunc(l.Revoked, func(key string, _ int64) bool {
+			return slices.Contains(c.item.Unrevoke, l.Type+" "+l.Subject+" "+key)
+		})
+	}
+	return slices.DeleteFunc(out, func(l store.ExportList) bool { return len(l.Revoked) == 0 })
+}
+
+func exportType(t jwt.ExportType) string {
+	if t == jwt.Service {
+		return api.ExportService
+	}
+	return api.ExportStream
+}

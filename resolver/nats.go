@@ -1,0 +1,211 @@
+package resolver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+const (
+	serviceVersion = "0.1.0"
+	queueGroup     = "accountd"
+	maxRunning     = 512 // requests in hand on one connection
+)
+
+// natsDoor serves one connection to the system account.
+type natsDoor struct {
+	s    *Service
+	name string
+	ctx  context.Context // of all requests in hand; ended by stop
+	sem  chan struct{}
+	wg   sync.WaitGroup
+}
+
+// ServeNATS answers on nc, a connection to the system account: the micro
+// service of api.Service, and the lookups of stock tools. name is the server
+// that answers in the stock shapes. Each node has a connection of its own; one
+// of them answers a request. stop ends it and waits for requests in hand.
+func (s *Service) ServeNATS(nc *nats.Conn, name string) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &natsDoor{s: s, name: name, ctx: ctx, sem: make(chan struct{}, maxRunning)}
+	service, err := d.serve(nc)
+	if err == nil {
+		err = d.serveStock(nc)
+	}
+	if err == nil {
+		err = nc.FlushTimeout(5 * time.Second)
+	}
+	stop = func() {
+		if service != nil {
+			_ = service.Stop()
+		}
+		cancel()
+		d.wg.Wait()
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("serve requests on %s: %w", name, err)
+	}
+	return stop, nil
+}
+
+func (d *natsDoor) serve(nc *nats.Conn) (micro.Service, error) {
+	var key string
+	err := d.s.cfg.Store.View(d.ctx, func(r store.Reader) error {
+		op, err := operatorRecord(r)
+		key = op.Key
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	service, err := micro.AddService(nc, micro.Config{
+		Name: api.Service, Version: serviceVersion, Description: "claims and revocations, proven in force", QueueGroup: queueGroup,
+		Metadata: map[string]string{
+			api.MetaOperator: key, api.MetaServer: string(d.s.cfg.Server), api.MetaCustody: d.s.cfg.Custody,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for subject, h := range map[string]func(micro.Request) any{
+		api.SubjectPut:    d.signed(d.s.Put),
+		api.SubjectOpPut:  d.signed(d.s.PutOperator),
+		api.SubjectGet:    plain(d, d.s.Get),
+		api.SubjectList:   plain(d, d.s.List),
+		api.SubjectProof:  plain(d, d.s.Proof),
+		api.SubjectStatus: plain(d, d.s.Status),
+		api.SubjectSeen:   plain(d, d.s.Seen),
+	} {
+		name := strings.ReplaceAll(strings.TrimPrefix(subject, "accountd.v1."), ".", "-")
+		if err := service.AddEndpoint(name, d.handler(h), micro.WithEndpointSubject(subject)); err != nil {
+			return service, err
+		}
+	}
+	return service, nil
+}
+
+type signedCall func(ctx context.Context, via, token string, body []byte) api.PutReply
+
+func (d *natsDoor) signed(call signedCall) func(micro.Request) any {
+	return func(r micro.Request) any {
+		return call(d.ctx, "nats", r.Headers().Get(api.AuthHeader), r.Data())
+	}
+}
+
+func plain[Q, R any](d *natsDoor, call func(context.Context, Q) R) func(micro.Request) any {
+	return func(r micro.Request) any {
+		var req Q
+		if err := decodeBody(r.Data(), &req); err != nil {
+			return struct {
+				Schema int        `json:"schema"`
+				Error  *api.Error `json:"error"`
+			}{api.Schema, api.ToError(err)}
+		}
+		return call(d.ctx, req)
+	}
+}
+
+// handler runs each request on its own goroutine, since one may wait for a
+// proof while others pass.
+func (d *natsDoor) handler(h func(micro.Request) any) micro.Handler {
+	return micro.HandlerFunc(func(r micro.Request) {
+		if !d.run(func() { _ = r.RespondJSON(h(r)) }) {
+			_ = r.RespondJSON(refusedRequest(fault.New(fault.Unavailable, "accountd is busy or stopping").WithHint("try again")))
+		}
+	})
+}
+
+func (d *natsDoor) run(f func()) bool {
+	select {
+	case <-d.ctx.Done():
+		return false
+	case d.sem <- struct{}{}:
+	default:
+		return false
+	}
+	d.wg.Go(func() {
+		defer func() { <-d.sem }()
+		f()
+	})
+	return true
+}
+
+// serveStock answers the lookups of stock tools, in the stock shapes.
+func (d *natsDoor) serveStock(nc *nats.Conn) error {
+	for subject, h := range map[string]func(*nats.Msg) []byte{
+		"$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP": d.lookup,
+		"$SYS.REQ.CLAIMS.LIST":             d.list,
+	} {
+		if _, err := nc.QueueSubscribe(subject, queueGroup, func(m *nats.Msg) {
+			d.run(func() { _ = m.Respond(h(m)) })
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookup answers with the raw JWT, as a stock server with resolver full does.
+func (d *natsDoor) lookup(m *nats.Msg) []byte {
+	id := strings.Split(m.Subject, ".")[3]
+	token, err := d.s.CurrentJWT(d.ctx, store.Account, id)
+	if err != nil {
+		return d.stock("error", map[string]any{"code": fault.HTTPStatus(err), "description": err.Error()})
+	}
+	return []byte(token)
+}
+
+func (d *natsDoor) list(*nats.Msg) []byte {
+	ids := []string{}
+	err := d.s.cfg.Store.View(d.ctx, func(r store.Reader) error {
+		return r.Scan(store.Account, "", func(rec store.Record) bool {
+			if !rec.Deleted {
+				ids = append(ids, rec.Key)
+			}
+			return true
+		})
+	})
+	if err != nil {
+		return d.stock("error", map[string]any{"code": 503, "description": "the store cannot be read"})
+	}
+	return d.stock("data", ids)
+}
+
+func (d *natsDoor) stock(field string, v any) []byte {
+	out, _ := json.Marshal(map[string]any{"server": map[string]any{"name": d.name}, field: v})
+	return out
+}
+
+// CurrentJWT returns the JWT that servers and tools may have: nothing for a
+// tombstone.
+func (s *Service) CurrentJWT(ctx context.Context, kind store.Kind, key string) (string, error) {
+	var rec store.Record
+	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		var err error
+		if kind == store.Operator {
+			rec, err = operatorRecord(r)
+		} else {
+			rec, err = r.Get(kind, key)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && rec.Deleted:
+		return "", fault.New(fault.NotFound, "no %s %s is stored", kind, key)
+	case err != nil:
+		return "", fault.New(fault.Unavailable, "the store cannot be read")
+	}
+	return rec.JWT, nil
+}

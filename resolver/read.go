@@ -1,0 +1,257 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+const (
+	maxPage   = 1000
+	maxWait   = time.Minute
+	maxStatus = 300 // accounts in one status reply, so that it fits a message
+)
+
+// Get returns a stored claim, by public key or by an account's name.
+func (s *Service) Get(ctx context.Context, req api.GetRequest) api.GetReply {
+	reply := api.GetReply{Schema: api.Schema}
+	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		rec, err := s.find(r, req.Account)
+		if err != nil {
+			return err
+		}
+		v, err := versionOf(r, rec)
+		v.JWT = rec.JWT
+		reply.Version, reply.Retired = &v, rec.Retired
+		for _, d := range rec.Dropped {
+			reply.Dropped = append(reply.Dropped, d.Key)
+		}
+		return err
+	})
+	reply.Error = s.readError(err)
+	return reply
+}
+
+// find returns the record of the operator ("" or its key) or of an account.
+func (s *Service) find(r store.Reader, name string) (store.Record, error) {
+	op, err := operatorRecord(r)
+	if err != nil || name == "" || name == op.Key {
+		return op, err
+	}
+	if nkeys.IsValidPublicAccountKey(name) {
+		rec, err := r.Get(store.Account, name)
+		return rec, notStored(err, "account", name)
+	}
+	return findByName(r, name)
+}
+
+// findByName returns the account called name; a living one before a deleted one.
+func findByName(r store.Reader, name string) (store.Record, error) {
+	var found []store.Record
+	err := r.Scan(store.Account, "", func(rec store.Record) bool {
+		switch {
+		case rec.Name != name:
+		case len(found) == 0 || found[0].Deleted && !rec.Deleted:
+			found = []store.Record{rec}
+		case found[0].Deleted == rec.Deleted:
+			found = append(found, rec)
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return store.Record{}, err
+	case len(found) == 0:
+		return store.Record{}, notStored(store.ErrNotFound, "account", name)
+	case len(found) > 1:
+		return store.Record{}, fault.New(fault.Conflict, "%d accounts are called %s; name one by its public key", len(found), name)
+	}
+	return found[0], nil
+}
+
+// List returns a page of the stored accounts, tombstones included.
+func (s *Service) List(ctx context.Context, req api.ListRequest) api.ListReply {
+	reply := api.ListReply{Schema: api.Schema, Accounts: []api.Version{}}
+	limit := req.Limit
+	if limit <= 0 || limit > maxPage {
+		limit = maxPage
+	}
+	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		var page []store.Record
+		if err := r.Scan(store.Account, req.After, func(rec store.Record) bool {
+			reply.More = len(page) == limit
+			if !reply.More {
+				page = append(page, rec)
+			}
+			return !reply.More
+		}); err != nil {
+			return err
+		}
+		for _, rec := range page {
+			v, err := versionOf(r, rec)
+			if err != nil {
+				return err
+			}
+			reply.Accounts = append(reply.Accounts, v)
+		}
+		return nil
+	})
+	reply.Error = s.readError(err)
+	return reply
+}
+
+// Proof returns what every expected server shows for a version, waiting for it
+// as long as the request says.
+func (s *Service) Proof(ctx context.Context, req api.ProofRequest) api.ProofReply {
+	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(req.WaitMs)*time.Millisecond, maxWait))
+	defer cancel()
+	proofs := s.each(func(n Node) api.NodeProof { return n.Await(ctx, req.Key, req.Revision) })
+	return api.ProofReply{Schema: api.Schema, Proven: proven(proofs), Nodes: proofs}
+}
+
+// each asks all nodes at once and keeps their order.
+func (s *Service) each(ask func(Node) api.NodeProof) []api.NodeProof {
+	nodes := s.cfg.Nodes()
+	out := make([]api.NodeProof, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() { out[i] = ask(n) })
+	}
+	wg.Wait()
+	return out
+}
+
+func proven(proofs []api.NodeProof) bool { return weakest(proofs) == api.InForce }
+
+// weakest returns the state that holds for all; no server proves nothing.
+func weakest(proofs []api.NodeProof) api.State {
+	rank := map[api.State]int{api.InForce: 0, api.Stored: 1, api.Pending: 2, api.Rejected: 3}
+	out := api.InForce
+	if len(proofs) == 0 {
+		return api.Pending
+	}
+	for _, p := range proofs {
+		if rank[p.State] > rank[out] {
+			out = p.State
+		}
+	}
+	return out
+}
+
+// Status returns how things stand: of one account, or of all with those that
+// need a look.
+func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusReply {
+	reply := api.StatusReply{Schema: api.Schema, Custody: s.cfg.Custody, Accounts: []api.AccountStatus{}}
+	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		op, err := operatorRecord(r)
+		if err != nil {
+			return err
+		}
+		if reply.Operator, err = versionOf(r, op); err != nil {
+			return err
+		}
+		if reply.Head, err = r.Head(); err != nil {
+			return err
+		}
+		if req.Account == "" {
+			return s.statusOfAll(ctx, r, &reply)
+		}
+		rec, err := s.find(r, req.Account)
+		if err != nil {
+			return err
+		}
+		st, err := s.accountStatus(r, rec)
+		count(&reply, st)
+		reply.Accounts = []api.AccountStatus{st}
+		return err
+	})
+	for _, n := range s.cfg.Nodes() {
+		st := n.Status()
+		if reply.Head > st.Applied {
+			st.Behind = reply.Head - st.Applied
+		}
+		reply.Nodes = append(reply.Nodes, st)
+	}
+	reply.Error = s.readError(err)
+	return reply
+}
+
+func (s *Service) statusOfAll(ctx context.Context, r store.Reader, reply *api.StatusReply) error {
+	var failed error
+	err := r.Scan(store.Account, "", func(rec store.Record) bool {
+		var st api.AccountStatus
+		if st, failed = s.accountStatus(r, rec); failed == nil {
+			failed = ctx.Err()
+		}
+		count(reply, st)
+		switch {
+		case st.State == api.InForce && len(st.Findings) == 0 && st.Budget < budgetWarning:
+		case len(reply.Accounts) < maxStatus:
+			reply.Accounts = append(reply.Accounts, st)
+		default:
+			reply.More = true
+		}
+		return failed == nil
+	})
+	return errors.Join(err, failed)
+}
+
+// budgetWarning is the share of the largest claim from which on status warns.
+const budgetWarning = 0.5
+
+func count(reply *api.StatusReply, st api.AccountStatus) {
+	if st.Deleted {
+		reply.Tombstones++
+		return
+	}
+	reply.Total++
+	if st.State == api.InForce {
+		reply.InForce++
+	}
+}
+
+func (s *Service) accountStatus(r store.Reader, rec store.Record) (api.AccountStatus, error) {
+	v, err := versionOf(r, rec)
+	if err != nil {
+		return api.AccountStatus{}, err
+	}
+	st := api.AccountStatus{Version: v, Budget: float64(v.Size) / api.MaxClaim}
+	st.Nodes = s.each(func(n Node) api.NodeProof {
+		p := n.Proof(rec.Key)
+		if p.Revision < rec.Revision && p.State == api.InForce {
+			p.State, p.Reason = api.Pending, "still has an earlier version"
+		}
+		return p
+	})
+	st.State = weakest(st.Nodes)
+	return st, nil
+}
+
+// Seen returns which JWTs of a user live connections use, on all servers.
+func (s *Service) Seen(_ context.Context, req api.SeenRequest) api.SeenReply {
+	reply := api.SeenReply{Schema: api.Schema}
+	for _, n := range s.cfg.Nodes() {
+		seen := n.Seen(req.Account, req.User)
+		reply.IssuedAt = max(reply.IssuedAt, seen.IssuedAt)
+		reply.Connections += seen.Connections
+	}
+	return reply
+}
+
+func (s *Service) readError(err error) *api.Error {
+	if err == nil {
+		return nil
+	}
+	if fault.As(err) == nil {
+		s.log.Error("request failed", "err", err)
+		err = fault.New(fault.Unavailable, "the store cannot be read")
+	}
+	return api.ToError(err)
+}
