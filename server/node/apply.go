@@ -54,11 +54,11 @@ func (n *Node) bring(ctx context.Context, w *work, acc *server.Account) {
 	n.wg.Go(func() { n.watch(ctx, c, asserted) })
 }
 
-// watch sweeps and compares after an apply until it has been clean for
-// lastLook, and finishes a version that takes something away when the sweep at
-// secondLook is clean.
+// watch sweeps and compares until lastLook after the version came into effect,
+// and finishes a version that takes something away when the sweep at secondLook
+// is clean. What a long apply has delayed is done at once.
 func (n *Node) watch(ctx context.Context, c *cut, asserted time.Time) {
-	begin := time.Now()
+	begin := c.swap
 	steps := []time.Duration{firstLook, secondLook, lastLook}
 	for i := 0; i < len(steps); {
 		if !wait(ctx, nil, time.Until(begin.Add(steps[i]))) {

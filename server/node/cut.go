@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -12,8 +13,9 @@ import (
 	"github.com/accountd/accountd/revocation"
 )
 
-// When the complete sweeps run, counted from the end of the apply. A version
-// counts as swept only when the one at secondLook found nothing.
+// When the complete sweeps run, counted from the moment from which the version
+// refuses new connections. A version counts as swept only when one at
+// secondLook or later found nothing.
 const (
 	firstLook  = 50 * time.Millisecond
 	secondLook = 200 * time.Millisecond
@@ -62,7 +64,7 @@ type narrowing struct {
 	entries bool            // revocations, signing keys, or the whole account
 	scopes  map[string]bool // signing keys whose scope differs: their users are sent away once
 	rules   bool            // limits or default permissions differ
-	seen    map[uint64]bool // connections before the apply; those the server itself looks at
+	seen    []uint64        // connections before the apply, which the server itself looks at; sorted
 }
 
 func (t narrowing) any() bool { return t.entries || len(t.scopes) > 0 || t.rules }
@@ -136,13 +138,15 @@ func (c *cut) run(before effect, f func() error) error {
 // doomed lists, before the apply, who is connected and will have to go.
 func (c *cut) doomed() []session {
 	var out []session
-	c.lost.seen = map[uint64]bool{}
-	for _, s := range c.n.kernel.sessions(c.acc) {
-		c.lost.seen[s.cid] = true
+	c.n.kernel.sessions(c.acc, func(s session) {
+		if c.lost.rules {
+			c.lost.seen = append(c.lost.seen, s.cid)
+		}
 		if c.rule.ends(c.acc.Name, s) || c.lost.scopes[s.signer] {
 			out = append(out, s)
 		}
-	}
+	})
+	slices.Sort(c.lost.seen)
 	return out
 }
 
@@ -179,7 +183,7 @@ func (c *cut) close(list []session, found string) {
 func (c *cut) sweep(found string) (clean bool) {
 	clean = true
 	var out []session
-	for _, s := range c.n.kernel.sessions(c.acc) {
+	c.n.kernel.sessions(c.acc, func(s session) {
 		switch {
 		case c.rule.ends(c.acc.Name, s) || c.overlooked(s):
 			out = append(out, s)
@@ -187,7 +191,7 @@ func (c *cut) sweep(found string) (clean bool) {
 		case s.user == "":
 			clean = false
 		}
-	}
+	})
 	c.close(out, found)
 	return clean
 }
@@ -202,7 +206,8 @@ func (c *cut) overlooked(s session) bool {
 	if c.lost.scopes[s.signer] {
 		return true
 	}
-	return c.lost.rules && !c.lost.seen[s.cid]
+	_, seen := slices.BinarySearch(c.lost.seen, s.cid)
+	return c.lost.rules && !seen
 }
 
 // current returns what the copy holds now, and takes its rule when it is a

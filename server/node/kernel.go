@@ -151,16 +151,13 @@ type session struct {
 	start  time.Time
 }
 
-// sessions returns every client and leaf node that is registered with acc.
-func (k *kernel) sessions(acc *server.Account) []session {
-	clients := accountClients(acc)
-	out := make([]session, 0, len(clients))
-	for _, c := range clients {
+// sessions calls f for every client and leaf node that is registered with acc.
+func (k *kernel) sessions(acc *server.Account, f func(session)) {
+	for _, c := range accountClients(acc) {
 		if s, ok := k.session(c); ok {
-			out = append(out, s)
+			f(s)
 		}
 	}
-	return out
 }
 
 func (k *kernel) session(c unsafe.Pointer) (session, bool) {

@@ -50,7 +50,8 @@ func TestKernelFitsTheServer(t *testing.T) {
 	if e.revoked["*"] != 1 || e.updated.IsZero() || len(e.signers) != 1 {
 		t.Errorf("effect %+v", e)
 	}
-	list := n.kernel.sessions(acc)
+	var list []session
+	n.kernel.sessions(acc, func(s session) { list = append(list, s) })
 	id, err := c.GetClientID()
 	if err != nil || len(list) != 1 || list[0].cid != id || list[0].user != u.key || list[0].issued == 0 || list[0].start.IsZero() {
 		t.Errorf("sessions %+v, client %d, %v", list, id, err)

@@ -112,13 +112,13 @@ func (n *Node) now(e entry) api.NodeProof {
 		return n.rejected(e, err.Error())
 	}
 	r := n.ruleOf(claims)
-	for _, s := range n.kernel.sessions(acc) {
-		if r.ends(e.Key, s) {
-			p.State, p.Reason = api.Pending, fmt.Sprintf("connection %d of %s is still open", s.cid, s.user)
-			return p
-		}
-	}
 	p.Swept = true
+	n.kernel.sessions(acc, func(s session) {
+		if r.ends(e.Key, s) {
+			p.State, p.Swept = api.Pending, false
+			p.Reason = fmt.Sprintf("connection %d of %s is still open", s.cid, s.user)
+		}
+	})
 	return p
 }
 
