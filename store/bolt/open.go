@@ -25,6 +25,8 @@ const (
 	// mapSize is the address space taken at open: up to this size of the file
 	// no writer waits for readers in order to map it anew.
 	mapSize = 1 << 28
+	// growSize is by how much the file grows at least.
+	growSize = 1 << 20
 )
 
 // The buckets.
@@ -156,7 +158,8 @@ func syncDirs(dirs []string) error {
 	return nil
 }
 
-// openFile opens the bbolt file, and leaves nothing open when it panics.
+// openFile opens the bbolt file. When bbolt panics over it, the file is closed
+// and unlocked; its mapping, whose address is lost, stays.
 func openFile(path string, timeout time.Duration) (db *bbolt.DB, err error) {
 	var file *os.File
 	opts := *bbolt.DefaultOptions
@@ -171,8 +174,11 @@ func openFile(path string, timeout time.Duration) (db *bbolt.DB, err error) {
 		db, err = bbolt.Open(path, 0o600, &opts)
 		return err
 	})
+	if err == nil {
+		db.AllocSize = growSize
+	}
 	if errors.Is(err, ErrDamaged) && file != nil {
-		_ = file.Close() // releases the lock
+		err = errors.Join(err, unlock(file), file.Close())
 	}
 	return db, err
 }

@@ -1,0 +1,13 @@
+package bolt
+
+import "go.etcd.io/bbolt"
+
+// SetCommit replaces what commits a transaction. Not while one runs.
+func (s *Store) SetCommit(f func(*bbolt.Tx) error) { s.commit = f }
+
+// For the fuzz targets.
+var (
+	DecodeRecord = decodeRecord
+	DecodeChange = decodeChange
+	Encode       = encode
+)
