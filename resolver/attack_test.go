@@ -1,0 +1,319 @@
+package resolver
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/revocation"
+)
+
+// victim is a user key that attackers want back in.
+var victim = must(keys.NewUser()).PublicKey()
+
+// setup stores a tenant with a revoked user, a revoked activation, and a
+// retired signing key, and returns the versions before and after.
+type setup struct {
+	first, current *claims.Document
+	retired        string // a signing key of first, gone from current
+	kept           string // a signing key of both
+}
+
+func (w *world) setup() setup {
+	w.t.Helper()
+	s := setup{retired: must(keys.NewAccount()).PublicKey(), kept: must(keys.NewAccount()).PublicKey()}
+	ac := w.account()
+	ac.SigningKeys.Add(s.retired, s.kept)
+	ac.Exports = jwt.Exports{{Name: "orders", Subject: "orders.>", Type: jwt.Stream, TokenReq: true}}
+	s.first = w.sign(w.sk, ac)
+	w.mustPut(s.first, "")
+	s.current = w.edit(s.first, func(ac *jwt.AccountClaims) {
+		ac.Revocations = jwt.RevocationList{victim: w.clock.Unix()}
+		ac.Exports[0].Revocations = jwt.RevocationList{"*": w.clock.Unix()}
+		delete(ac.SigningKeys, s.retired)
+	})
+	w.mustPut(s.current, s.first.ID)
+	return s
+}
+
+// TestAttacks is the table of what must be refused, each by its rule and code,
+// with nothing changed.
+func TestAttacks(t *testing.T) {
+	t.Parallel()
+	foreign := must(keys.NewOperator())
+	for name, c := range map[string]struct {
+		code fault.Code
+		rule string
+		item func(w *world, s setup) api.Item
+	}{
+		"the older JWT": {fault.Conflict, "older", func(w *world, s setup) api.Item {
+			return api.Item{JWT: s.first.Token, Base: s.current.ID}
+		}},
+		"a stale base": {fault.Conflict, "conflict", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.edit(s.current, func(*jwt.AccountClaims) {}).Token, Base: s.first.ID}
+		}},
+		"no base where a version exists": {fault.Conflict, "conflict", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.edit(s.current, func(*jwt.AccountClaims) {}).Token}
+		}},
+		"a base where none exists": {fault.Conflict, "conflict", func(w *world, s setup) api.Item {
+			ac := jwt.NewAccountClaims(must(keys.NewAccount()).PublicKey())
+			return api.Item{JWT: w.sign(w.sk, ac).Token, Base: s.current.ID}
+		}},
+		"lacking a revocation": {fault.Denied, "revocation", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { delete(ac.Revocations, victim) })
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"an earlier revocation": {fault.Denied, "revocation", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Revocations[victim]-- })
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"lacking a revocation that * covers, unnamed": {fault.Denied, "revocation", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Revocations = jwt.RevocationList{"*": w.clock.Unix()} })
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"un-revoking under a covering *": {fault.Denied, "covered by *", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Revocations = jwt.RevocationList{"*": w.clock.Unix()} })
+			return api.Item{JWT: d.Token, Base: s.current.ID, Unrevoke: []string{victim}}
+		}},
+		"a false drop": {fault.Denied, "drop", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Revocations = nil })
+			return api.Item{JWT: d.Token, Base: s.current.ID, Drop: []revocation.Drop{{Key: victim, Because: "retired:" + s.kept}}}
+		}},
+		"lacking an export revocation": {fault.Denied, "export revocation", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Exports[0].Revocations = nil })
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"an overlapping export without the list": {fault.Denied, "export revocation", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) {
+				ac.Exports = jwt.Exports{{Name: "o", Subject: "orders.eu", Type: jwt.Stream, TokenReq: true}}
+			})
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"bringing back a retired key": {fault.Denied, "retired key", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.SigningKeys.Add(s.retired) })
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"bringing back a retired key as a role": {fault.Denied, "retired key", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) {
+				scope := jwt.NewUserScope()
+				scope.Key, scope.Role = s.retired, "r"
+				ac.SigningKeys.AddScopedSigner(scope)
+			})
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"a foreign operator": {fault.Untrusted, "chain", func(w *world, s setup) api.Item {
+			ac := must(claims.As[jwt.AccountClaims](s.current))
+			w.tick()
+			return api.Item{JWT: w.sign(foreign, ac).Token, Base: s.current.ID}
+		}},
+		"a self-signed account": {fault.Untrusted, "chain", func(w *world, s setup) api.Item {
+			ac := must(claims.As[jwt.AccountClaims](s.current))
+			w.tick()
+			return api.Item{JWT: w.sign(w.tenant, ac).Token, Base: s.current.ID}
+		}},
+		"a user for an account": {fault.Invalid, "type", func(w *world, s setup) api.Item {
+			uc := jwt.NewUserClaims(victim)
+			return api.Item{JWT: must(must(claims.New(uc)).Sign(w.tenant, w.clock.Unix())).Token}
+		}},
+		"the operator for an account": {fault.Invalid, "type", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.operator.Token}
+		}},
+		"a subject that is no account": {fault.Invalid, "", func(w *world, s setup) api.Item {
+			ac := jwt.NewAccountClaims(victim)
+			return api.Item{JWT: w.sign(w.sk, ac).Token}
+		}},
+		"an expired account": {fault.Expired, "expired", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Expires = w.clock.Unix() })
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"an account of tomorrow": {fault.Expired, "not yet valid", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.NotBefore = w.clock.Unix() + 1 })
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"issued in the future": {fault.Invalid, "future", func(w *world, s setup) api.Item {
+			now := w.clock
+			w.clock = w.clock.Add(6 * time.Minute)
+			d := w.edit(s.current, func(*jwt.AccountClaims) {})
+			w.clock = now
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"a blocking error": {fault.Invalid, "blocking", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) {
+				ac.Exports = append(ac.Exports, &jwt.Export{Subject: "orders.>", Type: jwt.Stream})
+			})
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"an import without an export": {fault.Denied, "incomplete", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) {
+				ac.Imports = jwt.Imports{{Account: w.system.PublicKey(), Subject: "x", Type: jwt.Stream}}
+			})
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
+		"deleting the system account": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return api.Item{Delete: w.system.PublicKey(), Base: w.record(w.system.PublicKey()).ID}
+		}},
+		"JetStream on the system account": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return w.editSystem(func(ac *jwt.AccountClaims) { ac.Limits.DiskStorage = -1 })
+		}},
+		"revoking accountd's own user": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return w.editSystem(func(ac *jwt.AccountClaims) { ac.Revocations = jwt.RevocationList{w.self.PublicKey(): w.clock.Unix()} })
+		}},
+		"revoking all system users": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return w.editSystem(func(ac *jwt.AccountClaims) { ac.Revocations = jwt.RevocationList{"*": w.clock.Unix()} })
+		}},
+		"removing accountd's signer": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return w.editSystem(func(ac *jwt.AccountClaims) { ac.SigningKeys = jwt.SigningKeys{} })
+		}},
+		"redirecting system requests": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return w.editSystem(func(ac *jwt.AccountClaims) {
+				ac.Mappings = jwt.Mapping{"accountd.v1.>": {{Subject: "evil.>"}}}
+			})
+		}},
+		"deleting with a stale base": {fault.Conflict, "conflict", func(w *world, s setup) api.Item {
+			return api.Item{Delete: s.current.Subject, Base: s.first.ID}
+		}},
+		"deleting what is not there": {fault.NotFound, "", func(w *world, s setup) api.Item {
+			return api.Item{Delete: must(keys.NewAccount()).PublicKey()}
+		}},
+		"both a JWT and a deletion": {fault.Invalid, "malformed", func(w *world, s setup) api.Item {
+			return api.Item{JWT: s.current.Token, Delete: s.current.Subject}
+		}},
+		"restoring what is not deleted": {fault.Conflict, "tombstone", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.edit(s.current, func(*jwt.AccountClaims) {}).Token, Base: s.current.ID, Restore: true}
+		}},
+		"a token over 1 MiB": {fault.Denied, "size", func(w *world, s setup) api.Item {
+			return api.Item{JWT: s.current.Token + strings.Repeat("A", 1<<20+1), Base: s.current.ID}
+		}},
+		"a truncated token": {fault.Untrusted, "signature", func(w *world, s setup) api.Item {
+			parts := strings.Split(s.current.Token, ".")
+			return api.Item{JWT: parts[0] + "." + parts[1] + "." + strings.Repeat("A", 86), Base: s.current.ID}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := w.setup()
+			item := c.item(w, s)
+			head, stored := w.head(), w.record(s.current.Subject)
+			res := w.put(item)
+			if res.Error == nil {
+				t.Fatalf("admitted: %+v", res)
+			}
+			if res.Error.Code != c.code || res.Error.Rule != c.rule {
+				t.Errorf("code %q rule %q: %s", res.Error.Code, res.Error.Rule, res.Error.Message)
+			}
+			if res.Error.Message == "" || strings.Contains(res.Error.Message, "%!") || strings.Contains(res.Error.Hint, "%!") {
+				t.Errorf("message %q hint %q", res.Error.Message, res.Error.Hint)
+			}
+			if w.head() != head || w.record(s.current.Subject).JWT != stored.JWT {
+				t.Error("a refused item changed the store")
+			}
+			if res.Error.Code == fault.Conflict && c.rule == "conflict" && item.Base != "" && item.JWT != "" && res.Current == nil && !strings.Contains(name, "none exists") {
+				t.Error("a conflict does not say what is stored")
+			}
+		})
+	}
+}
+
+// editSystem makes the item of a changed system account.
+func (w *world) editSystem(f func(*jwt.AccountClaims)) api.Item {
+	rec := w.record(w.system.PublicKey())
+	return api.Item{JWT: w.edit(must(claims.Decode(rec.JWT)), f).Token, Base: rec.ID}
+}
+
+// TestEnvelopeAttacks: what is wrong with the signed request refuses all of it.
+func TestEnvelopeAttacks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := must(json.Marshal(api.PutRequest{Items: []api.Item{{JWT: w.sign(w.sk, w.account()).Token}}}))
+	request := func(change func(op, server *string, body *[]byte, at *time.Time), s claims.Signer) string {
+		op, server, b, at := w.root.PublicKey(), w.server.PublicKey(), body, w.clock
+		change(&op, &server, &b, &at)
+		return must(api.SignRequest(s, op, server, b, at))
+	}
+	same := func(*string, *string, *[]byte, *time.Time) {}
+	longLived := must(claims.Request(api.RequestType, w.sk.PublicKey(), api.Audience(w.root.PublicKey(), w.server.PublicKey()),
+		keys.Nonce(), w.clock.Add(time.Hour).Unix(), map[string]any{}).Sign(w.sk, w.clock.Unix())).Token
+	for name, c := range map[string]struct {
+		token string
+		code  fault.Code
+		rule  string
+	}{
+		"unsigned":         {"", fault.Denied, "signed request"},
+		"another operator": {request(func(op, _ *string, _ *[]byte, _ *time.Time) { *op = w.sk.PublicKey() }, w.sk), fault.Denied, "signed request"},
+		"another accountd": {request(func(_, s *string, _ *[]byte, _ *time.Time) { *s = must(keys.NewServer()).PublicKey() }, w.sk), fault.Denied, "signed request"},
+		"another body":     {request(func(_, _ *string, b *[]byte, _ *time.Time) { *b = []byte("{}") }, w.sk), fault.Denied, "signed request"},
+		"a slow clock":     {request(func(_, _ *string, _ *[]byte, at *time.Time) { *at = at.Add(-6 * time.Minute) }, w.sk), fault.Expired, "clock"},
+		"a fast clock":     {request(func(_, _ *string, _ *[]byte, at *time.Time) { *at = at.Add(6 * time.Minute) }, w.sk), fault.Expired, "clock"},
+		"a foreign key":    {request(same, must(keys.NewOperator())), fault.Denied, "signed request"},
+		"an account's key": {request(same, w.tenant), fault.Denied, "signed request"},
+		"accountd's key":   {request(same, w.accountd), fault.Denied, "signed request"},
+		"an operator JWT":  {w.operator.Token, fault.Invalid, "signed request"},
+		"a long life":      {longLived, fault.Denied, "signed request"},
+		"garbage":          {"a.b.c", fault.Invalid, "malformed"},
+		"a huge token":     {strings.Repeat("x", 4096), fault.Invalid, "signed request"},
+	} {
+		reply := w.s.Put(context.Background(), "test", c.token, body)
+		if reply.Error == nil || reply.Error.Code != c.code || reply.Error.Rule != c.rule {
+			t.Errorf("%s: %+v", name, reply.Error)
+		}
+	}
+	good := request(same, w.sk)
+	if reply := w.s.Put(context.Background(), "test", good, body); reply.Error != nil || reply.Results[0].Error != nil {
+		t.Fatalf("good request: %+v", reply)
+	}
+	head := w.head()
+	if reply := w.s.Put(context.Background(), "test", good, body); reply.Error == nil || !strings.Contains(reply.Error.Message, "used before") {
+		t.Errorf("replayed: %+v", reply)
+	}
+	w.clock = w.clock.Add(5 * time.Minute)
+	if reply := w.s.Put(context.Background(), "test", good, body); reply.Error == nil {
+		t.Errorf("replayed later: %+v", reply)
+	}
+	if w.head() != head {
+		t.Error("a refused request changed the store")
+	}
+}
+
+// TestHostileBodies: no form of request panics or half succeeds.
+func TestHostileBodies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, body := range []string{
+		"", "{", "null", "[]", `{"items":[]}`, `{"items":[{}]}`, `{"items":{}}`, `{"items":[{"jwt":1}]}`, `{"items":[{"jwt":"x","future":true}]}`,
+		`{"items":[{"delete":"x"}]}`, `{"items":[{"delete":"SAAXXX"}]}{}`, strings.Repeat("[", 100000),
+		`{"items":[` + strings.TrimSuffix(strings.Repeat(`{"delete":"x"},`, maxItems+1), ",") + `]}`,
+	} {
+		reply := w.s.Put(context.Background(), "test", w.envelope(w.sk, []byte(body)), []byte(body))
+		refused := reply.Error != nil
+		for _, r := range reply.Results {
+			refused = refused || r.Error != nil
+		}
+		if !refused {
+			t.Errorf("%.40s: %+v", body, reply)
+		}
+	}
+}
+
+func FuzzPutBody(f *testing.F) {
+	f.Add([]byte(`{"items":[{"jwt":"a.b.c","base":"x","unrevoke":["*"]}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var req api.PutRequest
+		if err := decodeBody(body, &req); err != nil {
+			return
+		}
+		for _, c := range decodeItems(req.Items) {
+			if c.err == nil && c.doc == nil && c.item.Delete == "" {
+				t.Fatal("an item without anything was decoded")
+			}
+		}
+	})
+}
