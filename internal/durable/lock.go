@@ -40,50 +40,56 @@ func Lock(ctx context.Context, name string) (*Held, error) {
 // LockIn is [Lock] below root.
 func LockIn(ctx context.Context, root *os.Root, name string) (*Held, error) {
 	full := filepath.Join(root.Name(), filepath.FromSlash(name))
-	for pause := lockPause; ; pause = min(2*pause, lockPauseMax) {
-		held, err := tryLock(root, name)
+	for {
+		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", full, err)
 		}
-		if held != nil {
-			return held, nil
+		named, err := waitFlock(ctx, root, name, f)
+		if named {
+			return &Held{f: f}, nil
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, lockFault(full, err)
+		}
+	}
+}
+
+// waitFlock locks the open file f as soon as no other holds it, and reports
+// whether name still leads to f then: a lock on a file that was removed
+// meanwhile excludes nobody.
+func waitFlock(ctx context.Context, root *os.Root, name string, f *os.File) (named bool, err error) {
+	for pause := lockPause; ; pause = min(2*pause, lockPauseMax) {
+		ok, err := tryFlock(f)
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			return isNamed(root, name, f)
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, lockFault(ctx, full)
+			return false, ctx.Err()
 		}
 	}
 }
 
 // lockFault is the error of giving up on the lock file name.
-func lockFault(ctx context.Context, name string) error {
-	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return fault.New(fault.Interrupted, "interrupted while waiting for lock %s: %w", name, context.Cause(ctx)).About("lock", name)
+func lockFault(name string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fault.New(fault.Interrupted, "interrupted while waiting for lock %s: %w", name, err).About("lock", name)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fault.New(fault.Unavailable, "lock %s is held by another process: %w", name, err).
+			About("lock", name).WithHint("wait for the other command to end, then repeat this one")
 	}
-	return fault.New(fault.Unavailable, "lock %s is held by another process: %w", name, context.Cause(ctx)).
-		About("lock", name).WithHint("wait for the other command to end, then repeat this one")
+	return fmt.Errorf("lock %s: %w", name, err)
 }
 
-// tryLock takes the lock, or returns nil if another holds it.
-func tryLock(root *os.Root, name string) (*Held, error) {
-	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	ok, err := tryFlock(f)
-	if err == nil && ok {
-		if ok, err = isNamed(root, name, f); err == nil && ok {
-			return &Held{f: f}, nil
-		}
-	}
-	return nil, errors.Join(err, f.Close())
-}
-
-// isNamed reports whether name still leads to the open file f; a lock on a file
-// that was removed meanwhile excludes nobody.
+// isNamed reports whether name leads to the open file f.
 func isNamed(root *os.Root, name string, f *os.File) (bool, error) {
 	there, err := root.Stat(name)
 	if errors.Is(err, os.ErrNotExist) {

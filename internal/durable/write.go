@@ -41,16 +41,20 @@ func WriteFileIn(root *os.Root, name string, data []byte, perm fs.FileMode) erro
 	}
 	defer f.Close()
 	if err = fill(f, data, perm); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
 		err = root.Rename(temp, name)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, errors.Join(err, root.Remove(temp)))
 	}
-	return SyncDirIn(root, path.Dir(name))
+	return SyncIn(root, path.Dir(name))
 }
 
-// CreateIn writes a new file below root with mode exactly perm and syncs it,
-// but not its folder. The name must not exist; after an error it does not.
+// CreateIn writes a new file below root with mode exactly perm, not yet
+// durable: [SyncIn] it and its folder. The name must not exist; after an error
+// it does not.
 func CreateIn(root *os.Root, name string, data []byte, perm fs.FileMode) error {
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -62,15 +66,12 @@ func CreateIn(root *os.Root, name string, data []byte, perm fs.FileMode) error {
 	return nil
 }
 
-// fill writes data, sets the mode whatever the umask, and syncs.
+// fill writes data and sets the mode, whatever the umask.
 func fill(f *os.File, data []byte, perm fs.FileMode) error {
 	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	if err := f.Chmod(perm); err != nil {
-		return err
-	}
-	return f.Sync()
+	return f.Chmod(perm)
 }
 
 // createTemp makes the temporary file for name. Its writer holds a lock on it
@@ -179,41 +180,57 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 
 // MkdirAllIn is [MkdirAll] below root.
 func MkdirAllIn(root *os.Root, dir string, perm fs.FileMode) error {
-	if dir == "." {
-		return nil
-	}
-	if fi, err := root.Stat(dir); err == nil && fi.IsDir() {
-		return nil
-	}
-	parent := path.Dir(dir)
-	if err := MkdirAllIn(root, parent, perm); err != nil {
+	grown, err := MakeDirsIn(root, dir, perm)
+	if err != nil {
 		return err
 	}
-	err := root.Mkdir(dir, perm)
+	return SyncIn(root, grown...)
+}
+
+// MakeDirsIn is MkdirAllIn without durability: it returns the folders that got
+// a new entry, for a later [SyncIn].
+func MakeDirsIn(root *os.Root, dir string, perm fs.FileMode) (grown []string, err error) {
+	if dir == "." {
+		return nil, nil
+	}
+	if fi, err := root.Stat(dir); err == nil && fi.IsDir() {
+		return nil, nil
+	}
+	parent := path.Dir(dir)
+	if grown, err = MakeDirsIn(root, parent, perm); err != nil {
+		return grown, err
+	}
+	err = root.Mkdir(dir, perm)
 	if errors.Is(err, fs.ErrExist) {
-		fi, statErr := root.Stat(dir)
-		if statErr == nil && fi.IsDir() {
-			return nil // another process was faster
+		if fi, err := root.Stat(dir); err == nil && fi.IsDir() {
+			return grown, nil // another process was faster
 		}
 	}
 	if err == nil {
 		err = root.Chmod(dir, perm)
 	}
 	if err != nil {
-		return fmt.Errorf("make folder %s: %w", dir, err)
+		return grown, fmt.Errorf("make folder %s: %w", dir, err)
 	}
-	return SyncDirIn(root, parent)
+	return append(grown, parent), nil
 }
 
-// SyncDirIn makes the entries of the folder dir below root durable.
-func SyncDirIn(root *os.Root, dir string) error {
-	d, err := root.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
+// SyncIn makes files, and the entries of folders, below root durable. To sync
+// many at the end costs far less than each after its change.
+func SyncIn(root *os.Root, names ...string) error {
+	for _, name := range names {
+		if err := syncOne(root, name); err != nil {
+			return fmt.Errorf("sync %s: %w", name, err)
+		}
 	}
 	return nil
+}
+
+func syncOne(root *os.Root, name string) error {
+	f, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }

@@ -166,10 +166,10 @@ func plan(tx *Tx, id string) []step {
 }
 
 // stage writes the new files of the transaction under temporary names and makes
-// the folders they will go to, all durable. The steps of changes come first.
+// the folders they will go to, and then syncs all of it. The steps of changes
+// come first.
 func (w *site) stage(steps []step, tx *Tx) error {
-	var roots []*os.Root
-	var stagings []string
+	fresh := map[*os.Root][]string{} // to sync
 	for i, s := range steps {
 		if s.Keys {
 			if err := w.openKeys(); err != nil {
@@ -180,20 +180,32 @@ func (w *site) stage(steps []step, tx *Tx) error {
 			continue
 		}
 		root, staging := w.place(s)
-		if err := durable.MkdirAllIn(root, path.Dir(s.To), dirMode); err != nil {
+		grown, err := durable.MakeDirsIn(root, path.Dir(s.To), dirMode)
+		if err != nil {
 			return err
 		}
-		if err := durable.CreateIn(root, path.Join(staging, s.From), tx.staged.list[i].data, fileMode); err != nil {
+		from := path.Join(staging, s.From)
+		if err := durable.CreateIn(root, from, tx.staged.list[i].data, fileMode); err != nil {
 			return err
 		}
-		if !slices.Contains(roots, root) {
-			roots, stagings = append(roots, root), append(stagings, staging)
+		fresh[root] = append(append(fresh[root], from), grown...)
+	}
+	for root, names := range fresh {
+		if err := durable.SyncIn(root, names...); err != nil {
+			return err
 		}
 	}
-	for i, root := range roots {
-		if err := durable.SyncDirIn(root, stagings[i]); err != nil {
-			return err
-		}
+	return w.syncStaging(fresh)
+}
+
+// syncStaging makes the entries of the staging folders in the roots durable,
+// and always those of the operator's, which a journal may have left.
+func (w *site) syncStaging(roots map[*os.Root][]string) error {
+	if err := durable.SyncIn(w.operator, stagingDir); err != nil {
+		return err
+	}
+	if _, ok := roots[w.keys]; ok {
+		return durable.SyncIn(w.keys, stateDir)
 	}
 	return nil
 }
@@ -204,7 +216,7 @@ func (w *site) stage(steps []step, tx *Tx) error {
 func (w *site) unstage(steps []step) error {
 	err := w.endJournal()
 	if err == nil {
-		err = durable.SyncDirIn(w.operator, stagingDir)
+		err = durable.SyncIn(w.operator, stagingDir)
 	}
 	if err != nil {
 		return fmt.Errorf("the change may be completed by the next command: %w", err)
@@ -255,7 +267,7 @@ func (w *site) apply(steps []step) error {
 	}
 	for root, dirs := range touched {
 		for _, dir := range dirs {
-			err := durable.SyncDirIn(root, dir)
+			err := durable.SyncIn(root, dir)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

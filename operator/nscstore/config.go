@@ -58,7 +58,7 @@ func UpdateConfig(ctx context.Context, dir string, now time.Time, fn func(*Confi
 	if err := fn(&cfg); err != nil {
 		return err
 	}
-	data, err := cfg.encode(now)
+	data, err := cfg.encode(now, old == nil)
 	if err != nil || bytes.Equal(data, old) {
 		return err
 	}
@@ -96,8 +96,7 @@ func decodeConfig(data []byte) (Config, error) {
 
 // encode writes the content of nsc.json; a new file gets every field that the
 // official tool writes.
-func (c *Config) encode(now time.Time) ([]byte, error) {
-	fresh := len(c.doc) == 0
+func (c *Config) encode(now time.Time, fresh bool) ([]byte, error) {
 	err := errors.Join(
 		c.doc.set("store_root", c.StoreRoot),
 		c.doc.set("operator", c.Operator),

@@ -36,8 +36,10 @@ func newWorld(t testing.TB) *world {
 		if err := tx.PutOperator(w.operatorJWT("O")); err != nil {
 			return err
 		}
-		if _, err := tx.AddSeed(seedOf(w.operator)); err != nil {
-			return err
+		for _, kp := range []nkeys.KeyPair{w.operator, w.account} {
+			if _, err := tx.AddSeed(seedOf(kp)); err != nil {
+				return err
+			}
 		}
 		return tx.PutAccount("A", w.accountJWT("A", w.account))
 	})

@@ -163,13 +163,17 @@ func (k *Keystore) AddSeed(ctx context.Context, seed []byte) (pub string, err er
 		if err := durable.MkdirAllIn(root, path.Dir(name), dirMode); err != nil {
 			return err
 		}
-		if err := durable.CreateIn(root, temp, bytes.TrimSpace(seed), fileMode); err != nil {
-			return err
+		err := durable.CreateIn(root, temp, bytes.TrimSpace(seed), fileMode)
+		if err == nil {
+			err = durable.SyncIn(root, temp)
 		}
-		if err := root.Rename(temp, name); err != nil {
-			return errors.Join(err, root.Remove(temp))
+		if err == nil {
+			err = root.Rename(temp, name)
 		}
-		return durable.SyncDirIn(root, path.Dir(name))
+		if err != nil {
+			return err // the next holder of the lock removes what is left
+		}
+		return durable.SyncIn(root, path.Dir(name))
 	})
 }
 
@@ -183,7 +187,7 @@ func (k *Keystore) RemoveSeed(ctx context.Context, pub string) error {
 		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return durable.SyncDirIn(root, path.Dir(name))
+		return durable.SyncIn(root, path.Dir(name))
 	})
 }
 

@@ -18,12 +18,13 @@ func TestLayoutAndModes(t *testing.T) {
 	w := newWorld(t)
 	w.update(func(tx *Tx) error { return w.addUser(tx, "u") })
 	user := publicOf(must(nkeys.FromSeed(onlyUserSeed(t, w))))
-	op := publicOf(w.operator)
+	op, acc := publicOf(w.operator), publicOf(w.account)
 
 	want := []string{
 		"keys", "keys/.accountd", "keys/.accountd/.gitignore", "keys/.gitignore",
 		"keys/creds", "keys/creds/O", "keys/creds/O/A", "keys/creds/O/A/u.creds",
 		"keys/keys",
+		"keys/keys/A", "keys/keys/A/" + acc[1:3], "keys/keys/A/" + acc[1:3] + "/" + acc + ".nk",
 		"keys/keys/O", "keys/keys/O/" + op[1:3], "keys/keys/O/" + op[1:3] + "/" + op + ".nk",
 		"keys/keys/U", "keys/keys/U/" + user[1:3], "keys/keys/U/" + user[1:3] + "/" + user + ".nk",
 		"stores", "stores/.accountd.lock", "stores/O", "stores/O/.accountd",
