@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// accountOptions are the flags of add account.
+type accountOptions struct {
+	name, publicKey string
+}
+
+func newAddAccount(a *app) *cobra.Command {
+	var o accountOptions
+	cmd := &cobra.Command{
+		Use:   "account <name>",
+		Short: "Add an account and bring it into force",
+		Long: `Add an account with a new key, kept in the keystore. When the operator names an
+account server, the account is published and the command waits until every
+server is proven to enforce it.`,
+		Example: `  nsc add account app
+  nsc add account app --dry-run
+  nsc add account app --no-push
+  nsc add account app --timeout 30s --json`,
+		Args: args(0, 1, "the account's name"),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if o.name, err = nameOf(o.name, given, "the account's name"); err != nil {
+				return err
+			}
+			return a.finish(a.addAccount(cmd.Context(), o))
+		},
+	}
+	nameFlag(cmd, &o.name, "account name")
+	cmd.Flags().StringVarP(&o.publicKey, "public-key", "k", "", "public key of the account, or a file with its seed, which is not stored")
+	return cmd
+}
+
+func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := newAccountName(r, o.name); err != nil {
+		return nil, err
+	}
+	key, seed, err := s.newAccountKey(o.publicKey)
+	if err != nil {
+		return nil, err
+	}
+	defer nscstore.Wipe(seed)
+	ac := jwt.NewAccountClaims(first(key, "new key")) // a dry run makes none
+	ac.Name = o.name
+	if s.flags.dryRun {
+		return dryNew("account", o.name, ac)
+	}
+	return s.createAccount(ctx, r, ac, seed)
+}
+
+// newAccountName refuses a name that cannot be one or is taken.
+func newAccountName(r *root, name string) error {
+	if err := nscstore.ValidateName("account", name); err != nil {
+		return err
+	}
+	if _, err := r.AccountJWT(name); !fault.Is(err, fault.NotFound) {
+		if err != nil {
+			return err
+		}
+		return fault.New(fault.Conflict, "account %q exists already", name).About("account", name).ByRule("account-exists").
+			WithHint("look at it with: nsc describe account %s", name)
+	}
+	return nil
+}
+
+// newAccountKey makes the key of a new account, or reads the one given as
+// public key or seed file. The seed is nil unless it was made here. A dry run
+// makes none.
+func (s *session) newAccountKey(given string) (key string, seed []byte, err error) {
+	if given != "" {
+		return s.givenKey(given, "account", func(key string) error {
+			_, err := keys.ParseAccount(key)
+			return err
+		}, func(seed []byte) (signer, error) { return keys.AccountFromSeed(seed) })
+	}
+	if s.flags.dryRun {
+		return "", nil, nil
+	}
+	pair, err := keys.NewAccount()
+	if err != nil {
+		return "", nil, err
+	}
+	defer pair.Wipe()
+	return pair.PublicKey(), pair.Seed(), nil
+}
+
+// givenKey resolves a key flag: a public key, or a file with a seed.
+func (s *session) givenKey(given, kind string, valid func(string) error, parse func([]byte) (signer, error)) (string, []byte, error) {
+	if looksSecret(given) {
+		return "", nil, usage("a seed does not belong on the command line, where others can read it").
+			WithHint("name a file that holds it, or - for stdin")
+	}
+	perr := valid(given)
+	if perr == nil {
+		return given, nil, nil
+	}
+	seed, err := s.readSeed(given)
+	if err != nil {
+		return "", nil, fault.New(fault.Invalid, "--public-key %s is neither the public key of a %s nor a readable file with its seed", given, kind)
+	}
+	defer nscstore.Wipe(seed)
+	pair, err := parse(trim(seed))
+	if err != nil {
+		return "", nil, fault.New(fault.Invalid, "--public-key %s: %w", given, err)
+	}
+	defer pair.Wipe()
+	return pair.PublicKey(), nil, nil
+}
+
+// createAccount signs, stores and publishes a new account. seed is stored with
+// it; it may be nil. A refused account leaves nothing behind.
+func (s *session) createAccount(ctx context.Context, r *root, ac *jwt.AccountClaims, seed []byte) (*receipt, error) {
+	online, why := s.online(r)
+	if online {
+		if err := s.dial(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	doc, err := s.signNew(r, ac)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.lock(ctx, r, doc.Subject)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	w := &work{name: doc.Name, key: doc.Subject, next: doc}
+	if err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error { return w.stageNew(tx, seed) }); err != nil {
+		return nil, err
+	}
+	rec := &receipt{Kind: "account", Name: w.name, Key: w.key, ID: doc.ID, Outcome: outcomeLocal, Note: why}
+	if !online {
+		return rec, s.remember(ctx, r.Name(), w.name)
+	}
+	res, proof, err := s.put(ctx, r, api.Item{JWT: doc.Token}, doc.Issuer)
+	switch {
+	case err == nil:
+	case res.Outcome == "" && fault.Is(err, fault.Unavailable):
+		rec.Outcome, rec.Note = outcomeUnknown, ""
+		return rec, errors.Join(unpublished(w.name, err), s.remember(ctx, r.Name(), w.name))
+	default:
+		rec.Outcome = outcomeRefused
+		return rec, s.discard(ctx, r, w, seed != nil, err)
+	}
+	rec, proof, err = s.committed(ctx, r, w, res, proof)
+	if err != nil {
+		return rec, err
+	}
+	if err := s.remember(ctx, r.Name(), w.name); err != nil {
+		return rec, err
+	}
+	unlock()
+	if proof == nil {
+		return rec, nil
+	}
+	return rec, proof(rec)
+}
+
+func (s *session) signNew(r *root, ac *jwt.AccountClaims) (*claims.Document, error) {
+	draft, err := claims.New(ac)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := s.accountSigner(r, "")
+	if err != nil {
+		return nil, err
+	}
+	return draft.Sign(pair, s.now)
+}
+
+// stageNew writes a new account, marked as unpublished, and its seed.
+func (w *work) stageNew(tx *nscstore.Tx, seed []byte) error {
+	err := errors.Join(
+		tx.ExpectAccount(w.name, ""),
+		tx.PutAccount(w.name, w.next.Token),
+		tx.SetPublished(w.key, nscstore.Publication{Unpublished: true}))
+	if err == nil && seed != nil {
+		_, err = tx.AddSeed(seed)
+	}
+	return err
+}
+
+// discard removes a new account that was refused, with the seed made for it.
+func (s *session) discard(ctx context.Context, r *root, w *work, withSeed bool, cause error) error {
+	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		err := errors.Join(tx.DeleteAccount(w.name), tx.ForgetPublished(w.key))
+		if withSeed {
+			err = errors.Join(err, tx.RemoveSeed(w.key))
+		}
+		return err
+	})
+	if err != nil {
+		return fault.New(fault.CodeOf(cause), "%w; and the local account could not be removed: %v", cause, err)
+	}
+	return cause
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"os"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// operatorOptions are the flags of add operator.
+type operatorOptions struct {
+	name, from             string
+	signingKey, sys, force bool
+}
+
+func newAddOperator(a *app) *cobra.Command {
+	var o operatorOptions
+	cmd := &cobra.Command{
+		Use:   "operator <name>",
+		Short: "Add an operator, the root of trust",
+		Long: `Add an operator with a new root key, kept in the keystore. With --sys it gets a
+system account SYS and its user sys, which servers and accountd need; with
+--generate-signing-key a key of its own signs accounts, so that the root key can
+be taken offline. With --url the operator is imported from a JWT file.`,
+		Example: `  nsc add operator acme --sys --generate-signing-key
+  nsc add operator acme --dry-run
+  nsc add operator acme -K ./root.nk
+  nsc add operator --url ./acme.jwt`,
+		Args: args(0, 1, "the operator's name"),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if o.from != "" {
+				return a.finish(a.importOperator(cmd.Context(), o))
+			}
+			if o.name, err = nameOf(o.name, given, "the operator's name"); err != nil {
+				return err
+			}
+			return a.finish(a.addOperator(cmd.Context(), o))
+		},
+	}
+	nameFlag(cmd, &o.name, "operator name")
+	f := cmd.Flags()
+	f.StringVarP(&o.from, "url", "u", "", "import the operator's JWT from a file")
+	f.BoolVar(&o.signingKey, "generate-signing-key", false, "also make a signing key")
+	f.BoolVarP(&o.sys, "sys", "s", false, "also make a system account and its user")
+	f.BoolVar(&o.force, "force", false, "with --url: replace an operator that exists")
+	return cmd
+}
+
+func (a *app) addOperator(ctx context.Context, o operatorOptions) (*receipt, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.newOperatorName(o.name); err != nil {
+		return nil, err
+	}
+	if s.flags.dryRun {
+		oc := jwt.NewOperatorClaims("new key")
+		oc.Name = o.name
+		return dryNew("operator", o.name, oc)
+	}
+	b, err := s.newOperator(o)
+	if err != nil {
+		return nil, err
+	}
+	defer b.wipe()
+	doc, err := b.sign()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Create(ctx, o.name, false, func(tx *nscstore.Tx) error { return b.stage(tx, doc) }); err != nil {
+		return nil, err
+	}
+	rec := &receipt{Kind: "operator", Name: o.name, Key: doc.Subject, ID: doc.ID, Outcome: "created", Lines: b.lines()}
+	account := ""
+	if b.sys != nil {
+		account = systemName
+	}
+	return rec, s.remember(ctx, o.name, account)
+}
+
+func (s *session) newOperatorName(name string) error {
+	if err := nscstore.ValidateName("operator", name); err != nil {
+		return err
+	}
+	names, err := s.store.Operators()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if n == name {
+			return fault.New(fault.Conflict, "operator %q exists already", name).About("operator", name).ByRule("operator-exists").
+				WithHint("make it the current one with: nsc select operator %s", name)
+		}
+	}
+	return nil
+}
+
+// importOperator stores the JWT of an operator whose root key lives elsewhere.
+func (a *app) importOperator(ctx context.Context, o operatorOptions) (*receipt, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(a.path(o.from))
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "no operator JWT in file %s: %w", o.from, err).
+			WithHint("operators are imported from files; fetch a URL first")
+	}
+	doc, err := claims.Decode(string(trim(data)))
+	if err != nil {
+		return nil, fault.New(fault.CodeOf(err), "operator JWT in %s: %w", o.from, err)
+	}
+	oc, err := claims.As[jwt.OperatorClaims](doc)
+	if err != nil {
+		return nil, err
+	}
+	if doc.Issuer != doc.Subject && !oc.DidSign(oc) {
+		return nil, fault.New(fault.Untrusted, "the operator JWT in %s is signed by a foreign key %s", o.from, keys.Short(doc.Issuer)).ByRule("chain")
+	}
+	rec := &receipt{Kind: "operator", Name: doc.Name, Key: doc.Subject, ID: doc.ID, Outcome: "imported"}
+	if s.flags.dryRun {
+		rec.Outcome, rec.Changes = outcomeDry, diffClaims(nil, payload(doc))
+		return rec, nil
+	}
+	if err := s.storeOperator(ctx, doc, o.force); err != nil {
+		return nil, err
+	}
+	return rec, s.remember(ctx, doc.Name, "")
+}
+
+func (s *session) storeOperator(ctx context.Context, doc *claims.Document, force bool) error {
+	put := func(tx *nscstore.Tx) error { return tx.PutOperator(doc.Token) }
+	err := s.store.Create(ctx, doc.Name, false, put)
+	if !fault.Is(err, fault.Conflict) || !force {
+		return err
+	}
+	return s.store.Update(ctx, doc.Name, func(tx *nscstore.Tx) error {
+		if token, err := tx.JWT(); err == nil {
+			if old, err := claims.Decode(token); err == nil && old.Subject != doc.Subject {
+				return fault.New(fault.Conflict, "operator %q has another root key, %s", doc.Name, keys.Short(old.Subject)).
+					About("operator", doc.Name).ByRule("same-subject").WithHint("import it into another store: --data-dir <folder>")
+			}
+		}
+		return put(tx)
+	})
+}

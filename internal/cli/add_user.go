@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+	"github.com/accountd/accountd/revocation"
+)
+
+// userOptions are the flags of add user.
+type userOptions struct {
+	name, account, publicKey string
+	tags, networks           []string
+	bearer, reissue          bool
+}
+
+func newAddUser(a *app) *cobra.Command {
+	var o userOptions
+	cmd := &cobra.Command{
+		Use:   "user <name>",
+		Short: "Add a user to an account and write its credentials",
+		Long: `Add a user with a new key and write its credentials file. Servers learn of users
+from their credentials, so nothing is published. A user that exists is issued
+anew with --reissue, later than its revocation, if it has one.`,
+		Example: `  nsc add user device1 -a app
+  nsc add user device1 -a app -K sensor
+  nsc add user device1 -a app --reissue
+  nsc add user device2 -a app --tag site:7 --source-network 10.0.0.0/8`,
+		Args: args(0, 1, "the user's name"),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if o.name, err = nameOf(o.name, given, "the user's name"); err != nil {
+				return err
+			}
+			return a.finish(a.addUser(cmd.Context(), o))
+		},
+	}
+	nameFlag(cmd, &o.name, "user name")
+	accountFlag(cmd, &o.account)
+	f := cmd.Flags()
+	f.StringVarP(&o.publicKey, "public-key", "k", "", "public key of the user, or a file with its seed, which is not stored")
+	f.StringSliceVar(&o.tags, "tag", nil, "tags of the user")
+	f.StringSliceVar(&o.networks, "source-network", nil, "networks that the user may connect from, such as 10.0.0.0/8")
+	f.BoolVar(&o.bearer, "bearer", false, "the JWT alone authenticates, without proof of the key")
+	f.BoolVar(&o.reissue, "reissue", false, "issue a new JWT for a user that exists")
+	return cmd
+}
+
+func (a *app) addUser(ctx context.Context, o userOptions) (*receipt, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ac, err := s.account(r, o.account)
+	if err != nil {
+		return nil, err
+	}
+	if err := nscstore.ValidateName("user", o.name); err != nil {
+		return nil, err
+	}
+	old, err := existingUser(r, ac, o)
+	if err != nil {
+		return nil, err
+	}
+	return s.issueUser(ctx, r, ac, old, o)
+}
+
+// existingUser returns the user that is to be issued anew, nil for a new one.
+func existingUser(r *root, ac *account, o userOptions) (*claims.Document, error) {
+	doc, err := r.user(ac.name, o.name)
+	switch {
+	case o.reissue:
+		return doc, err
+	case fault.Is(err, fault.NotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return nil, fault.New(fault.Conflict, "user %q exists already in account %q", o.name, ac.name).
+		About("user", o.name).ByRule("user-exists").
+		WithHint("issue it anew with: nsc add user %s -a %s --reissue", o.name, ac.name)
+}
+
+// issueUser signs a user, new or old, and stores its JWT, seed and credentials
+// in one transaction.
+func (s *session) issueUser(ctx context.Context, r *root, ac *account, old *claims.Document, o userOptions) (*receipt, error) {
+	issuer := ""
+	if old != nil {
+		issuer = old.Issuer
+	}
+	pair, scope, err := s.userSigner(r, ac, issuer)
+	if err != nil {
+		return nil, err
+	}
+	key, seed, isNew, err := s.userKeyPair(old, o)
+	if err != nil {
+		return nil, err
+	}
+	defer nscstore.Wipe(seed)
+	draft, err := userDraft(ac, old, key, pair.PublicKey(), scope, o)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := draft.Sign(pair, max(s.now, issueFloor(ac, key)))
+	if err != nil {
+		return nil, err
+	}
+	rec := &receipt{Kind: "user", Name: o.name, Account: ac.name, Key: key, ID: doc.ID, Expires: doc.Expires, Outcome: "issued"}
+	rec.Title = "user " + o.name + " in " + ac.name + "  " + first(keys.Short(key), "new key") + "  " + until(doc.Expires)
+	if s.flags.dryRun {
+		rec.Outcome, rec.ID, rec.Changes = outcomeDry, "", diffClaims(payload(old), payload(doc))
+		return rec, nil
+	}
+	return rec, s.storeUser(ctx, r, ac, doc, old, seed, isNew, rec)
+}
+
+// userKeyPair returns the key of a user and, if it is here, its seed.
+func (s *session) userKeyPair(old *claims.Document, o userOptions) (key string, seed []byte, isNew bool, err error) {
+	if o.publicKey != "" {
+		key, _, err = s.givenKey(o.publicKey, "user", func(key string) error {
+			_, err := keys.ParseUser(key)
+			return err
+		}, func(seed []byte) (signer, error) { return keys.UserFromSeed(seed) })
+		if err == nil && old != nil && old.Subject != key {
+			err = fault.New(fault.Conflict, "user %q has the key %s, not %s", o.name, keys.Short(old.Subject), keys.Short(key)).
+				About("user", o.name).ByRule("same-subject").WithHint("choose another name")
+		}
+		return key, nil, false, err
+	}
+	if old != nil {
+		seed, err = s.store.Keystore().Seed(old.Subject)
+		if fault.Is(err, fault.NotFound) { // a key of the user's own
+			return old.Subject, nil, false, nil
+		}
+		return old.Subject, seed, false, err
+	}
+	if s.flags.dryRun {
+		return "", nil, false, nil
+	}
+	pair, err := keys.NewUser()
+	if err != nil {
+		return "", nil, false, err
+	}
+	defer pair.Wipe()
+	return pair.PublicKey(), pair.Seed(), true, nil
+}
+
+// userDraft makes the claims of a user, to be signed by issuer; scope is that
+// of the issuer's role, nil for none.
+func userDraft(ac *account, old *claims.Document, key, issuer string, scope jwt.Scope, o userOptions) (*claims.Draft, error) {
+	edit := func(uc *jwt.UserClaims) error {
+		uc.Name = o.name
+		uc.IssuerAccount = ""
+		if issuer != ac.key {
+			uc.IssuerAccount = ac.key
+		}
+		return applyUser(uc, ac, scope, o)
+	}
+	if old != nil {
+		return claims.Edit(old, edit)
+	}
+	uc := jwt.NewUserClaims(first(key, "new key")) // a dry run makes none
+	uc.SetScoped(scope != nil)
+	if err := edit(uc); err != nil {
+		return nil, err
+	}
+	return claims.New(uc)
+}
+
+// applyUser sets what the flags say. A role decides everything itself.
+func applyUser(uc *jwt.UserClaims, ac *account, scope jwt.Scope, o userOptions) error {
+	uc.Tags.Add(o.tags...)
+	if scope != nil && (o.bearer || len(o.networks) > 0) {
+		return fault.New(fault.Invalid, "the role that signs user %q decides its permissions and limits", o.name).
+			About("user", o.name).ByRule("scoped-user").WithHint("change the role: nsc edit signing-key -a %s", ac.name)
+	}
+	if scope != nil {
+		return nil
+	}
+	uc.Src.Add(o.networks...)
+	if o.bearer && ac.claims.Limits.DisallowBearer {
+		return fault.New(fault.Denied, "account %q forbids bearer users", ac.name).About("account", ac.name).ByRule("bearer")
+	}
+	uc.BearerToken = uc.BearerToken || o.bearer
+	vr := jwt.CreateValidationResults()
+	uc.Limits.Validate(vr)
+	if errs := vr.Errors(); len(errs) > 0 {
+		return fault.New(fault.Invalid, "user %s: %s", o.name, strings.ToLower(errs[0].Error())).About("user", o.name).ByRule("limits")
+	}
+	return nil
+}
+
+// issueFloor is the earliest time, Unix seconds, at which a JWT for key is not
+// covered by the revocations of the account.
+func issueFloor(ac *account, key string) int64 {
+	list := revocation.List(ac.claims.Revocations)
+	var floor int64
+	for _, k := range []string{key, revocation.All} {
+		if at, ok := list[k]; ok {
+			floor = max(floor, at+1)
+		}
+	}
+	return floor
+}
+
+// storeUser writes the user in one transaction.
+func (s *session) storeUser(ctx context.Context, r *root, ac *account, doc, old *claims.Document, seed []byte, isNew bool, rec *receipt) error {
+	var creds []byte
+	var err error
+	if seed != nil {
+		if creds, err = nscstore.FormatCreds(doc.Token, seed); err != nil {
+			return err
+		}
+		defer nscstore.Wipe(creds)
+	}
+	before := ""
+	if old != nil {
+		before = old.Token
+	}
+	err = s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		err := errors.Join(tx.ExpectUser(ac.name, rec.Name, before), tx.PutUser(ac.name, rec.Name, doc.Token))
+		if err == nil && isNew {
+			_, err = tx.AddSeed(seed)
+		}
+		if err == nil && creds != nil {
+			err = tx.PutCreds(ac.name, rec.Name, creds)
+		}
+		return err
+	})
+	if err != nil || creds == nil {
+		return err
+	}
+	if rec.Creds, err = s.store.Keystore().CredsPath(r.Name(), ac.name, rec.Name); err == nil {
+		rec.Lines = append(rec.Lines, "credentials: "+s.shown(rec.Creds))
+	}
+	return err
+}
+
+// shown is a path as a person reads it: relative below the current folder.
+func (a *app) shown(path string) string {
+	rel, err := filepath.Rel(a.env.Dir, path)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return path
+	}
+	return "." + string(filepath.Separator) + rel
+}
+
+func trim(b []byte) []byte { return bytes.TrimSpace(b) }

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// defaultSysUser is the user of the system account that carries requests.
+const defaultSysUser = "sys"
+
+// link is the connection to accountd while it is being made and after.
+type link struct {
+	done   chan struct{}
+	client *api.Client
+	err    error
+}
+
+// online reports whether changes are to be published, and if not, why.
+func (s *session) online(r *root) (bool, string) {
+	switch {
+	case s.flags.noPush:
+		return false, "not published, as --no-push says"
+	case r.claims.AccountServerURL == "":
+		return false, "operator " + r.Name() + " names no account server"
+	case !isNats(r.claims.AccountServerURL):
+		return false, "account servers over HTTP are not supported yet: " + r.claims.AccountServerURL
+	}
+	return true, ""
+}
+
+func isNats(url string) bool {
+	scheme, _, ok := strings.Cut(strings.ToLower(url), "://")
+	return ok && slices.Contains([]string{"nats", "tls", "ws", "wss"}, scheme)
+}
+
+// dial finds the credentials and begins to connect to accountd; client waits
+// for the result. It is fault.Denied if there are no credentials.
+func (s *session) dial(ctx context.Context, r *root) error {
+	if s.link != nil {
+		return nil
+	}
+	if ok, why := s.online(r); !ok {
+		return fault.New(fault.Unavailable, "%s", why).About("operator", r.Name()).
+			WithHint("name the server with: nsc edit operator --account-jwt-server-url nats://host:4222")
+	}
+	token, pair, err := s.systemUser(r)
+	if err != nil {
+		return err
+	}
+	l := &link{done: make(chan struct{})}
+	s.link = l
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	go func() {
+		defer close(l.done)
+		l.client, l.err = api.Dial(ctx, serverURLs(r.claims), s.env.Now,
+			nats.DontRandomize(),
+			nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign))
+	}()
+	s.closers = append(s.closers, func() {
+		cancel()
+		<-l.done
+		if l.client != nil {
+			l.client.Close()
+		}
+		pair.Wipe()
+	})
+	return nil
+}
+
+// client returns the connection to accountd.
+func (s *session) client(ctx context.Context, r *root) (*api.Client, error) {
+	if err := s.dial(ctx, r); err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.link.done:
+	case <-ctx.Done():
+		return nil, fault.New(fault.Unavailable, "connect to accountd: %w", ctx.Err())
+	}
+	if err := s.link.err; err != nil {
+		return nil, err
+	}
+	if served := s.link.client.Operator; served != "" && served != string(r.trust.Key) {
+		return nil, fault.New(fault.Untrusted, "accountd at %s serves operator %s, not %s", r.claims.AccountServerURL,
+			keys.Short(served), r.Name()).About("operator", r.Name()).ByRule("operator").
+			WithHint("select the operator that it serves, or correct the URL: nsc edit operator --account-jwt-server-url nats://host:4222")
+	}
+	return s.link.client, nil
+}
+
+// serverURLs returns the account server's URL and, for when that server is
+// down, the operator's service URLs.
+func serverURLs(oc *jwt.OperatorClaims) string {
+	urls := []string{oc.AccountServerURL}
+	for _, u := range oc.OperatorServiceURLs {
+		if isNats(u) && !slices.Contains(urls, u) {
+			urls = append(urls, u)
+		}
+	}
+	return strings.Join(urls, ",")
+}
+
+// systemUser returns the JWT and key of the system user that carries requests:
+// from its credentials file, else from its JWT in the store and its seed.
+func (s *session) systemUser(r *root) (string, keys.UserPair, error) {
+	name := first(s.flags.sysUser, defaultSysUser)
+	ac, err := s.systemAccount(r)
+	if err != nil {
+		return "", keys.UserPair{}, err
+	}
+	token, seed, err := s.systemCreds(r, ac.name, name)
+	if err != nil {
+		return "", keys.UserPair{}, err
+	}
+	defer nscstore.Wipe(seed)
+	pair, err := keys.UserFromSeed(seed)
+	return token, pair, err
+}
+
+func (s *session) systemCreds(r *root, accountName, name string) (string, []byte, error) {
+	data, err := s.store.Keystore().Creds(r.Name(), accountName, name)
+	if err == nil {
+		defer nscstore.Wipe(data)
+		return nscstore.ParseCreds(data)
+	}
+	if !fault.Is(err, fault.NotFound) {
+		return "", nil, err
+	}
+	doc, err := r.user(accountName, name)
+	if err == nil {
+		var seed []byte
+		if seed, err = s.store.Keystore().Seed(doc.Subject); err == nil {
+			return doc.Token, seed, nil
+		}
+	}
+	if !fault.Is(err, fault.NotFound) {
+		return "", nil, err
+	}
+	return "", nil, fault.New(fault.Denied, "no credentials of system user %q, which carries requests to accountd", name).
+		About("user", name).ByRule("system-user").
+		WithHint("make them with: nsc add user %s -a %s, or name another user with --sys-user", name, accountName)
+}
+
+// systemAccount returns the operator's system account, most often named SYS.
+func (s *session) systemAccount(r *root) (*account, error) {
+	key := r.claims.SystemAccount
+	if key == "" {
+		return nil, fault.New(fault.Denied, "operator %q has no system account, so nothing can carry requests to accountd", r.Name()).
+			About("operator", r.Name()).ByRule("system-account").
+			WithHint("add an account and name it with: nsc edit operator --system-account <name>")
+	}
+	if ac, err := r.load("SYS"); err == nil && ac.key == key {
+		return ac, nil
+	}
+	name, err := r.Account(key)
+	if err != nil {
+		return nil, fault.New(fault.Denied, "the system account %s is not in the local store: %w", keys.Short(key), err).
+			About("account", key).ByRule("system-account").WithHint("name the folder of the operator's store with --data-dir")
+	}
+	return r.load(name)
+}
+
+// trusted decodes a token that came from outside as a version of the account
+// key: right subject, issued by a key that may sign accounts.
+func (r *root) trusted(key, token string) (*claims.Document, error) {
+	doc, err := claims.Decode(token)
+	if err != nil {
+		return nil, fault.New(fault.Untrusted, "account %s as it was received: %w", keys.Short(key), err)
+	}
+	if doc.Type != claims.TypeAccount || doc.Subject != key {
+		return nil, fault.New(fault.Untrusted, "received a claim of type %q about %s, expected account %s",
+			doc.Type, keys.Short(doc.Subject), keys.Short(key)).ByRule("subject")
+	}
+	if err := r.trust.CheckIssuer(doc.Issuer); err != nil {
+		return nil, fault.New(fault.Untrusted, "account %s as it was received: %w", keys.Short(key), err)
+	}
+	return doc, nil
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// tries is how often an edit is redone on a newer version.
+const tries = 5
+
+// lockPatience is how long a command waits for another one on the same account,
+// beyond the time that the other may wait for its answer.
+const lockPatience = 20 * time.Second
+
+// errUnchanged is what an edit returns when the account already is as wanted.
+var errUnchanged = errors.New("already so")
+
+// change is one edit of one account.
+type change struct {
+	// edit changes the claims. It is pure: it runs again on a newer version
+	// after a conflict. errUnchanged says that there is nothing to do.
+	edit func(*jwt.AccountClaims) error
+
+	// What the version takes back on purpose; see api.Item.
+	unrevoke, unretire []string
+}
+
+// work is one change on its way: the version it builds on, what is known of
+// its publication, and the new version.
+type work struct {
+	name, key string
+	cur, next *claims.Document
+	pub       nscstore.Publication // ID is the base of the put
+	dirty     bool                 // cur has edits that accountd lacks, or may have
+	same      bool                 // the edit had nothing to do
+}
+
+// editAccount changes an account of the local store and publishes the new
+// version: sign, write locally, put, record, prove. See doc.go for what the
+// local store holds after each outcome. The receipt is not nil when something
+// was decided, even with an error.
+func (s *session) editAccount(ctx context.Context, r *root, ac *account, ch change) (*receipt, error) {
+	if ok, _ := s.online(r); ok && !s.flags.dryRun {
+		if err := s.dial(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	unlock, err := s.lock(ctx, r, ac.key)
+	if err != nil {
+		return nil, err
+	}
+	rec, proof, err := s.editLocked(ctx, r, ac, ch)
+	unlock()
+	if err != nil || proof == nil {
+		return rec, err
+	}
+	return rec, proof(rec)
+}
+
+func (s *session) lock(ctx context.Context, r *root, key string) (func(), error) {
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout+lockPatience)
+	defer cancel()
+	unlock, err := r.LockAccount(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return sync.OnceFunc(unlock), nil
+}
+
+// editLocked is editAccount under the lock of the account, up to the answer.
+func (s *session) editLocked(ctx context.Context, r *root, ac *account, ch change) (*receipt, func(*receipt) error, error) {
+	w, err := s.begin(r, ac.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	was := *w
+	for try := 1; ; try++ {
+		if err := s.sign(r, w, ch); err != nil {
+			return nil, nil, err
+		}
+		if s.flags.dryRun {
+			return dryReceipt(w), nil, nil
+		}
+		if online, why := s.online(r); !online {
+			return s.keepLocal(ctx, r, w, why)
+		}
+		if err := s.store.Update(ctx, r.Name(), w.stage); err != nil {
+			return nil, nil, err
+		}
+		res, proof, err := s.put(ctx, r, api.Item{JWT: w.next.Token, Base: w.pub.ID, Unrevoke: ch.unrevoke, Unretire: ch.unretire}, w.next.Issuer)
+		if err == nil {
+			return s.committed(ctx, r, w, res, proof)
+		}
+		rec := &receipt{Kind: "account", Name: w.name, Key: w.key, Outcome: outcomeUnknown}
+		if res.Outcome == "" && fault.Is(err, fault.Unavailable) {
+			return rec, nil, unpublished(w.name, err)
+		}
+		if fault.Is(err, fault.Conflict) && try < tries {
+			again, rerr := s.rebase(ctx, r, w, res)
+			if again {
+				continue
+			}
+			if rerr != nil {
+				err = rerr
+			}
+		}
+		rec.Outcome = outcomeRefused
+		return rec, nil, s.putBack(ctx, r, &was, res, err)
+	}
+}
+
+// begin reads the account and what is known of its publication.
+func (s *session) begin(r *root, name string) (*work, error) {
+	ac, err := r.load(name)
+	if err != nil {
+		return nil, err
+	}
+	pub, known, err := r.Published(ac.key)
+	if err != nil {
+		return nil, err
+	}
+	return &work{
+		name: name, key: ac.key, cur: ac.doc, pub: pub,
+		dirty: !known || pub.Unpublished || pub.ID != ac.doc.ID,
+	}, nil
+}
+
+// sign makes the next version of w. Its time is never before the last one's;
+// within one second they are equal, and the store's order decides.
+func (s *session) sign(r *root, w *work, ch change) error {
+	draft, err := claims.Edit(w.cur, ch.edit)
+	w.same = errors.Is(err, errUnchanged)
+	if w.same {
+		w.next = w.cur
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	pair, err := s.accountSigner(r, w.cur.Issuer)
+	if err != nil {
+		return err
+	}
+	w.next, err = draft.Sign(pair, max(s.now, w.cur.IssuedAt))
+	return err
+}
+
+// stage writes the next version, marked as unpublished, if the current one is
+// still in place.
+func (w *work) stage(tx *nscstore.Tx) error {
+	return errors.Join(
+		tx.ExpectAccount(w.name, w.cur.Token),
+		tx.PutAccount(w.name, w.next.Token),
+		tx.SetPublished(w.key, nscstore.Publication{ID: w.pub.ID, Revision: w.pub.Revision, Unpublished: true}))
+}
+
+// keepLocal ends a change that is not to be published.
+func (s *session) keepLocal(ctx context.Context, r *root, w *work, why string) (*receipt, func(*receipt) error, error) {
+	if !w.same {
+		if err := s.store.Update(ctx, r.Name(), w.stage); err != nil {
+			return nil, nil, err
+		}
+	}
+	return &receipt{
+		Kind: "account", Name: w.name, Key: w.key, ID: w.next.ID, Outcome: localOutcome(w.same), Note: why,
+	}, nil, nil
+}
+
+// committed records that accountd took w.
+func (s *session) committed(ctx context.Context, r *root, w *work, res api.Result, proof func(*receipt) error) (*receipt, func(*receipt) error, error) {
+	rec := &receipt{
+		Kind: "account", Name: w.name, Key: w.key, ID: res.ID, Revision: res.Revision,
+		Outcome: res.Outcome, Findings: res.Findings,
+	}
+	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		return tx.SetPublished(w.key, nscstore.Publication{ID: w.next.ID, Revision: res.Revision})
+	})
+	if err != nil {
+		return rec, nil, fault.New(fault.CodeOf(err), "%s was published, and recording it failed: %w", w.name, err).
+			WithHint("nsc push -a %s", w.name)
+	}
+	return rec, proof, nil
+}
+
+// rebase takes accountd's version in place of the local one, so that the edit
+// can be redone on it. It answers no if the local one has edits of its own.
+func (s *session) rebase(ctx context.Context, r *root, w *work, res api.Result) (bool, error) {
+	if res.Current == nil || res.Current.Deleted {
+		return false, nil
+	}
+	if w.dirty && res.Current.ID != w.cur.ID {
+		return false, nil
+	}
+	doc := w.cur
+	if res.Current.ID != w.cur.ID {
+		theirs, err := s.fetch(ctx, r, w.key)
+		if err != nil {
+			return false, err
+		}
+		doc = theirs
+	}
+	pub := nscstore.Publication{ID: doc.ID, Revision: res.Current.Revision}
+	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		return errors.Join(
+			tx.ExpectAccount(w.name, w.next.Token),
+			tx.PutAccount(w.name, doc.Token), tx.SetPublished(w.key, pub))
+	})
+	if err != nil {
+		return false, err
+	}
+	w.cur, w.pub, w.dirty = doc, pub, false
+	return true, nil
+}
+
+// fetch returns accountd's version of an account.
+func (s *session) fetch(ctx context.Context, r *root, key string) (*claims.Document, error) {
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	got, err := c.Get(ctx, api.GetRequest{Account: key})
+	if err == nil {
+		err = got.Error.Fault()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.trusted(key, got.Version.JWT)
+}
+
+// putBack restores the local account as it was before a refused change.
+func (s *session) putBack(ctx context.Context, r *root, was *work, res api.Result, cause error) error {
+	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		if was.pub == (nscstore.Publication{}) {
+			return errors.Join(tx.PutAccount(was.name, was.cur.Token), tx.ForgetPublished(was.key))
+		}
+		return errors.Join(tx.PutAccount(was.name, was.cur.Token), tx.SetPublished(was.key, was.pub))
+	})
+	if err != nil {
+		return fault.New(fault.CodeOf(cause), "%w; and the local account could not be put back: %v", cause, err)
+	}
+	if f := fault.As(cause); f != nil && f.Code == fault.Conflict && f.Hint == "" {
+		return conflict(was, res)
+	}
+	return cause
+}

@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+)
+
+// proofSlack is how long the answer to a proof request may be on its way,
+// beyond the time that accountd waits.
+const proofSlack = 2 * time.Second
+
+// put sends one item, signed by the operator's key issuer, and begins to wait
+// for the proof as soon as it is committed; proof fills it into the receipt. A
+// result without an outcome means that nobody answered.
+func (s *session) put(ctx context.Context, r *root, item api.Item, issuer string) (api.Result, func(*receipt) error, error) {
+	results, err := s.putAll(ctx, r, []api.Item{item}, issuer)
+	if err != nil {
+		return api.Result{}, nil, err
+	}
+	res := results[0]
+	if res.Error != nil {
+		return res, nil, res.Error.Fault()
+	}
+	return res, s.proof(ctx, r, res), nil
+}
+
+// putAll sends items in one request and returns one result an item.
+func (s *session) putAll(ctx context.Context, r *root, items []api.Item, issuer string) ([]api.Result, error) {
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := s.accountSigner(r, issuer)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	reply, err := c.Put(ctx, pair, api.PutRequest{
+		Items: items, AllowIncomplete: s.flags.incomplete, Host: s.env.Host, Request: keys.Nonce(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if reply.Error != nil {
+		return refuseAll(items, reply.Error), nil
+	}
+	if len(reply.Results) != len(items) {
+		return nil, fault.New(fault.Unavailable, "accountd answered %d of %d changes", len(reply.Results), len(items))
+	}
+	return reply.Results, nil
+}
+
+// refuseAll gives the refusal of a whole request to each of its items.
+func refuseAll(items []api.Item, e *api.Error) []api.Result {
+	out := make([]api.Result, len(items))
+	for i := range out {
+		out[i] = api.Result{Outcome: api.OutcomeRefused, Error: e}
+	}
+	return out
+}
+
+// proof asks for the proof of a committed version at once and returns the
+// function that waits for it.
+func (s *session) proof(ctx context.Context, r *root, res api.Result) func(*receipt) error {
+	if !s.flags.wait {
+		return nil
+	}
+	type answer struct {
+		reply api.ProofReply
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout+proofSlack)
+	s.closers = append(s.closers, cancel)
+	got := make(chan answer, 1)
+	go func() {
+		var a answer
+		a.reply, a.err = s.link.client.Proof(ctx, api.ProofRequest{
+			Key: res.Key, Revision: res.Revision, WaitMs: int(s.flags.timeout.Milliseconds()),
+		})
+		if a.err == nil {
+			a.err = a.reply.Error.Fault()
+		}
+		got <- a
+	}()
+	return func(rec *receipt) error {
+		a := <-got
+		if a.err != nil {
+			return fault.New(fault.Pending, "%s %s is committed as revision %d, and its proof did not come: %w",
+				rec.Kind, rec.Name, rec.Revision, a.err).About(rec.Kind, rec.Name).WithHint("nsc status %s", rec.Name)
+		}
+		rec.Waited, rec.Proven, rec.Nodes = true, a.reply.Proven, a.reply.Nodes
+		return rec.pending()
+	}
+}
+
+// pending is the error of a version that is not proven everywhere.
+func (r *receipt) pending() error {
+	if r.Proven {
+		return nil
+	}
+	var names []string
+	for _, n := range r.Nodes {
+		if !done(n) {
+			names = append(names, n.Server+" ("+first(n.Reason, string(n.State))+")")
+		}
+	}
+	return told{fault.New(fault.Pending, "not in force on %s", strings.Join(names, ", ")).About(r.Kind, r.Name)}
+}
+
+func done(n api.NodeProof) bool { return n.State == api.InForce || n.State == api.Stored }
+
+// told is an error that the result already shows.
+type told struct{ error }
+
+// Unwrap returns the error.
+func (t told) Unwrap() error { return t.error }
+
+// unpublished is the error of a change that is kept locally because it is not
+// known whether accountd took it.
+func unpublished(name string, cause error) error {
+	return fault.New(fault.Unavailable, "%s is changed in the local store and not known to be published: %w", name, cause).
+		About("account", name).WithHint("publish it with: nsc push -a %s", name)
+}
+
+// conflict is the error of a change that was built on another version than the
+// stored one.
+func conflict(w *work, res api.Result) error {
+	what := "the service holds another version"
+	if v := res.Current; v != nil {
+		what = fmt.Sprintf("%s revision %d", w.name, v.Revision)
+		if v.Deleted {
+			what += " is a deletion that"
+		}
+		what += fmt.Sprintf(" was put by operator key %s at %s", keys.Short(v.Actor), v.At.Local().Format("15:04"))
+		if w.pub.ID != "" {
+			what += fmt.Sprintf("; your copy builds on revision %d", w.pub.Revision)
+		}
+	}
+	f := fault.New(fault.Conflict, "%s", what).About("account", w.name).ByRule("conflict")
+	if res.Current != nil && res.Current.Deleted {
+		return f.WithHint("bring the account back with: nsc restore account %s", w.name)
+	}
+	return f.WithHint("take theirs and redo your edit with: nsc pull -a %s --merge", w.name)
+}
+
+// isStock reports whether err says that servers answered and no accountd did.
+func isStock(err error) bool {
+	return err != nil && strings.Contains(err.Error(), api.ErrNoService.Error())
+}

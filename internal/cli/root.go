@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// globals are the flags that every command knows.
+type globals struct {
+	privateKey                            string
+	interactive                           bool
+	configDir, dataDir, keysDir, allDirs  string
+	json                                  bool
+	noPush, wait, dryRun, incomplete, yes bool
+	timeout                               time.Duration
+	sysUser                               string
+}
+
+// newRoot builds the whole command tree. It is new for every run, so that runs
+// do not share flags.
+func newRoot(a *app) *cobra.Command {
+	root := group("nsc", "Create and publish the accounts and users of a NATS operator")
+	root.Long = `nsc keeps operators, accounts and users in the official store and keystore,
+signs their claims, and publishes changes of accounts to accountd, which brings
+them into force on every server and proves it.`
+	root.Example = `  nsc add operator acme --sys
+  nsc add account app
+  nsc add user device1 -a app
+  nsc revoke user device1 -a app
+  nsc status`
+	root.Version = a.env.Version
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.DisableSuggestions = true
+	root.SetFlagErrorFunc(flagError)
+	a.globalFlags(root.PersistentFlags())
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
+	root.AddCommand(
+		newAdd(a),
+	)
+	return root
+}
+
+func (a *app) globalFlags(f *pflag.FlagSet) {
+	g := &a.flags
+	f.StringVarP(&g.privateKey, "private-key", "K", "", "who signs: a role, a public key, a seed file, or - for a seed on stdin")
+	f.BoolVarP(&g.interactive, "interactive", "i", false, "ask for what is missing (terminal only)")
+	f.StringVar(&g.configDir, "config-dir", "", "folder of nsc.json")
+	f.StringVar(&g.dataDir, "data-dir", "", "folder of the stores")
+	f.StringVar(&g.keysDir, "keystore-dir", "", "folder of the keystore")
+	f.StringVarP(&g.allDirs, "all-dirs", "H", "", "sets the three folders alike")
+	f.BoolVar(&g.json, "json", false, "print the result as JSON")
+	f.BoolVar(&g.noPush, "no-push", false, "change the local store only")
+	f.BoolVar(&g.wait, "wait", true, "wait until the servers are proven to enforce the change")
+	f.BoolVar(&g.dryRun, "dry-run", false, "show the change; touch nothing, here or on servers")
+	f.BoolVar(&g.incomplete, "allow-incomplete", false, "publish although an import cannot be resolved")
+	f.BoolVar(&g.yes, "yes", false, "answer every question with yes")
+	f.StringVar(&g.sysUser, "sys-user", "", "user of the system account that carries requests (default sys)")
+	g.timeout = 10 * time.Second
+	f.Var((*durationValue)(&g.timeout), "timeout", "how long to wait for the proof: a Go duration or seconds")
+}
+
+// checkFlags refuses global flags that contradict each other.
+func (a *app) checkFlags() error {
+	switch {
+	case a.flags.interactive && !a.env.Terminal:
+		return usage("--interactive needs a terminal")
+	case a.flags.interactive:
+		return usage("interactive prompts are not available; give the values as flags")
+	case a.flags.privateKey != "" && looksSecret(a.flags.privateKey):
+		return usage("a seed does not belong on the command line, where others can read it").
+			WithHint("name a file that holds it, or use -K - and give it on stdin")
+	}
+	return nil
+}

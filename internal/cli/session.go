@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// session is what a verb works with: the store, the current operator and
+// account, and one now for everything that is signed.
+type session struct {
+	*app
+	store   *nscstore.Store
+	context nscstore.Context
+	now     int64             // Unix seconds
+	link    *link             // to accountd, nil until dialled
+	named   map[string]signer // what -K resolved to, by whose key it is
+}
+
+// root is the current operator, read once.
+type root struct {
+	*nscstore.Operator
+	doc    *claims.Document
+	claims *jwt.OperatorClaims
+	trust  operator.Trust
+}
+
+// account is one account of the local store.
+type account struct {
+	name   string
+	key    string // public key
+	doc    *claims.Document
+	claims *jwt.AccountClaims // a copy: changes to it change nothing
+}
+
+// session finds the folders and the context. It reads nsc.json and names of
+// folders, nothing else.
+func (a *app) session() (*session, error) {
+	g := &a.flags
+	dirs, err := nscstore.ResolveDirs(nscstore.DirOptions{
+		Getenv: a.env.Getenv, Home: a.env.Home,
+		AllDirs: a.path(g.allDirs), ConfigDir: a.path(g.configDir), DataDir: a.path(g.dataDir), KeystoreDir: a.path(g.keysDir),
+	})
+	if err != nil {
+		return nil, err
+	}
+	config, err := nscstore.LoadConfig(dirs.Config)
+	if err != nil {
+		return nil, err
+	}
+	dataDir := g.dataDir
+	if g.allDirs != "" {
+		dataDir = g.allDirs
+	}
+	where := nscstore.ResolveContext(nscstore.ContextOptions{
+		Config: config, Stores: dirs.Stores, DataDir: a.path(dataDir),
+		Cwd: a.env.Dir, CwdOnly: a.env.Getenv("NSC_CWD_ONLY") != "",
+	}, nscstore.DiskTree{})
+	dirs.Stores = where.StoreRoot
+	store, err := nscstore.Open(dirs)
+	if err != nil {
+		return nil, err
+	}
+	return &session{app: a, store: store, context: where, now: a.started.Unix(), named: map[string]signer{}}, nil
+}
+
+// path makes a path of the command line absolute; "" stays.
+func (a *app) path(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(a.env.Dir, name)
+}
+
+// root opens the current operator.
+func (s *session) root(ctx context.Context) (*root, error) {
+	name := s.context.Operator
+	if name == "" {
+		return nil, s.noOperator()
+	}
+	op, err := s.store.Operator(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	token, err := op.JWT()
+	if err != nil {
+		return nil, err
+	}
+	r := &root{Operator: op}
+	if r.doc, err = claims.Decode(token); err != nil {
+		return nil, fault.New(fault.CodeOf(err), "operator %s: %w", name, err).About("operator", name)
+	}
+	if r.claims, err = claims.As[jwt.OperatorClaims](r.doc); err != nil {
+		return nil, err
+	}
+	r.trust, err = operator.TrustOf(r.doc)
+	return r, err
+}
+
+func (s *session) noOperator() error {
+	if names, err := s.store.Operators(); err == nil && len(names) > 1 {
+		return usage("%d operators in %s and none is selected", len(names), s.context.StoreRoot).
+			WithHint("choose one with: nsc select operator %s", names[0])
+	}
+	return fault.New(fault.NotFound, "no operator in %s", s.context.StoreRoot).About("operator", "").
+		WithHint("create one with: nsc add operator <name>")
+}
+
+// account returns an account by name or public key; "" is the current one.
+func (s *session) account(r *root, nameOrKey string) (*account, error) {
+	if nameOrKey == "" {
+		if nameOrKey = s.context.Account; nameOrKey == "" {
+			return nil, s.noAccount(r)
+		}
+	}
+	name, err := r.Account(nameOrKey)
+	if err != nil {
+		return nil, err
+	}
+	return r.load(name)
+}
+
+func (s *session) noAccount(r *root) error {
+	names, err := r.Accounts()
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return fault.New(fault.NotFound, "operator %q has no account", r.Name()).About("account", "").
+			WithHint("create one with: nsc add account <name>")
+	}
+	return usage("operator %q has %d accounts and none is selected", r.Name(), len(names)).
+		WithHint("name one with -a, such as -a %s, or select it with: nsc select account %s", names[0], names[0])
+}
+
+// load reads the account of a name.
+func (r *root) load(name string) (*account, error) {
+	token, err := r.AccountJWT(name)
+	if err != nil {
+		return nil, err
+	}
+	return decodeAccount(name, token)
+}
+
+func decodeAccount(name, token string) (*account, error) {
+	doc, err := claims.Decode(token)
+	if err != nil {
+		return nil, fault.New(fault.CodeOf(err), "account %s: %w", name, err).About("account", name).
+			WithHint("take the version in force with: nsc pull -a %s -F", name)
+	}
+	ac, err := claims.As[jwt.AccountClaims](doc)
+	if err != nil {
+		return nil, err
+	}
+	return &account{name: name, key: doc.Subject, doc: doc, claims: ac}, nil
+}
+
+// userKey returns the name and public key of a user of account, given by
+// either; * stands for all.
+func (r *root) userKey(ac *account, nameOrKey string) (name, key string, err error) {
+	if nameOrKey == "*" {
+		return "*", "*", nil
+	}
+	name, err = r.User(ac.name, nameOrKey)
+	if err != nil {
+		if _, perr := keys.ParseUser(nameOrKey); perr == nil {
+			return nameOrKey, nameOrKey, nil // a user that the local store does not know
+		}
+		return "", "", err
+	}
+	doc, err := r.user(ac.name, name)
+	if err != nil {
+		return "", "", err
+	}
+	return name, doc.Subject, nil
+}
+
+// user reads the claims of a user.
+func (r *root) user(account, name string) (*claims.Document, error) {
+	token, err := r.UserJWT(account, name)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := claims.Decode(token)
+	if err != nil {
+		return nil, fault.New(fault.CodeOf(err), "user %s in %s: %w", name, account, err).About("user", name)
+	}
+	return doc, nil
+}
+
+// remember makes an operator and account the current ones, unless the current
+// folder or --data-dir decided the context or NSC_CWD_ONLY forbids it.
+func (s *session) remember(ctx context.Context, operatorName, accountName string) error {
+	if s.context.FromCwd || s.flags.dataDir != "" || s.env.Getenv("NSC_CWD_ONLY") != "" {
+		return nil
+	}
+	return nscstore.UpdateConfig(ctx, s.store.Dirs().Config, s.started, func(c *nscstore.Config) error {
+		c.StoreRoot, c.Operator, c.Account = s.context.StoreRoot, operatorName, accountName
+		return nil
+	})
+}
