@@ -1,0 +1,314 @@
+package resolver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/revocation"
+	"github.com/accountd/accountd/store"
+)
+
+func TestSameJWTIsASuccessWithoutARevision(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.sign(w.sk, w.account())
+	first := w.mustPut(d, "")
+	if first.Outcome != api.OutcomePut || first.Revision != 1 || first.ID != d.ID {
+		t.Fatalf("%+v", first)
+	}
+	head := w.head()
+	again := w.mustPut(d, "anything")
+	if again.Outcome != api.OutcomeSame || again.Revision != 1 || w.head() != head {
+		t.Fatalf("%+v", again)
+	}
+}
+
+func TestUnrevoke(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.setup()
+	d := w.edit(s.current, func(ac *jwt.AccountClaims) { delete(ac.Revocations, victim) })
+	w.mustPut(d, s.current.ID, func(i *api.Item) { i.Unrevoke = []string{victim} })
+	open := w.edit(d, func(ac *jwt.AccountClaims) { ac.Exports[0].Revocations = nil })
+	w.mustPut(open, d.ID, func(i *api.Item) { i.Unrevoke = []string{"stream orders.> *"} })
+}
+
+// TestDropsAreRemembered: a dropped entry stays in the record and must return
+// when its reason goes.
+func TestDropsAreRemembered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.setup()
+	all := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Revocations = jwt.RevocationList{"*": w.clock.Unix()} })
+	w.mustPut(all, s.current.ID, func(i *api.Item) { i.Drop = []revocation.Drop{{Key: victim, Because: revocation.Covered}} })
+	if d := w.record(s.current.Subject).Dropped; len(d) != 1 || d[0].Key != victim {
+		t.Fatalf("dropped: %+v", d)
+	}
+	open := w.edit(all, func(ac *jwt.AccountClaims) { ac.Revocations = nil })
+	res := w.put(api.Item{JWT: open.Token, Base: all.ID, Unrevoke: []string{"*"}})
+	if res.Error == nil || res.Error.Rule != "revocation" {
+		t.Fatalf("lifting * lets a dropped entry go: %+v", res)
+	}
+	back := w.edit(all, func(ac *jwt.AccountClaims) {
+		at := w.record(s.current.Subject).Dropped[0].At
+		ac.Revocations = jwt.RevocationList{victim: at}
+	})
+	w.mustPut(back, all.ID, func(i *api.Item) { i.Unrevoke = []string{"*"} })
+	if d := w.record(s.current.Subject).Dropped; len(d) != 0 {
+		t.Fatalf("still remembered although listed: %+v", d)
+	}
+	byKey := w.edit(back, func(ac *jwt.AccountClaims) { ac.Revocations = nil })
+	w.mustPut(byKey, back.ID, func(i *api.Item) { i.Drop = []revocation.Drop{{Key: victim, Because: "retired:" + s.retired}} })
+	unretired := w.edit(byKey, func(ac *jwt.AccountClaims) { ac.SigningKeys.Add(s.retired) })
+	res = w.put(api.Item{JWT: unretired.Token, Base: byKey.ID, Unretire: []string{s.retired}})
+	if res.Error == nil || res.Error.Rule != "revocation" {
+		t.Fatalf("un-retiring the key lets its revoked user back: %+v", res)
+	}
+	w.mustPut(unretired, byKey.ID, func(i *api.Item) { i.Unretire, i.Unrevoke = []string{s.retired}, []string{victim} })
+}
+
+// TestExportListsOutliveTheirExport: an export that goes and returns, also as
+// an overlapping one, must bring its revocations along.
+func TestExportListsOutliveTheirExport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.setup()
+	gone := w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Exports = nil })
+	w.mustPut(gone, s.current.ID)
+	for _, subject := range []jwt.Subject{"orders.>", "orders.eu", ">"} {
+		d := w.edit(gone, func(ac *jwt.AccountClaims) {
+			ac.Exports = jwt.Exports{{Subject: subject, Type: jwt.Stream, TokenReq: true}}
+		})
+		if res := w.put(api.Item{JWT: d.Token, Base: gone.ID}); res.Error == nil || res.Error.Rule != "export revocation" {
+			t.Errorf("%s: %+v", subject, res)
+		}
+	}
+	d := w.edit(gone, func(ac *jwt.AccountClaims) {
+		ac.Exports = jwt.Exports{{Subject: "orders.>", Type: jwt.Service, TokenReq: true}, {Subject: "other", Type: jwt.Stream}}
+	})
+	w.mustPut(d, gone.ID)
+}
+
+func TestDeleteAndRestore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.setup()
+	res := w.put(api.Item{Delete: s.current.Subject, Base: s.current.ID})
+	if res.Error != nil || res.Outcome != api.OutcomeDeleted || res.Revision != 3 {
+		t.Fatalf("%+v", res)
+	}
+	if again := w.put(api.Item{Delete: s.current.Subject, Base: s.current.ID}); again.Outcome != api.OutcomeSame {
+		t.Fatalf("%+v", again)
+	}
+	rec := w.record(s.current.Subject)
+	if !rec.Deleted || rec.JWT != s.current.Token || rec.Retired[s.retired] == 0 {
+		t.Fatalf("the tombstone forgets: %+v", rec)
+	}
+	if _, err := w.s.CurrentJWT(context.Background(), store.Account, s.current.Subject); !fault.Is(err, fault.NotFound) {
+		t.Fatalf("a tombstone is served: %v", err)
+	}
+	renewed := w.edit(s.current, func(*jwt.AccountClaims) {})
+	for name, item := range map[string]api.Item{
+		"plain put":        {JWT: renewed.Token, Base: s.current.ID},
+		"new account":      {JWT: renewed.Token},
+		"the removed JWT":  {JWT: s.current.Token, Base: s.current.ID, Restore: true},
+		"another base":     {JWT: renewed.Token, Base: s.first.ID, Restore: true},
+		"less revocations": {JWT: w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Revocations = nil }).Token, Base: s.current.ID, Restore: true},
+		"a retired key":    {JWT: w.edit(s.current, func(ac *jwt.AccountClaims) { ac.SigningKeys.Add(s.retired) }).Token, Base: s.current.ID, Restore: true},
+	} {
+		if res := w.put(item); res.Error == nil {
+			t.Errorf("%s brings the account back", name)
+		}
+	}
+	res = w.put(api.Item{JWT: renewed.Token, Base: s.current.ID, Restore: true})
+	if res.Error != nil || res.Outcome != api.OutcomeRestore || w.record(s.current.Subject).Deleted {
+		t.Fatalf("%+v", res)
+	}
+}
+
+// exporterAndImporter returns coke, which exports, and pepsi, which imports it.
+func (w *world) exporterAndImporter() (coke, pepsi *jwt.AccountClaims) {
+	coke = w.account()
+	coke.Exports = jwt.Exports{{Name: "orders", Subject: "orders.*", Type: jwt.Stream}}
+	pepsi = jwt.NewAccountClaims(must(keys.NewAccount()).PublicKey())
+	pepsi.Name = "pepsi"
+	pepsi.Imports = jwt.Imports{{Name: "o", Account: coke.Subject, Subject: "orders.eu", Type: jwt.Stream}}
+	return coke, pepsi
+}
+
+func TestFindingsAreJudgedOverTheBatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	coke, pepsi := w.exporterAndImporter()
+	c, p := w.sign(w.sk, coke), w.sign(w.sk, pepsi)
+	if res := w.put(api.Item{JWT: p.Token}); res.Error == nil || res.Error.Rule != "incomplete" {
+		t.Fatalf("importer alone: %+v", res)
+	}
+	reply := w.request(api.PutRequest{Items: []api.Item{{JWT: p.Token}, {JWT: c.Token}}})
+	for _, r := range reply.Results {
+		if r.Error != nil {
+			t.Fatalf("importer with its exporter: %+v", r)
+		}
+	}
+	// The exporter may not break the importer, nor go.
+	without := w.edit(c, func(ac *jwt.AccountClaims) { ac.Exports = nil })
+	if res := w.put(api.Item{JWT: without.Token, Base: c.ID}); res.Error == nil || res.Error.Rule != "imported" {
+		t.Fatalf("breaks an import: %+v", res)
+	}
+	if res := w.put(api.Item{Delete: coke.Subject, Base: c.ID}); res.Error == nil || res.Error.Rule != "imported" {
+		t.Fatalf("deleted under its importer: %+v", res)
+	}
+	reply = w.request(api.PutRequest{AllowIncomplete: true, Items: []api.Item{{JWT: without.Token, Base: c.ID}}})
+	if reply.Results[0].Error != nil {
+		t.Fatalf("%+v", reply.Results[0])
+	}
+	if rec := w.record(pepsi.Subject); len(rec.Findings) != 1 || rec.Revision != 2 || rec.JWT != p.Token {
+		t.Fatalf("the importer's record does not know: %+v", rec)
+	}
+	// A revocation is admitted whatever else is wrong; so is a change that adds nothing.
+	revoked := w.edit(p, func(ac *jwt.AccountClaims) { ac.Revocations = jwt.RevocationList{victim: w.clock.Unix()} })
+	w.mustPut(revoked, p.ID)
+	tagged := w.edit(revoked, func(ac *jwt.AccountClaims) { ac.Tags.Add("x") })
+	w.mustPut(tagged, revoked.ID)
+	more := w.edit(tagged, func(ac *jwt.AccountClaims) {
+		ac.Imports = append(ac.Imports, &jwt.Import{Account: coke.Subject, Subject: "orders.us", Type: jwt.Stream})
+	})
+	if res := w.put(api.Item{JWT: more.Token, Base: tagged.ID}); res.Error == nil || res.Error.Rule != "incomplete" {
+		t.Fatalf("a second finding: %+v", res)
+	}
+	// The export returns: the importer's finding goes.
+	back := w.edit(without, func(ac *jwt.AccountClaims) { ac.Exports = coke.Exports })
+	w.mustPut(back, without.ID)
+	if rec := w.record(pepsi.Subject); len(rec.Findings) != 0 {
+		t.Fatalf("the finding stays: %v", rec.Findings)
+	}
+}
+
+func TestOneOutcomeAnItem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	coke, pepsi := w.exporterAndImporter()
+	pepsi.Imports = nil
+	good, bad := w.sign(w.sk, coke), w.sign(w.tenant, pepsi)
+	reply := w.request(api.PutRequest{Items: []api.Item{{JWT: bad.Token}, {JWT: good.Token}, {JWT: good.Token}}})
+	if r := reply.Results; r[0].Error == nil || r[1].Error != nil || r[2].Error == nil {
+		t.Fatalf("%+v", reply)
+	}
+}
+
+func TestDryRunChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, head := w.sign(w.sk, w.account()), w.head()
+	reply := w.request(api.PutRequest{DryRun: true, Items: []api.Item{{JWT: d.Token}}})
+	if reply.Error != nil || reply.Results[0].Outcome != api.OutcomeDry || w.head() != head {
+		t.Fatalf("%+v, head %d", reply, w.head())
+	}
+}
+
+func TestTheLogTellsWhoDidWhat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.setup()
+	var changes []store.Change
+	if err := w.store.View(context.Background(), func(r store.Reader) error {
+		var err error
+		changes, err = r.Changes(0, 100)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	last := changes[len(changes)-1]
+	if last.Actor != w.sk.PublicKey() || last.Action != "put" || last.Base != s.first.ID || last.ID != s.current.ID ||
+		last.Before != claims.Digest(s.first.Token) || last.After != claims.Digest(s.current.Token) {
+		t.Errorf("%+v", last)
+	}
+	if got := fmt.Sprint(last.Summary); got != fmt.Sprintf("[retired signing key %s revoked %s]", s.retired, victim) {
+		t.Errorf("summary %s", got)
+	}
+}
+
+func (w *world) putOperator(d *claims.Document, base string) api.Result {
+	w.t.Helper()
+	body := must(json.Marshal(api.OperatorPutRequest{JWT: d.Token, Base: base}))
+	reply := w.s.PutOperator(context.Background(), "test", w.envelope(w.root, body), body)
+	if reply.Error != nil {
+		w.t.Fatalf("%+v", reply.Error)
+	}
+	return reply.Results[0]
+}
+
+func (w *world) editOperator(d *claims.Document, s claims.Signer, f func(*jwt.OperatorClaims)) *claims.Document {
+	w.tick()
+	return must(must(claims.Edit(d, func(oc *jwt.OperatorClaims) error { f(oc); return nil })).Sign(s, w.clock.Unix()))
+}
+
+func TestOperatorPut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustPut(w.sign(w.sk2, w.account()), "")
+	drop := func(key string) func(*jwt.OperatorClaims) {
+		return func(oc *jwt.OperatorClaims) { oc.SigningKeys.Remove(key) }
+	}
+	for name, c := range map[string]struct {
+		doc  *claims.Document
+		base string
+		rule string
+	}{
+		"not by the root key":  {w.editOperator(w.operator, w.sk, func(*jwt.OperatorClaims) {}), w.operator.ID, "root key"},
+		"a stale base":         {w.editOperator(w.operator, w.root, func(*jwt.OperatorClaims) {}), "x", "conflict"},
+		"drops a key in use":   {w.editOperator(w.operator, w.root, drop(w.sk2.PublicKey())), w.operator.ID, "issued"},
+		"other system account": {w.editOperator(w.operator, w.root, func(oc *jwt.OperatorClaims) { oc.SystemAccount = w.tenant.PublicKey() }), w.operator.ID, "system account"},
+		"strict with accounts by root": {w.editOperator(w.operator, w.root, func(oc *jwt.OperatorClaims) {
+			oc.SigningKeys = nil
+		}), w.operator.ID, "issued"},
+	} {
+		if res := w.putOperator(c.doc, c.base); res.Error == nil || res.Error.Rule != c.rule {
+			t.Errorf("%s: %+v", name, res)
+		}
+	}
+	// Re-issue, drop the key, and it is gone for ever.
+	rec := w.record(w.tenant.PublicKey())
+	w.mustPut(w.edit(must(claims.Decode(rec.JWT)), func(*jwt.AccountClaims) {}), rec.ID)
+	next := w.editOperator(w.operator, w.root, drop(w.sk2.PublicKey()))
+	if res := w.putOperator(next, w.operator.ID); res.Error != nil || res.Revision != 2 {
+		t.Fatalf("%+v", res)
+	}
+	if res := w.putOperator(w.operator, next.ID); res.Error == nil || res.Error.Rule != "older" {
+		t.Errorf("the older operator JWT: %+v", res)
+	}
+	again := w.editOperator(next, w.root, func(oc *jwt.OperatorClaims) { oc.SigningKeys.Add(w.sk2.PublicKey()) })
+	if res := w.putOperator(again, next.ID); res.Error == nil || res.Error.Rule != "retired key" {
+		t.Errorf("a retired key returns: %+v", res)
+	}
+	other := jwt.NewAccountClaims(must(keys.NewAccount()).PublicKey())
+	if res := w.put(api.Item{JWT: w.sign(w.sk2, other).Token}); res.Error == nil || res.Error.Rule != "chain" {
+		t.Errorf("an account by a retired key: %+v", res)
+	}
+	body := []byte(`{"items":[{"delete":"x"}]}`)
+	if reply := w.s.Put(context.Background(), "test", w.envelope(w.sk2, body), body); reply.Error == nil {
+		t.Error("a retired key still signs requests")
+	}
+}
+
+func TestBootstrap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	head := w.head()
+	if err := w.s.Bootstrap(context.Background(), w.operator.Token); err != nil || w.head() != head {
+		t.Fatalf("not idempotent: %v", err)
+	}
+	root := must(keys.NewOperator())
+	foreign := must(must(claims.New(jwt.NewOperatorClaims(root.PublicKey()))).Sign(root, 1))
+	if err := w.s.Bootstrap(context.Background(), foreign.Token); !fault.Is(err, fault.Invalid) {
+		t.Fatalf("foreign operator: %v", err)
+	}
+}
