@@ -1,0 +1,101 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/server/node"
+	"github.com/accountd/accountd/store"
+)
+
+// startNodes starts all nodes at once: each waits for routes to the others.
+func (d *dev) startNodes(ctx context.Context) error {
+	for i := range d.state.Nodes {
+		cfg := d.state.nodeConfig(d.folder.layout, i)
+		cfg.Source, cfg.Now = d.store, d.opts.Now
+		cfg.Logger = d.log.With("node", cfg.Name)
+		url := "nats://" + d.state.address(cfg.Ports.Client)
+		d.members = append(d.members, newMember(cfg, url, d.attach))
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, m := range d.members {
+		g.Go(func() error { return m.start(ctx) })
+	}
+	return g.Wait()
+}
+
+// attach gives the service a system connection on n, inside the process.
+func (d *dev) attach(n *node.Node) (detach func(), err error) {
+	nc, err := nats.Connect("", nats.InProcessServer(n), nats.Name("accountd"), nats.MaxReconnects(-1),
+		nats.UserJWT(func() (string, error) { return d.secrets.userJWT, nil }, d.secrets.user.Sign),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			d.log.Warn("system connection", "node", n.Name(), "subject", subject, "error", err)
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("system connection: %w", err)
+	}
+	stop, err := d.service.ServeNATS(nc, n.Name())
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return func() {
+		stop()
+		nc.Close()
+	}, nil
+}
+
+// member returns the node of that name.
+func (d *dev) member(name string) (*member, error) {
+	names := ""
+	for _, m := range d.members {
+		if m.Name() == name {
+			return m, nil
+		}
+		names += " " + m.Name()
+	}
+	return nil, fault.New(fault.NotFound, "no node %q", name).About("node", name).WithHint("the nodes are:%s", names)
+}
+
+// awaitAll waits until every node is healthy, has followed all changes so far,
+// and proves the operator and its system account.
+func (d *dev) awaitAll(ctx context.Context) error {
+	var head uint64
+	var op, sys store.Record
+	err := d.store.View(ctx, func(r store.Reader) (err error) {
+		if head, err = r.Head(); err != nil {
+			return err
+		}
+		if op, err = r.Get(store.Operator, d.state.Operator); err != nil {
+			return err
+		}
+		sys, err = r.Get(store.Account, d.state.System)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the claims to wait for: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, m := range d.members {
+		g.Go(func() error {
+			if err := m.awaitHealthy(ctx); err != nil {
+				return err
+			}
+			for _, rec := range []store.Record{op, sys} {
+				if err := m.inForce(ctx, rec); err != nil {
+					return err
+				}
+			}
+			return m.followed(head)
+		})
+	}
+	return g.Wait()
+}

@@ -1,0 +1,248 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/operator/nscstore"
+	"github.com/accountd/accountd/resolver"
+	"github.com/accountd/accountd/store"
+	"github.com/accountd/accountd/store/bolt"
+)
+
+// dev is one run of accountd dev.
+type dev struct {
+	opts  DevOptions
+	log   *slog.Logger
+	began time.Time
+
+	folder  *claimed
+	state   state
+	secrets secrets
+	web     net.Listener // nil without HTTP
+	control net.Listener
+	store   *bolt.Store
+	service *resolver.Service
+	members []*member
+	ready   atomic.Bool
+	created bool // this is the first start
+}
+
+// open does everything up to the nodes. What it opened, close closes.
+func (d *dev) open(ctx context.Context) (err error) {
+	if d.folder, err = claim(ctx, d.opts.Dir); err != nil {
+		return err
+	}
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	if d.secrets, err = loadSecrets(d.folder.layout); err != nil {
+		return err
+	}
+	if err := d.openStore(ctx); err != nil {
+		return err
+	}
+	if err := d.checkClock(ctx); err != nil {
+		return err
+	}
+	return d.writeEnv()
+}
+
+// settle creates or resumes what is in the folder, and records the ports.
+// Nothing is created before every port is known to be free.
+func (d *dev) settle(ctx context.Context) error {
+	l := d.folder.layout
+	if exists(l.complete()) {
+		if err := adopt(l); err != nil {
+			return err
+		}
+	}
+	st, err := l.loadState()
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !fresh {
+		return err
+	}
+	if fresh && (exists(l.nsc()) || exists(l.store()) || exists(l.own())) {
+		return damagedFile(l.state(), errors.New("it is missing"))
+	}
+	before := st
+	if err := st.plan(d.opts); err != nil {
+		return err
+	}
+	if err := st.taken(); err != nil {
+		return err
+	}
+	if d.web, err = d.listenHTTP(&st); err != nil {
+		return err
+	}
+	if !fresh {
+		return d.resume(ctx, before, st)
+	}
+	d.created = true
+	if err := found(ctx, l, st, d.opts.Now()); err != nil {
+		return err
+	}
+	if err := adopt(l); err != nil {
+		return err
+	}
+	d.state, err = l.loadState()
+	return err
+}
+
+// resume goes on with what an earlier start left.
+func (d *dev) resume(ctx context.Context, before, st state) error {
+	l := d.folder.layout
+	if err := os.RemoveAll(l.staging()); err != nil {
+		return unwritable(l.staging(), err)
+	}
+	if before.Dir != string(l) { // the folder was moved
+		if err := pointConfig(ctx, l, l.nsc(), d.opts.Now()); err != nil {
+			return err
+		}
+	}
+	d.state = st
+	return l.saveState(st)
+}
+
+// openStore opens the store and makes sure that it is this operator's and holds
+// its first claims.
+func (d *dev) openStore(ctx context.Context) (err error) {
+	l := d.folder.layout
+	d.store, err = bolt.Open(l.store(), bolt.Options{MustExist: d.state.Founded})
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.Invalid, "the store %s is missing", l.store()).About("store", l.store()).ByRule("file-missing").
+			WithHint("restore it from a backup; starting without it would forget every revocation")
+	}
+	if err != nil {
+		return err
+	}
+	if d.service, err = d.newService(); err != nil {
+		return err
+	}
+	if d.state.Founded {
+		return d.requireOwnStore(ctx)
+	}
+	ns, err := nscstore.Open(l.dirs())
+	if err != nil {
+		return err
+	}
+	op, err := ns.Operator(ctx, devOperator)
+	if err != nil {
+		return err
+	}
+	opJWT, err1 := op.JWT()
+	sysJWT, err2 := op.AccountJWT(systemName)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if err := d.service.Bootstrap(ctx, opJWT, sysJWT); err != nil {
+		return err
+	}
+	d.state.Founded = true
+	return l.saveState(d.state)
+}
+
+// newService makes the resolver over the store.
+func (d *dev) newService() (*resolver.Service, error) {
+	user, _, err := d.secrets.claims()
+	if err != nil {
+		return nil, err
+	}
+	return resolver.New(resolver.Config{
+		Store: d.store, Nodes: d.expected,
+		Self:    resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
+		Custody: resolver.Delegated, Delegated: d.secrets.delegated.PublicKey(), Server: d.secrets.server.Key(),
+		Now: d.opts.Now, Logger: d.log,
+	})
+}
+
+// expected returns the servers that must prove every claim.
+func (d *dev) expected() []resolver.Node {
+	nodes := make([]resolver.Node, len(d.members))
+	for i, m := range d.members {
+		nodes[i] = m
+	}
+	return nodes
+}
+
+// requireOwnStore refuses the store of another operator.
+func (d *dev) requireOwnStore(ctx context.Context) error {
+	err := d.store.View(ctx, func(r store.Reader) error {
+		_, err := r.Get(store.Operator, d.state.Operator)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		path := d.folder.store()
+		return fault.New(fault.Invalid, "the store %s is not the one of this operator", path).About("store", path).
+			ByRule("foreign-store").WithHint("put the operator's own store back, or use another folder: accountd dev --dir DIR")
+	}
+	return err
+}
+
+// checkClock refuses to run when the clock is before the claims: they would not
+// be valid yet, and new ones would look older than those in force.
+func (d *dev) checkClock(ctx context.Context) error {
+	latest, what := int64(0), ""
+	note := func(iat int64, name string) {
+		if iat > latest {
+			latest, what = iat, name
+		}
+	}
+	err := d.store.View(ctx, func(r store.Reader) error {
+		for _, of := range []struct {
+			kind store.Kind
+			key  string
+		}{{store.Operator, d.state.Operator}, {store.Account, d.state.System}} {
+			rec, err := r.Get(of.kind, of.key)
+			if err != nil {
+				return fmt.Errorf("read %s %s: %w", of.kind, of.key, err)
+			}
+			note(rec.IssuedAt, fmt.Sprintf("the JWT of %s %s", of.kind, rec.Name))
+		}
+		head, err := r.Head()
+		if err != nil || head == 0 {
+			return err
+		}
+		last, err := r.Changes(head-1, 1)
+		if err == nil && len(last) == 1 {
+			note(last[0].Time.Unix(), "the last change in the store")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if user, _, err := d.secrets.claims(); err == nil {
+		note(user.IssuedAt, "the JWT of accountd's system user")
+	}
+	now := d.opts.Now().UTC()
+	if now.Add(api.RequestSkew).Unix() >= latest {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the clock shows %s, but %s is of %s", now.Format(time.RFC3339), what, time.Unix(latest, 0).UTC().Format(time.RFC3339)).
+		About("clock", "").ByRule("clock").WithHint("set the clock of this machine right, then start again")
+}
+
+// storedOperator returns the operator's JWT that is in force.
+func (d *dev) storedOperator(ctx context.Context) (*claims.Document, store.Record, error) {
+	var rec store.Record
+	err := d.store.View(ctx, func(r store.Reader) (err error) {
+		rec, err = r.Get(store.Operator, d.state.Operator)
+		return err
+	})
+	if err != nil {
+		return nil, rec, fmt.Errorf("read operator: %w", err)
+	}
+	doc, err := claims.Decode(rec.JWT)
+	return doc, rec, err
+}

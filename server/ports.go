@@ -1,0 +1,154 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"syscall"
+
+	"github.com/accountd/accountd/fault"
+)
+
+// Bounds and steps of ports in accountd dev: node i has client P+i, cluster
+// P+10+i, leaf P+20+i, WebSocket P+30+i and MQTT P+40+i.
+const (
+	maxNodes     = 10
+	defaultNodes = 3
+	defaultPort  = 4222
+	defaultHost  = "127.0.0.1"
+	defaultHTTP  = "127.0.0.1:9222"
+	httpOff      = "off"
+)
+
+// Free ports are sought below those that systems hand out to outgoing
+// connections, which would take them between two starts.
+const (
+	freeFrom  = 10240
+	freeUntil = 32000
+)
+
+// plan fills in what opts asks for over what st recorded, and picks the free
+// ports. It is the only place that decides ports.
+func (st *state) plan(opts DevOptions) error {
+	count, err := st.count(opts)
+	if err != nil {
+		return err
+	}
+	if opts.Host != "" {
+		st.Host = opts.Host
+	}
+	if st.Host == "" {
+		st.Host = defaultHost
+	}
+	st.planHTTP(opts)
+	recorded := len(st.Nodes) > 0
+	switch {
+	case opts.Port == FreePorts && recorded && st.taken() == nil, opts.Port == 0 && recorded:
+		return nil
+	case opts.Port == FreePorts:
+		st.Nodes, err = freeNodes(st.Host, count)
+		return err
+	case opts.Port == 0:
+		st.Nodes = portsFrom(defaultPort, count)
+		return nil
+	}
+	if last := opts.Port + 40 + maxNodes; opts.Port < 0 || last > 65535 {
+		return fault.New(fault.Usage, "--port %d: the nodes need ports up to %d", opts.Port, last).
+			WithHint("choose a port from 1 to %d, or 0 for free ones", 65535-40-maxNodes)
+	}
+	st.Nodes = portsFrom(opts.Port, count)
+	return nil
+}
+
+// count is the number of nodes, which is fixed at the first start.
+func (st *state) count(opts DevOptions) (int, error) {
+	want := opts.Nodes
+	switch have := len(st.Nodes); {
+	case want < 0 || want > maxNodes:
+		return 0, fault.New(fault.Usage, "--nodes %d: accountd dev runs 1 to %d nodes", want, maxNodes).
+			WithHint("accountd dev --nodes %d", defaultNodes)
+	case want == 0 && have == 0:
+		return defaultNodes, nil
+	case want == 0:
+		return have, nil
+	case have != 0 && want != have:
+		return 0, fault.New(fault.Usage, "--nodes %d: this folder holds a cluster of %d, whose streams depend on that number", want, have).
+			WithHint("leave --nodes out, or start another cluster: accountd dev --nodes %d --dir OTHER --port 0", want)
+	}
+	return want, nil
+}
+
+// planHTTP decides the address of the HTTP listener. A first start with free
+// ports takes a free one here too.
+func (st *state) planHTTP(opts DevOptions) {
+	switch {
+	case opts.HTTP != "":
+		st.HTTP = opts.HTTP
+	case st.HTTP == "" && opts.Port == FreePorts:
+		st.HTTP = "127.0.0.1:0"
+	case st.HTTP == "":
+		st.HTTP = defaultHTTP
+	}
+}
+
+// portsFrom lays the ports of count nodes out from p.
+func portsFrom(p, count int) []nodeState {
+	nodes := make([]nodeState, count)
+	for i := range nodes {
+		nodes[i] = nodeState{
+			Name: fmt.Sprintf("nats-%d", i), Client: p + i, Cluster: p + 10 + i, Leaf: p + 20 + i, WebSocket: p + 30 + i, MQTT: p + 40 + i,
+		}
+	}
+	return nodes
+}
+
+// freeNodes finds a run of ports that are all free.
+func freeNodes(host string, count int) ([]nodeState, error) {
+	var err error
+	for range 50 {
+		st := state{Host: host, Nodes: portsFrom(freeFrom+rand.IntN(freeUntil-freeFrom-50), count)}
+		if err = st.taken(); err == nil {
+			return st.Nodes, nil
+		}
+	}
+	return nil, err
+}
+
+// taken returns why not all ports can be listened on, nil if they can.
+func (st *state) taken() error {
+	for _, n := range st.Nodes {
+		err := n.each(func(kind string, port int) error {
+			if kind == "cluster" && len(st.Nodes) == 1 {
+				return nil
+			}
+			return probe(st.Host, n.Name, kind, port)
+		})
+		if err != nil {
+			return fault.As(err) // the first one
+		}
+	}
+	return nil
+}
+
+// probe opens and closes one listener.
+func probe(host, name, kind string, port int) error {
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err == nil {
+		return ln.Close()
+	}
+	return listenFault(err, fmt.Sprintf("%s port %d of %s", kind, port, name), "start with others: accountd dev --port %d, or --port 0 for free ones", max(port+100, defaultPort+1000))
+}
+
+// listenFault explains why what cannot be listened on.
+func listenFault(err error, what, hint string, args ...any) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fault.New(fault.Unavailable, "%s is in use by another program", what).About("port", what).ByRule("port-free").WithHint(hint, args...)
+	case errors.Is(err, syscall.EACCES):
+		return fault.New(fault.Denied, "%s needs rights that this user lacks", what).About("port", what).ByRule("port-free").WithHint(hint, args...)
+	}
+	return fault.New(fault.Unavailable, "%s cannot be listened on: %w", what, err).About("port", what).ByRule("port-free").
+		WithHint("check --host and --http")
+}

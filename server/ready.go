@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/durable"
+)
+
+// readyTime bounds how long the cluster may take to form.
+const readyTime = 60 * time.Second
+
+// Ready is the content of the file of --ready-file: one JSON object.
+type Ready struct {
+	Schema   int         `json:"schema"`
+	PID      int         `json:"pid"`
+	Dir      string      `json:"dir"`
+	Env      string      `json:"env"`      // file to source
+	Operator string      `json:"operator"` // public key
+	HTTP     string      `json:"http"`     // URL, "" for none
+	Creds    string      `json:"sys_creds"`
+	Nodes    []ReadyNode `json:"nodes"`
+	Ms       float64     `json:"ms"` // from the start to ready, in milliseconds
+}
+
+// ReadyNode are the addresses of one node.
+type ReadyNode struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+	Leaf string `json:"leaf"`
+	WS   string `json:"ws"`
+	MQTT string `json:"mqtt"` // host:port
+}
+
+// becomeReady waits until the nodes are healthy and the claims in force, says
+// so, and keeps the ready file until ctx ends.
+func (d *dev) becomeReady(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if err := d.awaitAll(wait); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fault.New(fault.Unavailable, "not ready after %s: %w", readyTime, err).
+			WithHint("the reasons by node: curl %s/readyz", d.httpURL())
+	}
+	if err := d.moveOperator(wait); err != nil {
+		return err
+	}
+	d.ready.Store(true)
+	defer d.ready.Store(false)
+	took := d.opts.Now().Sub(d.began)
+	if err := d.writeReady(took); err != nil {
+		return err
+	}
+	d.greet(took)
+	<-ctx.Done()
+	return d.removeReady()
+}
+
+func (d *dev) writeReady(took time.Duration) error {
+	if d.opts.ReadyFile == "" {
+		return nil
+	}
+	r := Ready{
+		Schema: api.Schema, PID: os.Getpid(), Dir: string(d.folder.layout), Env: d.folder.env(),
+		Operator: d.state.Operator, HTTP: d.httpURL(), Ms: float64(took.Microseconds()) / 1000,
+		Creds: filepath.Join(d.folder.dirs().Keys, "creds", devOperator, systemName, systemUser+".creds"),
+	}
+	for _, n := range d.state.Nodes {
+		r.Nodes = append(r.Nodes, ReadyNode{
+			Name: n.Name, URL: "nats://" + d.state.address(n.Client), Leaf: "nats-leaf://" + d.state.address(n.Leaf),
+			WS: "ws://" + d.state.address(n.WebSocket), MQTT: d.state.address(n.MQTT),
+		})
+	}
+	raw, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fault.New(fault.Internal, "encode ready file: %w", err)
+	}
+	if err := durable.WriteFile(d.opts.ReadyFile, append(raw, '\n'), 0o644); err != nil {
+		return unwritable(d.opts.ReadyFile, err)
+	}
+	return nil
+}
+
+func (d *dev) removeReady() error {
+	if d.opts.ReadyFile == "" {
+		return nil
+	}
+	if err := os.Remove(d.opts.ReadyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unwritable(d.opts.ReadyFile, err)
+	}
+	return nil
+}
+
+// httpURL is the base of the HTTP addresses, "" without HTTP.
+func (d *dev) httpURL() string {
+	if d.web == nil {
+		return ""
+	}
+	return "http://" + d.state.HTTP
+}
+
+// greet prints the addresses and what to type next.
+func (d *dev) greet(took time.Duration) {
+	var b strings.Builder
+	nodes := "nodes"
+	if len(d.state.Nodes) == 1 {
+		nodes = "node"
+	}
+	fmt.Fprintf(&b, "accountd dev: operator %s, %d %s, store %s\n", devOperator, len(d.state.Nodes), nodes, d.show("accountd.db"))
+	for _, n := range d.state.Nodes {
+		fmt.Fprintf(&b, "  %s  nats://%s  leaf %d  ws %d  mqtt %d   healthy\n", n.Name, d.state.address(n.Client), n.Leaf, n.WebSocket, n.MQTT)
+	}
+	if d.web != nil {
+		fmt.Fprintf(&b, "  http    %s\n", d.httpURL())
+	}
+	fmt.Fprintf(&b, "ready in %.1f s. In another terminal:\n", took.Seconds())
+	fmt.Fprintf(&b, "  . %s\n  nsc add account qcon\n  nsc add user leaf1 -a qcon\n", quote(d.show("env")))
+	_, _ = fmt.Fprint(d.opts.Out, b.String()) // a closed terminal does not stop the service
+}
+
+// show names a file in the folder as the person named the folder.
+func (d *dev) show(name string) string {
+	return strings.TrimSuffix(d.opts.Show, "/") + "/" + name
+}
