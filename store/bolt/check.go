@@ -127,18 +127,26 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer s.rollback(btx)
-	_, err = btx.WriteTo(writerFunc(func(p []byte) (int, error) {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		return w.Write(p)
-	}))
+	t := &target{ctx: ctx, w: w}
+	if _, err = btx.WriteTo(t); t.err != nil {
+		err = t.err // bbolt keeps only its text
+	}
 	if err != nil {
 		return fmt.Errorf("back up store %q: %w", s.path, err)
 	}
 	return nil
 }
 
-type writerFunc func([]byte) (int, error)
+// target is the writer of a Backup.
+type target struct {
+	ctx context.Context
+	w   io.Writer
+	err error
+}
 
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+func (t *target) Write(p []byte) (n int, err error) {
+	if t.err = t.ctx.Err(); t.err == nil {
+		n, t.err = t.w.Write(p)
+	}
+	return n, t.err
+}
