@@ -10,12 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+	"go.etcd.io/bbolt"
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/store"
@@ -365,18 +367,26 @@ func healthy(t testing.TB, n *Node) {
 	}
 }
 
+// lastPort is where the next search for a free port starts: below the range
+// from which the system picks ports, so that none is taken meanwhile.
+var lastPort atomic.Int32
+
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var ports []int
+	for range 10_000 {
+		port := 10_000 + (os.Getpid()*97+int(lastPort.Add(1)))%20_000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatal("no free ports")
+	return nil
 }
 
 func (n *Node) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.Ports().Client) }
@@ -393,6 +403,7 @@ func dialURL(url string, u *user, opts ...nats.Option) (*conn, error) {
 	c := &conn{closed: make(chan struct{})}
 	opts = append([]nats.Option{
 		u.option(), nats.NoReconnect(), nats.Timeout(patience),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
 	}, opts...)
 	nc, err := nats.Connect(url, opts...)
@@ -440,6 +451,24 @@ func await(t testing.TB, n *Node, rec store.Record) api.NodeProof {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return n.Await(ctx, rec.Key, rec.Revision)
+}
+
+func await2(n *Node, key string, revision uint64, d time.Duration) api.NodeProof {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return n.Await(ctx, key, revision)
+}
+
+// replaceForTest puts another JWT under the same revision.
+func (l *local) replaceForTest(key, token string) error {
+	return l.db.Update(func(tx *bbolt.Tx) error {
+		e, err := read(tx, store.Account, key)
+		if err != nil {
+			return err
+		}
+		e.JWT = token
+		return write(tx, e)
+	})
 }
 
 func inForce(t testing.TB, n *Node, rec store.Record) api.NodeProof {

@@ -50,14 +50,9 @@ type local struct {
 func bucketOf(kind store.Kind) []byte { return []byte(kind) }
 
 // openLocal opens or creates the copy at path.
-func openLocal(path string) (l *local, err error) {
-	l = &local{path: path}
-	defer func() {
-		if err != nil && l.db != nil {
-			err = errors.Join(err, l.db.Close())
-		}
-	}()
-	err = l.guard("open", func() error {
+func openLocal(path string) (*local, error) {
+	l := &local{path: path}
+	err := l.guard("open", func() error {
 		var err error
 		l.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
 		if err != nil {
@@ -65,10 +60,15 @@ func openLocal(path string) (l *local, err error) {
 		}
 		return l.db.Update(prepare)
 	})
-	if errors.Is(err, berrors.ErrTimeout) {
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fault.New(fault.Conflict, "claims copy %s is in use by another process", path).About("file", path)
+	case l.db != nil:
+		err = errors.Join(err, l.db.Close())
 	}
-	return l, err
+	return nil, err
 }
 
 func prepare(tx *bbolt.Tx) error {

@@ -1,0 +1,305 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+)
+
+// Fact 33: a deletion uses the server's own removal; the equal JWT stays dead.
+func TestDeletionTombstoneRestore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	n := w.start(Config{Dir: dir})
+	app := w.account("APP")
+	inForce(t, n, app.rec)
+	u := app.user("u", nil)
+	c := connect(t, n, u)
+	last := app.rec.JWT
+
+	p := inForce(t, n, app.delete())
+	c.gone(t)
+	refused(t, n, u)
+	if len(p.Closed) != 1 || !p.Swept || !p.Loaded {
+		t.Errorf("deletion: %+v", p)
+	}
+	if _, err := n.res.Fetch(app.key); err == nil {
+		t.Error("a tombstone is not missing")
+	}
+
+	if p := await(t, n, app.putJWT(last)); p.State != api.Rejected || !strings.Contains(p.Reason, "sign it anew") {
+		t.Errorf("restore with the JWT of the removed account: %+v", p)
+	}
+	refused(t, n, u)
+
+	stop(t, n, Now)
+	n = w.start(Config{Dir: dir})
+	refused(t, n, u)
+
+	inForce(t, n, app.put())
+	connect(t, n, u).alive(t)
+
+	// Deleted and restored without a restart in between.
+	inForce(t, n, app.delete())
+	refused(t, n, u)
+	inForce(t, n, app.put())
+	connect(t, n, u).alive(t)
+}
+
+// Invariant 11: the store is gone; nodes serve, also after a restart.
+func TestWithoutTheStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	n := w.start(Config{Dir: dir})
+	known, other := w.account("KNOWN"), w.account("OTHER")
+	inForce(t, n, other.rec)
+	alice, mallory := known.user("alice", nil), known.user("mallory", nil)
+	c := connect(t, n, alice)
+	inForce(t, n, known.revoke(mallory))
+
+	w.src.setGone(errors.New("connection refused"))
+	eventually(t, "noticed", func() bool { return fault.Is(n.Healthy(t.Context()), fault.Unavailable) })
+	c.alive(t)
+	connect(t, n, alice)
+	connect(t, n, other.user("first", nil)) // not loaded before
+	refused(t, n, mallory)
+
+	stop(t, n, Drain)
+	n = w.start(Config{Dir: dir})
+	connect(t, n, alice)
+	refused(t, n, mallory)
+
+	rec := known.revoke(alice)
+	if p := await2(n, rec.Key, rec.Revision, 50*time.Millisecond); p.State != api.Pending || !strings.Contains(p.Reason, "connection refused") {
+		t.Errorf("proof without the store: %+v", p)
+	}
+	w.src.setGone(nil)
+	inForce(t, n, rec)
+	refused(t, n, alice)
+	eventually(t, "healthy", func() bool { return n.Healthy(t.Context()) == nil })
+}
+
+// A node that was away converges by itself.
+func TestStoppedNodeConverges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	nodes, cfgs := w.cluster(3)
+	app, doomed := w.account("APP"), w.account("DOOMED")
+	alice, mallory, late := app.user("alice", nil), app.user("mallory", nil), doomed.user("late", nil)
+	for _, n := range nodes {
+		inForce(t, n, doomed.rec)
+		connect(t, n, alice)
+		connect(t, n, late)
+	}
+	stop(t, nodes[1], Drain)
+	recs := []uint64{app.revoke(mallory).Seq, doomed.delete().Seq, w.account("NEW").rec.Seq}
+	inForce(t, nodes[0], app.rec)
+	nodes[1] = w.start(cfgs[1])
+	if got := nodes[1].Applied(); got < recs[2] {
+		t.Errorf("started at %d, behind %d", got, recs[2])
+	}
+	refused(t, nodes[1], mallory)
+	refused(t, nodes[1], late)
+	connect(t, nodes[1], alice)
+	inForce(t, nodes[1], app.rec)
+	inForce(t, nodes[1], doomed.rec)
+}
+
+// Fact 24: a JetStream tenant's replica comes back on a restart without the store.
+func TestJetStreamReplicaComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	nodes, cfgs := w.cluster(3)
+	app := w.account("APP", jetStream)
+	u := app.user("u", nil)
+	for _, n := range nodes {
+		inForce(t, n, app.rec)
+	}
+	js, err := connect(t, nodes[0], u).JetStream(nats.MaxWait(patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if _, err := js.Publish("s", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.src.setGone(errors.New("down"))
+	stop(t, nodes[2], Drain)
+	nodes[2] = w.start(cfgs[2])
+	eventually(t, "replica current on nats-2", func() bool {
+		info, err := js.StreamInfo("S")
+		if err != nil || info.State.Msgs != 10 || info.Cluster == nil {
+			return false
+		}
+		for _, r := range info.Cluster.Replicas {
+			if r.Name == "nats-2" {
+				return r.Current && !r.Offline
+			}
+		}
+		return info.Cluster.Leader == "nats-2"
+	})
+	acc := nodes[2].kernel.loaded(nodes[2].srv, app.key)
+	if acc == nil || !acc.JetStreamEnabled() {
+		t.Error("the tenant has no JetStream on the restarted node")
+	}
+}
+
+// A store that was restored from an older backup rolls nothing back.
+func TestStoreWentBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	n := w.start(Config{Dir: dir})
+	app := w.account("APP")
+	mallory := app.user("mallory", nil)
+	backup := w.src.clone()
+	inForce(t, n, app.revoke(mallory))
+	stop(t, n, Now)
+
+	now := w.src
+	w.src = backup
+	n = w.start(Config{Dir: dir})
+	refused(t, n, mallory)
+	if err := n.Healthy(t.Context()); fault.RuleOf(err) != "rollback" || fault.As(err).Hint == "" {
+		t.Errorf("health: %v", err)
+	}
+	if p := n.Proof(app.key); p.Reason == "" {
+		t.Errorf("proof says nothing: %+v", p)
+	}
+	// What is new in that store still arrives.
+	other := w.account("OTHER")
+	inForce(t, n, other.rec)
+	connect(t, n, other.user("u", nil))
+	refused(t, n, mallory)
+	stop(t, n, Now)
+
+	w.src = now
+	n = w.start(Config{Dir: dir})
+	if err := n.Healthy(t.Context()); err != nil {
+		t.Errorf("health with the right store: %v", err)
+	}
+}
+
+func TestTakenPort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	dir := t.TempDir()
+	for name, ports := range map[string]Ports{
+		"client":    {Client: port},
+		"leaf":      {Client: -1, Leaf: port},
+		"websocket": {Client: -1, WebSocket: port},
+		"mqtt":      {Client: -1, MQTT: port},
+	} {
+		n, err := w.tryStart(Config{Dir: dir, Ports: ports})
+		if err == nil {
+			stop(t, n, Now)
+		}
+		if !fault.Is(err, fault.Unavailable) || !strings.Contains(fault.As(err).Hint, fmt.Sprint(port)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.start(Config{Dir: dir}) // nothing is left locked
+}
+
+func TestDamagedCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	stop(t, w.start(Config{Dir: dir}), Now)
+	file := filepath.Join(dir, "claims.db")
+	size, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Repeat("damage", int(size.Size())/6)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := w.tryStart(Config{Dir: dir})
+	if err == nil {
+		stop(t, n, Now)
+	}
+	if fault.As(err) == nil || !strings.Contains(fault.As(err).Hint, "delete it") {
+		t.Fatalf("damaged copy: %v", err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	w.start(Config{Dir: dir})
+}
+
+func TestSecondProcessOnTheSameFolder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	w.start(Config{Dir: dir})
+	n, err := w.tryStart(Config{Dir: dir})
+	if err == nil {
+		stop(t, n, Now)
+	}
+	if !fault.Is(err, fault.Conflict) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Fact 34: trusted keys are fixed when a server starts.
+func TestOperatorChangeNeedsRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	n := w.start(Config{Dir: dir})
+	w.operator.Tags.Add("harmless:tag")
+	inForce(t, n, w.putOperator())
+	next := newWorld(t)
+	w.operator.SigningKeys.Add(pub(t, next.signer))
+	rec := w.putOperator()
+	p := await(t, n, rec)
+	if p.State != api.Pending || !p.Restart {
+		t.Errorf("proof %+v", p)
+	}
+	stop(t, n, Drain)
+	n = w.start(Config{Dir: dir})
+	inForce(t, n, rec)
+	w.signer = next.signer
+	app := w.account("APP")
+	inForce(t, n, app.rec)
+	connect(t, n, app.user("u", nil))
+}
+
+// A version that the server refuses is reported with the server's reason.
+func TestServerRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.start(Config{})
+	app := w.account("APP")
+	inForce(t, n, app.rec)
+	c := connect(t, n, app.user("u", nil))
+	app.claims.Expires = time.Now().Add(-time.Minute).Unix()
+	if p := await(t, n, app.put()); p.State != api.Rejected || p.Reason == "" || !p.Loaded {
+		t.Errorf("expired: %+v", p)
+	}
+	app.claims.Expires = 0
+	inForce(t, n, app.put())
+	c.alive(t)
+}
