@@ -85,7 +85,7 @@ func (tx *Tx) PutAccount(name, token string) error {
 
 // PutUser is PutAccount for a user of an account, which must exist.
 func (tx *Tx) PutUser(account, user, token string) error {
-	if _, err := tx.Users(account); err != nil {
+	if err := tx.requireAccount(account); err != nil {
 		return err
 	}
 	siblings := func() ([]string, error) { return tx.users(account) }

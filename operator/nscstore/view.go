@@ -142,17 +142,25 @@ func (v view) AccountJWT(name string) (string, error) {
 
 // Users returns the names of the users of an account, sorted.
 func (v view) Users(account string) ([]string, error) {
-	if err := requireSafe("account", account); err != nil {
+	if err := v.requireAccount(account); err != nil {
 		return nil, err
 	}
-	if !v.tree.has(accountFile(account)) {
-		names, err := v.Accounts()
-		if err != nil {
-			return nil, err
-		}
-		return nil, missing("account", account, "operator "+v.name, names)
-	}
 	return v.users(account)
+}
+
+// requireAccount is fault.NotFound unless the account exists.
+func (v view) requireAccount(name string) error {
+	if err := requireSafe("account", name); err != nil {
+		return err
+	}
+	if v.tree.has(accountFile(name)) {
+		return nil
+	}
+	names, err := v.Accounts()
+	if err != nil {
+		return err
+	}
+	return missing("account", name, "operator "+v.name, names)
 }
 
 // users is Users for an account that need not exist.

@@ -1,0 +1,345 @@
+package nscstore
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/accountd/accountd/fault"
+)
+
+// wantFault checks the code and the rule of an error.
+func wantFault(t *testing.T, err error, code fault.Code, rule string) {
+	t.Helper()
+	if fault.CodeOf(err) != code || fault.RuleOf(err) != rule || err == nil {
+		t.Errorf("error %v is %q by %q, want %q by %q", err, fault.CodeOf(err), fault.RuleOf(err), code, rule)
+	}
+}
+
+// tryUpdate is the error of a transaction, which must leave the store as it is.
+func (w *world) tryUpdate(fn func(*Tx) error) error {
+	w.t.Helper()
+	before := w.snapshot()
+	err := w.store.Update(w.ctx(), "O", fn)
+	if after := w.snapshot(); err != nil && !slices.Equal(before, after) {
+		w.t.Errorf("after %v the store changed:\n%q\n%q", err, before, after)
+	}
+	return err
+}
+
+// snapshot returns every file of the store and keystore with its content.
+func (w *world) snapshot() []string {
+	w.t.Helper()
+	var out []string
+	err := filepath.WalkDir(filepath.Dir(w.dirs.Stores), func(p string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(p)
+		out = append(out, p+"="+string(data))
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out
+}
+
+func TestNamesAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.update(func(tx *Tx) error { return w.addUser(tx, "User") })
+	for name, rule := range map[string]string{
+		"":                       "name-empty",
+		"..":                     "name-dots",
+		".":                      "name-dots",
+		"../../../../pwned":      "name-separator",
+		"/etc/pwned":             "name-separator",
+		`a\b`:                    "name-separator",
+		"a\nb":                   "name-control",
+		"a\x00b":                 "name-control",
+		"\u0085":                 "name-control",
+		" a":                     "name-space",
+		"a ":                     "name-space",
+		"\xff":                   "name-utf8",
+		strings.Repeat("n", 241): "name-length",
+		".accountd":              "name-reserved",
+		".ACCOUNTD.lock":         "name-reserved",
+	} {
+		wantFault(t, ValidateName("account", name), fault.Invalid, rule)
+		wantFault(t, w.tryUpdate(func(tx *Tx) error {
+			return tx.PutAccount(name, w.accountJWT(name, must(nkeys.CreateAccount())))
+		}), fault.Invalid, rule)
+		wantFault(t, w.tryUpdate(func(tx *Tx) error { return w.addUser(tx, name) }), fault.Invalid, rule)
+		wantFault(t, w.store.Create(t.Context(), name, false, nil), fault.Invalid, rule)
+	}
+	wantFault(t, w.tryUpdate(func(tx *Tx) error {
+		return tx.PutAccount("a", w.accountJWT("a", must(nkeys.CreateAccount())))
+	}), fault.Invalid, "name-collision")
+	wantFault(t, w.tryUpdate(func(tx *Tx) error { return w.addUser(tx, "uSER") }), fault.Invalid, "name-collision")
+	wantFault(t, w.store.Create(t.Context(), "o", false, nil), fault.Invalid, "name-collision")
+	for _, ok := range []string{"a b", "-x", "ünï", "...", ".hidden", "adjective_surname", "a@b.c"} {
+		if err := ValidateName("user", ok); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestReadsDoNotLeaveTheStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	outside := filepath.Join(filepath.Dir(w.dirs.Stores), "secret.jwt")
+	writeFile(t, outside, "secret")
+	if err := os.Symlink(filepath.Dir(outside), filepath.Join(w.dirs.Stores, "O", "accounts", "out")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(w.dirs.Stores, "O", "accounts", "A", "A2.jwt")); err != nil {
+		t.Fatal(err)
+	}
+	o := w.read()
+	for _, name := range []string{"../../../secret", "..", "a/b", `a\b`, ""} {
+		_, err := o.AccountJWT(name)
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("AccountJWT(%q): %v", name, err)
+		}
+		if _, err := o.UserJWT("A", name); !fault.Is(err, fault.Invalid) {
+			t.Errorf("UserJWT(%q): %v", name, err)
+		}
+		if _, err := w.store.Operator(t.Context(), name); !fault.Is(err, fault.Invalid) {
+			t.Errorf("Operator(%q): %v", name, err)
+		}
+		if _, err := w.store.Keystore().Creds(name, "A", "u"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("Creds(%q): %v", name, err)
+		}
+	}
+	if names := must(o.Accounts()); !slices.Equal(names, []string{"A"}) {
+		t.Errorf("accounts %q", names)
+	}
+}
+
+func TestPutChecksJWT(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	user := must(nkeys.CreateUser())
+	other := must(nkeys.CreateAccount())
+	for _, c := range []struct {
+		name, token string
+		code        fault.Code
+		rule        string
+	}{
+		{"B", "", fault.Invalid, "jwt-malformed"},
+		{"B", "a.b", fault.Invalid, "jwt-malformed"},
+		{"B", "a.!.c", fault.Invalid, "jwt-malformed"},
+		{"B", "../../x.e30.x", fault.Invalid, "jwt-malformed"},
+		{"B", strings.Repeat("x", maxToken+1), fault.Invalid, "jwt-malformed"},
+		{"B", w.userJWT("B", user), fault.Invalid, "jwt-type"},
+		{"B", w.operatorJWT("B"), fault.Invalid, "jwt-type"},
+		{"B", w.accountJWT("C", other), fault.Invalid, "jwt-name"},
+		{"A", w.accountJWT("A", other), fault.Conflict, "same-subject"},
+	} {
+		wantFault(t, w.tryUpdate(func(tx *Tx) error { return tx.PutAccount(c.name, c.token) }), c.code, c.rule)
+	}
+	wantFault(t, w.tryUpdate(func(tx *Tx) error { return tx.PutOperator(w.userJWT("O", user)) }), fault.Invalid, "jwt-type")
+	wantFault(t, w.tryUpdate(func(tx *Tx) error { return tx.PutUser("B", "u", w.userJWT("u", user)) }), fault.NotFound, "")
+	w.update(func(tx *Tx) error { // gone and come again under another key
+		if err := tx.DeleteAccount("A"); err != nil {
+			return err
+		}
+		return tx.PutAccount("A", w.accountJWT("A", other))
+	})
+	if got := must(w.read().Account(publicOf(other))); got != "A" {
+		t.Errorf("account %q", got)
+	}
+}
+
+func TestTxSeesWhatItStaged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.update(func(tx *Tx) error { return w.addUser(tx, "old") })
+	w.update(func(tx *Tx) error {
+		if err := tx.DeleteUser("A", "old"); err != nil {
+			return err
+		}
+		if err := w.addUser(tx, "new"); err != nil {
+			return err
+		}
+		if err := tx.PutAccount("B", w.accountJWT("B", must(nkeys.CreateAccount()))); err != nil {
+			return err
+		}
+		if got := must(tx.Users("A")); !slices.Equal(got, []string{"new"}) {
+			t.Errorf("users in transaction %q", got)
+		}
+		if got := must(tx.Accounts()); !slices.Equal(got, []string{"A", "B"}) {
+			t.Errorf("accounts in transaction %q", got)
+		}
+		if got := must(w.read().Users("A")); !slices.Equal(got, []string{"old"}) {
+			t.Errorf("users outside of transaction %q", got)
+		}
+		if err := tx.DeleteAccount("A"); err != nil {
+			return err
+		}
+		_, err := tx.Users("A")
+		wantFault(t, err, fault.NotFound, "")
+		return nil
+	})
+	if got := must(w.read().Accounts()); !slices.Equal(got, []string{"B"}) {
+		t.Errorf("accounts %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(w.dirs.Stores, "O", "accounts", "A")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("folder of the deleted account: %v", err)
+	}
+}
+
+func TestExpect(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	before := must(w.read().AccountJWT("A"))
+	w.update(func(tx *Tx) error { return tx.ExpectAccount("A", before) })
+	w.update(func(tx *Tx) error { return w.tagAccount(tx, "x") })
+	for _, fn := range []func(*Tx) error{
+		func(tx *Tx) error { return tx.ExpectAccount("A", before) },
+		func(tx *Tx) error { return tx.ExpectAccount("A", "") },
+		func(tx *Tx) error { return tx.ExpectAccount("B", before) },
+		func(tx *Tx) error { return tx.ExpectOperator("") },
+		func(tx *Tx) error { return tx.ExpectUser("A", "u", before) },
+	} {
+		wantFault(t, w.tryUpdate(fn), fault.Conflict, "changed-meanwhile")
+	}
+	w.update(func(tx *Tx) error { return tx.ExpectUser("A", "u", "") })
+}
+
+func TestFailedFunctionChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	boom := errors.New("boom")
+	err := w.tryUpdate(func(tx *Tx) error { return errors.Join(w.addUser(tx, "u"), boom) })
+	if !errors.Is(err, boom) {
+		t.Errorf("error %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = w.store.Update(ctx, "O", func(tx *Tx) error { cancel(); return w.addUser(tx, "u") })
+	if fault.CodeOf(err) != fault.Interrupted {
+		t.Errorf("cancelled: %v", err)
+	}
+	if got := must(w.read().Users("A")); len(got) != 0 {
+		t.Errorf("users %q", got)
+	}
+	w.requireNoTemps()
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	wantFault(t, w.store.Create(t.Context(), "O", false, nil), fault.Conflict, "operator-exists")
+	boom := errors.New("boom")
+	if err := w.store.Create(t.Context(), "P", false, func(*Tx) error { return boom }); !errors.Is(err, boom) {
+		t.Errorf("failed create: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(w.dirs.Stores, "P")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("failed create left its folder: %v", err)
+	}
+	writeFile(t, filepath.Join(w.dirs.Stores, "Q", "file"), "")
+	wantFault(t, w.store.Create(t.Context(), "Q", false, nil), fault.Conflict, "operator-folder")
+	err := w.store.Create(t.Context(), "P", true, func(tx *Tx) error { return tx.PutOperator(w.operatorJWT("P")) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := must(must(w.store.Operator(t.Context(), "P")).Info())
+	if want := (Info{Managed: true, Name: "P", Kind: "operator", Version: "1"}); info != want {
+		t.Errorf("info %+v, want %+v", info, want)
+	}
+}
+
+func TestDamagedFilesAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	file := filepath.Join(w.dirs.Stores, "O", "accounts", "A", "A.jwt")
+	for _, content := range []string{"", "a.b", "x.e30.x", strings.Repeat("x", maxFile+1)} {
+		writeFile(t, file, content)
+		_, err := w.read().AccountJWT("A")
+		if err == nil || !strings.Contains(err.Error(), "A.jwt") {
+			t.Errorf("content of %d bytes: %v", len(content), err)
+		}
+		if len(content) < 10 && (!fault.Is(err, fault.Invalid) || fault.As(err).Hint == "") {
+			t.Errorf("%q: %v has code %s and hint %q", content, err, fault.CodeOf(err), fault.As(err).Hint)
+		}
+	}
+	w.update(func(tx *Tx) error { return tx.PutAccount("A", w.accountJWT("A", w.account)) }) // repairs it
+	must(w.read().AccountJWT("A"))
+	writeFile(t, filepath.Join(w.dirs.Stores, "O", ".nsc"), "{")
+	_, err := w.store.Operator(t.Context(), "O")
+	wantFault(t, err, fault.Invalid, "file-damaged")
+}
+
+func TestPublication(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := publicOf(w.account)
+	if _, ok, err := w.read().Published(key); ok || err != nil {
+		t.Errorf("published before: %v %v", ok, err)
+	}
+	want := Publication{ID: "J", Revision: 3, Unpublished: true}
+	w.update(func(tx *Tx) error { return tx.SetPublished(key, want) })
+	if got, ok, err := w.read().Published(key); got != want || !ok || err != nil {
+		t.Errorf("published %+v %v %v", got, ok, err)
+	}
+	file := filepath.Join(w.dirs.Stores, "O", ".accountd", key+".json")
+	if got, mode := readFile(t, file); got != `{"jti":"J","revision":3,"unpublished":true}` || mode != 0o600 {
+		t.Errorf("file %s, mode %o", got, mode)
+	}
+	writeFile(t, file, "{}")
+	_, _, err := w.read().Published(key)
+	wantFault(t, err, fault.Invalid, "file-damaged")
+	wantFault(t, w.tryUpdate(func(tx *Tx) error { return tx.SetPublished(key, Publication{}) }), fault.Invalid, "publication")
+	wantFault(t, w.tryUpdate(func(tx *Tx) error { return tx.SetPublished("../x", want) }), fault.Invalid, "account-key")
+	w.update(func(tx *Tx) error { return tx.ForgetPublished(key) })
+	if _, ok, err := w.read().Published(key); ok || err != nil {
+		t.Errorf("published after: %v %v", ok, err)
+	}
+}
+
+func TestLockAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.read()
+	key := publicOf(w.account)
+	unlock, err := o.LockAccount(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = o.LockAccount(ctx, key)
+	wantFault(t, err, fault.Unavailable, "")
+	if f := fault.As(err); f == nil || !strings.HasSuffix(f.Key, key+".lock") {
+		t.Errorf("%v does not name the lock file", err)
+	}
+	// Transactions and other accounts go on meanwhile.
+	w.update(func(tx *Tx) error { return w.addUser(tx, "u") })
+	other, err := o.LockAccount(w.ctx(), publicOf(must(nkeys.CreateAccount())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	got := make(chan error, 1)
+	go func() {
+		again, err := o.LockAccount(w.ctx(), key)
+		if err == nil {
+			again()
+		}
+		got <- err
+	}()
+	unlock()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	_, err = o.LockAccount(t.Context(), "../../x")
+	wantFault(t, err, fault.Invalid, "account-key")
+}
