@@ -51,7 +51,12 @@ func (v *timeValue) Set(s string) error {
 }
 
 // String implements pflag.Value.
-func (v *timeValue) String() string { return strconv.FormatInt(int64(*v), 10) }
+func (v *timeValue) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*v), 10)
+}
 
 // Type implements pflag.Value.
 func (v *timeValue) Type() string { return "date-time" }

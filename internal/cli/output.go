@@ -25,24 +25,25 @@ const (
 // receipt is the result of a mutation. Its JSON is documented in
 // docs/json-output.md; fields are only added.
 type receipt struct {
-	Schema   int             `json:"schema"`
-	Kind     string          `json:"kind"`
-	Name     string          `json:"name"`
-	Account  string          `json:"account,omitempty"` // of a user
-	Key      string          `json:"key,omitempty"`
-	Revision uint64          `json:"revision,omitempty"`
-	ID       string          `json:"jti,omitempty"`
-	Outcome  string          `json:"outcome"`
-	Proven   bool            `json:"proven"`
-	Nodes    []api.NodeProof `json:"nodes,omitempty"`
-	Expires  int64           `json:"expires,omitempty"` // of a user, Unix seconds
-	Creds    string          `json:"credentials,omitempty"`
-	Findings []string        `json:"findings,omitempty"`
-	Warnings []string        `json:"warnings,omitempty"`
-	Changes  []string        `json:"changes,omitempty"` // of a dry run
-	Note     string          `json:"note,omitempty"`
-	Ms       float64         `json:"ms"` // from the start of the command
-	Error    *api.Error      `json:"error,omitempty"`
+	Schema   int              `json:"schema"`
+	Kind     string           `json:"kind"`
+	Name     string           `json:"name"`
+	Account  string           `json:"account,omitempty"` // of a user
+	Key      string           `json:"key,omitempty"`
+	Revision uint64           `json:"revision,omitempty"`
+	ID       string           `json:"jti,omitempty"`
+	Outcome  string           `json:"outcome"`
+	Proven   bool             `json:"proven"`
+	Nodes    []api.NodeProof  `json:"nodes,omitempty"`
+	Expires  int64            `json:"expires,omitempty"` // of a user, Unix seconds
+	Creds    string           `json:"credentials,omitempty"`
+	Users    map[string]int64 `json:"revoked,omitempty"` // users that were revoked, and the times, Unix seconds
+	Findings []string         `json:"findings,omitempty"`
+	Warnings []string         `json:"warnings,omitempty"`
+	Changes  []string         `json:"changes,omitempty"` // of a dry run
+	Note     string           `json:"note,omitempty"`
+	Ms       float64          `json:"ms"` // from the start of the command
+	Error    *api.Error       `json:"error,omitempty"`
 
 	// For people only.
 	Title  string   `json:"-"` // first line; "" is the usual one
@@ -221,3 +222,6 @@ func until(unix int64) string {
 	}
 	return "expires " + time.Unix(unix, 0).UTC().Format("2006-01-02 15:04 UTC")
 }
+
+// clock is a time, Unix seconds, as people read it.
+func clock(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -93,7 +93,7 @@ func (s *session) editLocked(ctx context.Context, r *root, ac *account, ch chang
 		if online, why := s.online(r); !online {
 			return s.keepLocal(ctx, r, w, why)
 		}
-		if err := s.store.Update(ctx, r.Name(), w.stage); err != nil {
+		if err := s.writeNext(ctx, r, w); err != nil {
 			return nil, nil, err
 		}
 		res, proof, err := s.put(ctx, r, api.Item{JWT: w.next.Token, Base: w.pub.ID, Unrevoke: ch.unrevoke, Unretire: ch.unretire}, w.next.Issuer)
@@ -163,12 +163,18 @@ func (w *work) stage(tx *nscstore.Tx) error {
 		tx.SetPublished(w.key, nscstore.Publication{ID: w.pub.ID, Revision: w.pub.Revision, Unpublished: true}))
 }
 
+// writeNext writes the next version, unless there is nothing new.
+func (s *session) writeNext(ctx context.Context, r *root, w *work) error {
+	if w.same {
+		return nil
+	}
+	return s.store.Update(ctx, r.Name(), w.stage)
+}
+
 // keepLocal ends a change that is not to be published.
 func (s *session) keepLocal(ctx context.Context, r *root, w *work, why string) (*receipt, func(*receipt) error, error) {
-	if !w.same {
-		if err := s.store.Update(ctx, r.Name(), w.stage); err != nil {
-			return nil, nil, err
-		}
+	if err := s.writeNext(ctx, r, w); err != nil {
+		return nil, nil, err
 	}
 	return &receipt{
 		Kind: "account", Name: w.name, Key: w.key, ID: w.next.ID, Outcome: localOutcome(w.same), Note: why,

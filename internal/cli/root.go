@@ -38,6 +38,9 @@ them into force on every server and proves it.`
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.AddCommand(
 		newAdd(a),
+		newRevoke(a),
+		newUnrevoke(a),
+		newRevocations(a),
 	)
 	return root
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/operator/nscstore"
 )
@@ -160,26 +159,6 @@ func decodeAccount(name, token string) (*account, error) {
 		return nil, err
 	}
 	return &account{name: name, key: doc.Subject, doc: doc, claims: ac}, nil
-}
-
-// userKey returns the name and public key of a user of account, given by
-// either; * stands for all.
-func (r *root) userKey(ac *account, nameOrKey string) (name, key string, err error) {
-	if nameOrKey == "*" {
-		return "*", "*", nil
-	}
-	name, err = r.User(ac.name, nameOrKey)
-	if err != nil {
-		if _, perr := keys.ParseUser(nameOrKey); perr == nil {
-			return nameOrKey, nameOrKey, nil // a user that the local store does not know
-		}
-		return "", "", err
-	}
-	doc, err := r.user(ac.name, name)
-	if err != nil {
-		return "", "", err
-	}
-	return name, doc.Subject, nil
 }
 
 // user reads the claims of a user.

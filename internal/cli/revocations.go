@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/revocation"
+)
+
+func newRevocations(a *app) *cobra.Command {
+	cmd := group("revocations", "Manage the revocation list of an account")
+	cmd.AddCommand(newRevocationsAddUser(a), newRevocationsDeleteUser(a), newRevocationsListUsers(a))
+	return cmd
+}
+
+// userFlags adds the two official ways to name a user.
+func userFlags(cmd *cobra.Command, name, key *string) {
+	nameFlag(cmd, name, "user name")
+	cmd.Flags().StringVarP(key, "user-public-key", "u", "", "user name or public key, or '*' for all users")
+}
+
+// oneUser returns the user that userFlags name.
+func oneUser(name, key string) ([]string, error) {
+	switch {
+	case name == "" && key == "":
+		return nil, usage("the user is missing").WithHint("name it with --name, or with --user-public-key, '*' for all users")
+	case name != "" && key != "" && name != key:
+		return nil, usage("the user is given twice: --name %q and --user-public-key %q", name, key)
+	}
+	return []string{first(name, key)}, nil
+}
+
+func newRevocationsAddUser(a *app) *cobra.Command {
+	var o revokeOptions
+	var name, key string
+	cmd := &cobra.Command{
+		Use: "add-user", Aliases: []string{"add_user"},
+		Short: "Revoke a user, as nsc revoke user does",
+		Example: `  nsc revocations add-user -a app -n device1
+  nsc revocations add-user -a app -u '*'
+  nsc revocations add-user -a app -n device1 --at 1767225600`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.users, err = oneUser(name, key); err != nil {
+				return err
+			}
+			return a.finish(a.revokeUsers(cmd.Context(), o))
+		},
+	}
+	userFlags(cmd, &name, &key)
+	accountFlag(cmd, &o.account)
+	cmd.Flags().Var((*timeValue)(&o.at), "at", "revoke what was issued until this time: RFC 3339 or Unix seconds, 0 for now")
+	return cmd
+}
+
+func newRevocationsDeleteUser(a *app) *cobra.Command {
+	var account, name, key string
+	cmd := &cobra.Command{
+		Use: "delete-user", Aliases: []string{"delete_user"},
+		Short: "Take the revocation of a user back, as nsc unrevoke user does",
+		Example: `  nsc revocations delete-user -a app -n device1
+  nsc revocations delete-user -a app -u '*'
+  nsc revocations delete-user -a app -n device1 --no-push`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			users, err := oneUser(name, key)
+			if err != nil {
+				return err
+			}
+			return a.finish(a.unrevokeUsers(cmd.Context(), account, users))
+		},
+	}
+	userFlags(cmd, &name, &key)
+	accountFlag(cmd, &account)
+	return cmd
+}
+
+func newRevocationsListUsers(a *app) *cobra.Command {
+	var account string
+	cmd := &cobra.Command{
+		Use: "list-users", Aliases: []string{"list_users"},
+		Short: "List the revoked users of an account",
+		Example: `  nsc revocations list-users
+  nsc revocations list-users -a app
+  nsc revocations list-users -a app --json`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.listRevoked(cmd.Context(), account) },
+	}
+	accountFlag(cmd, &account)
+	return cmd
+}
+
+// revokedUser is one line of revocations list-users.
+type revokedUser struct {
+	Name string `json:"name,omitempty"` // "" for a user that the local store does not know
+	Key  string `json:"key"`
+	At   int64  `json:"at"` // Unix seconds
+}
+
+func (a *app) listRevoked(ctx context.Context, accountName string) error {
+	_, r, ac, err := a.open(ctx, accountName)
+	if err != nil {
+		return err
+	}
+	list := revocation.List(ac.claims.Revocations).Added(nil)
+	if len(list) == 0 && !a.flags.json {
+		return fault.New(fault.NotFound, "account %q has no revoked users", ac.name).About("account", ac.name)
+	}
+	names := r.userNames(ac.name)
+	users := []revokedUser{}
+	for _, e := range list {
+		users = append(users, revokedUser{Name: names[e.Key], Key: e.Key, At: e.At})
+	}
+	if a.flags.json {
+		return printJSON(a.env.Stdout, struct {
+			Schema  int           `json:"schema"`
+			Account string        `json:"account"`
+			Key     string        `json:"key"`
+			Revoked []revokedUser `json:"revoked"`
+		}{api.Schema, ac.name, ac.key, users})
+	}
+	slices.SortFunc(users, func(x, y revokedUser) int { return int(x.At - y.At) })
+	for _, u := range users {
+		name := u.Name
+		if u.Key == revocation.All {
+			name = "all users"
+		}
+		fmt.Fprintf(a.env.Stdout, "%s  %s  issued until %s\n", first(name, "?"), u.Key, clock(u.At))
+	}
+	return nil
+}
+
+// userNames maps the public keys of an account's users to their names.
+func (r *root) userNames(account string) map[string]string {
+	out := map[string]string{}
+	names, err := r.Users(account)
+	if err != nil {
+		return out
+	}
+	for _, n := range names {
+		if doc, err := r.user(account, n); err == nil {
+			out[doc.Subject] = n
+		}
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/revocation"
+)
+
+// target is one user to revoke or un-revoke.
+type target struct {
+	name, key string
+	iat       int64 // latest JWT known, Unix seconds, 0 for none
+}
+
+// revokeOptions are the flags of revoke user and of revocations add-user.
+type revokeOptions struct {
+	account string
+	users   []string // names, public keys or *
+	at      int64    // Unix seconds, 0 for now
+}
+
+func newRevoke(a *app) *cobra.Command {
+	cmd := group("revoke", "Revoke users, and cut them at once")
+	cmd.AddCommand(newRevokeUser(a))
+	return cmd
+}
+
+func newRevokeUser(a *app) *cobra.Command {
+	var o revokeOptions
+	cmd := &cobra.Command{
+		Use:   "user <name>...",
+		Short: "Refuse the credentials of users from now on, and cut their connections",
+		Long: `Revoke what was issued to a user until now, by name, public key, or '*' for every
+user of the account. Servers close its connections at once; the receipt says
+which. Credentials issued later are not affected.`,
+		Example: `  nsc revoke user device1 -a app
+  nsc revoke user '*' -a app
+  nsc revoke user device1 -a app --at 2026-01-31T10:00:00Z
+  nsc revoke user device1 -a app --json`,
+		Args: args(1, 1000, "the user's name"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			o.users = given
+			return a.finish(a.revokeUsers(cmd.Context(), o))
+		},
+	}
+	accountFlag(cmd, &o.account)
+	cmd.Flags().Var((*timeValue)(&o.at), "at", "revoke what was issued until this time: RFC 3339 or Unix seconds, 0 for now")
+	return cmd
+}
+
+func (a *app) revokeUsers(ctx context.Context, o revokeOptions) (*receipt, error) {
+	s, r, ac, err := a.open(ctx, o.account)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := r.targets(ac, o.users)
+	if err != nil {
+		return nil, err
+	}
+	return s.revoke(ctx, r, ac, targets, o.at)
+}
+
+// open is what most verbs begin with: session, operator and account.
+func (a *app) open(ctx context.Context, accountName string) (*session, *root, *account, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ac, err := s.account(r, accountName)
+	return s, r, ac, err
+}
+
+// targets resolves names, public keys and * to users of an account.
+func (r *root) targets(ac *account, users []string) ([]target, error) {
+	var out []target
+	for _, u := range users {
+		t, err := r.target(ac, u)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// target resolves one name, public key or *. A public key need not be one that
+// the local store knows.
+func (r *root) target(ac *account, nameOrKey string) (target, error) {
+	if nameOrKey == revocation.All {
+		t := target{name: revocation.All, key: revocation.All}
+		names, err := r.Users(ac.name)
+		if err != nil {
+			return t, err
+		}
+		for _, n := range names {
+			if doc, err := r.user(ac.name, n); err == nil {
+				t.iat = max(t.iat, doc.IssuedAt)
+			}
+		}
+		return t, nil
+	}
+	name, err := r.User(ac.name, nameOrKey)
+	if err != nil {
+		if _, perr := keys.ParseUser(nameOrKey); perr == nil && fault.Is(err, fault.NotFound) {
+			return target{name: keys.Short(nameOrKey), key: nameOrKey}, nil
+		}
+		return target{}, err
+	}
+	doc, err := r.user(ac.name, name)
+	if err != nil {
+		return target{}, err
+	}
+	return target{name: name, key: doc.Subject, iat: doc.IssuedAt}, nil
+}
+
+// revoke publishes revocations of targets. Their time is at, or else the
+// latest of now and the times of the JWTs known from the store and from live
+// connections.
+func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []target, at int64) (*receipt, error) {
+	var warnings []string
+	times := revocation.List{}
+	for _, t := range targets {
+		known, err := s.seen(ctx, r, ac, t)
+		if err != nil {
+			return nil, err
+		}
+		times[t.key] = max(s.now, known)
+		if at != 0 {
+			times[t.key] = at
+		}
+		switch {
+		case known == 0 && t.key != revocation.All:
+			warnings = append(warnings, "no credential of "+t.name+" is known here or connected; check that the key is right: "+t.key)
+		case known > times[t.key]:
+			warnings = append(warnings, fmt.Sprintf("%s holds a credential issued at %s, after the time of the revocation", t.name, clock(known)))
+		}
+	}
+	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error { return addRevocations(c, times) }})
+	if rec == nil {
+		return nil, err
+	}
+	rec.Cuts, rec.Warnings = true, append(rec.Warnings, warnings...)
+	names := targetNames(targets)
+	rec.Title = fmt.Sprintf("revoked %s in %s%s", strings.Join(names, ", "), ac.name, targetKey(targets))
+	if rec.Outcome == outcomeLocal { // servers know nothing of it yet
+		rec.Title = fmt.Sprintf("wrote the revocation of %s in %s%s", strings.Join(names, ", "), ac.name, targetKey(targets))
+	}
+	if rec.Revision > 0 {
+		rec.Title += fmt.Sprintf(", revision %d", rec.Revision)
+	}
+	rec.Proved = "refused everywhere, " + sweepText(rec.Nodes)
+	rec.Undo = "nsc unrevoke user " + shellWords(names) + " -a " + shellWords([]string{ac.name})
+	rec.Users = times
+	return rec, err
+}
+
+// seen returns the latest time at which a JWT of t was issued, as far as the
+// local store and the live connections know; 0 for none. Without an answer the
+// local store alone decides.
+func (s *session) seen(ctx context.Context, r *root, ac *account, t target) (int64, error) {
+	if ok, _ := s.online(r); !ok || s.flags.dryRun {
+		return t.iat, nil
+	}
+	if err := s.dial(ctx, r); err != nil {
+		return 0, err
+	}
+	c, err := s.client(ctx, r)
+	if fault.Is(err, fault.Unavailable) {
+		return t.iat, nil // the put says so
+	}
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	reply, err := c.Seen(ctx, api.SeenRequest{Account: ac.key, User: t.key})
+	if err != nil || reply.Error != nil {
+		return t.iat, nil
+	}
+	return max(t.iat, reply.IssuedAt), nil
+}
+
+// addRevocations adds times to the list; a later time that is there stays.
+func addRevocations(c *jwt.AccountClaims, times revocation.List) error {
+	merged := revocation.List(c.Revocations).Merge(times)
+	if maps.Equal(merged, revocation.List(c.Revocations)) {
+		return errUnchanged
+	}
+	c.Revocations = jwt.RevocationList(merged)
+	return nil
+}
+
+// sweepText says whether every server that has the account looked at all its
+// connections after the change.
+func sweepText(nodes []api.NodeProof) string {
+	if slices.ContainsFunc(nodes, func(n api.NodeProof) bool { return n.Loaded && !n.Swept }) {
+		return "sweep not complete"
+	}
+	return "sweep clean"
+}
+
+func targetNames(targets []target) []string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+func targetKey(targets []target) string {
+	if len(targets) != 1 || targets[0].key == revocation.All {
+		return ""
+	}
+	return " (" + keys.Short(targets[0].key) + ")"
+}
+
+// shellWords joins words as a shell reads them.
+func shellWords(words []string) string {
+	var out []string
+	for _, w := range words {
+		if w == "" || strings.ContainsFunc(w, func(c rune) bool {
+			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@%+=,", c)
+		}) {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		out = append(out, w)
+	}
+	return strings.Join(out, " ")
+}
