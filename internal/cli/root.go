@@ -41,6 +41,8 @@ them into force on every server and proves it.`
 		newRevoke(a),
 		newUnrevoke(a),
 		newRevocations(a),
+		newDelete(a),
+		newRestore(a),
 	)
 	return root
 }

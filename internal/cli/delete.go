@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/fault"
+)
+
+func newDelete(a *app) *cobra.Command {
+	cmd := group("delete", "Delete accounts and users")
+	cmd.AddCommand(newDeleteAccount(a), newDeleteUser(a))
+	return cmd
+}
+
+// confirm asks a person to type word before something is lost. Without a
+// terminal, and with --yes, the command line is the answer.
+func (a *app) confirm(loss, word string) error {
+	if a.flags.yes || a.flags.dryRun || !a.env.Terminal {
+		return nil
+	}
+	fmt.Fprintf(a.env.Stderr, "%s\ntype %s to go on: ", loss, word)
+	line, _ := bufio.NewReader(a.env.Stdin).ReadString('\n')
+	if strings.TrimSpace(line) != word {
+		return fault.New(fault.Denied, "not confirmed; nothing was changed").WithHint("repeat it with --yes, or type the name")
+	}
+	return nil
+}

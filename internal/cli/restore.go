@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+func newRestore(a *app) *cobra.Command {
+	cmd := group("restore", "Bring deleted accounts back")
+	cmd.AddCommand(newRestoreAccount(a))
+	return cmd
+}
+
+func newRestoreAccount(a *app) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "account <name>",
+		Short: "Bring a deleted account back, with everything it had revoked",
+		Long: `Bring an account back that was deleted, by name or public key: its last version
+is signed anew and published, revocations included. Its users need nothing new,
+since their credentials are valid again unless they were revoked.`,
+		Example: `  nsc restore account app
+  nsc restore account app --dry-run
+  nsc restore account app --timeout 30s`,
+		Args: args(0, 1, "the account's name"),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if name, err = nameOf(name, given, "the account's name"); err != nil {
+				return err
+			}
+			return a.finish(a.restoreAccount(cmd.Context(), name))
+		},
+	}
+	nameFlag(cmd, &name, "account name")
+	return cmd
+}
+
+func (a *app) restoreAccount(ctx context.Context, name string) (*receipt, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, base, err := s.lastVersion(ctx, r, name)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := s.accountSigner(r, last.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	// Servers ignore the JWT that they removed, so this one must differ.
+	doc, err := claims.Redo(last).Sign(pair, max(s.now, last.IssuedAt+1))
+	if err != nil {
+		return nil, err
+	}
+	w := &work{name: doc.Name, key: doc.Subject, next: doc, pub: nscstore.Publication{ID: base.ID, Revision: base.Revision}}
+	if s.flags.dryRun {
+		w.cur = last
+		rec := dryReceipt(w)
+		rec.Title = fmt.Sprintf("would restore account %s (%s)", w.name, keys.Short(w.key))
+		return rec, nil
+	}
+	return s.publishRestored(ctx, r, w)
+}
+
+// lastVersion returns the last version of a deleted account, and what accountd
+// says of the deletion.
+func (s *session) lastVersion(ctx context.Context, r *root, name string) (*claims.Document, *api.Version, error) {
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	got, err := c.Get(ctx, api.GetRequest{Account: name})
+	if err == nil {
+		err = got.Error.Fault()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if !got.Version.Deleted {
+		return nil, nil, fault.New(fault.Conflict, "account %q is not deleted; it is at revision %d", name, got.Version.Revision).
+			About("account", name).ByRule("not-deleted").WithHint("nsc status %s", shellWords([]string{name}))
+	}
+	doc, err := claims.Decode(got.Version.JWT)
+	if err != nil {
+		return nil, nil, err
+	}
+	if doc.Type != claims.TypeAccount || doc.Subject != got.Version.Key {
+		return nil, nil, fault.New(fault.Untrusted, "accountd answered with another claim than that of account %q", name).ByRule("subject")
+	}
+	// The key that signed it may be gone since; then any key of the operator signs the new version.
+	return doc, got.Version, nil
+}
+
+func (s *session) publishRestored(ctx context.Context, r *root, w *work) (*receipt, error) {
+	unlock, err := s.lock(ctx, r, w.key)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	old, err := r.AccountJWT(w.name)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	err = s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		return errors.Join(
+			tx.ExpectAccount(w.name, old),
+			tx.PutAccount(w.name, w.next.Token),
+			tx.SetPublished(w.key, nscstore.Publication{ID: w.pub.ID, Revision: w.pub.Revision, Unpublished: true}))
+	})
+	if err != nil {
+		return nil, err
+	}
+	rec := &receipt{Kind: "account", Name: w.name, Key: w.key}
+	res, proof, err := s.put(ctx, r, api.Item{JWT: w.next.Token, Base: w.pub.ID, Restore: true}, w.next.Issuer)
+	if err != nil {
+		rec.Outcome = outcomeRefused
+		if res.Outcome == "" && fault.Is(err, fault.Unavailable) {
+			rec.Outcome = outcomeUnknown
+		}
+		return rec, s.undoRestore(ctx, r, w, old, err)
+	}
+	rec, proof, err = s.committed(ctx, r, w, res, proof)
+	rec.Title = fmt.Sprintf("restored account %s (%s), revision %d", w.name, keys.Short(w.key), res.Revision)
+	if err != nil {
+		return rec, err
+	}
+	unlock()
+	if proof == nil {
+		return rec, nil
+	}
+	return rec, proof(rec)
+}
+
+// undoRestore puts the local store back. That holds for an unknown outcome
+// too, since only this command may bring an account back: it is repeated.
+func (s *session) undoRestore(ctx context.Context, r *root, w *work, old string, cause error) error {
+	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		if err := tx.SetPublished(w.key, w.pub); err != nil {
+			return err
+		}
+		if old == "" {
+			return tx.DeleteAccount(w.name)
+		}
+		return tx.PutAccount(w.name, old)
+	})
+	if err != nil {
+		return fault.New(fault.CodeOf(cause), "%w; and the local account could not be put back: %v", cause, err)
+	}
+	return cause
+}
