@@ -28,6 +28,9 @@ func (d *dev) close() error {
 			errs = append(errs, fmt.Errorf("close store: %w", err))
 		}
 	}
+	if d.servers != nil {
+		errs = append(errs, d.servers.Close())
+	}
 	d.secrets.wipe()
 	if d.folder != nil {
 		errs = append(errs, d.folder.release())

@@ -16,6 +16,7 @@
 //	    state.json    what was recorded: ports, addresses, number of nodes
 //	    control.sock  takes commands while accountd runs
 //	  nodes/nats-0 …  each node's copy of the claims, and its JetStream data
+//	  nodes/servers.log   what the nats-servers log; at most twice 4 MiB
 //	  nats/context/   a context for the nats tool (XDG_CONFIG_HOME=DIR)
 //	  env             for the shell: . DIR/env
 //	  .lock           held while accountd runs; its content is the process id

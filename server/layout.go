@@ -33,6 +33,7 @@ func (l layout) socket() string          { return l.at("accountd/control.sock") 
 func (l layout) nsc() string             { return l.at("nsc") }
 func (l layout) store() string           { return l.at("accountd.db") }
 func (l layout) node(name string) string { return l.at("nodes/" + name) }
+func (l layout) log() string             { return l.at("nodes/servers.log") }
 func (l layout) env() string             { return l.at("env") }
 func (l layout) context() string         { return l.at("nats/context/" + devContext + ".json") }
 
@@ -43,12 +44,3 @@ func (l layout) dirs() nscstore.Dirs {
 
 // staged is the layout inside the staging folder.
 func (l layout) staged() layout { return layout(l.staging()) }
-
-// ours are the names that accountd makes in its folder.
-func ours(name string) bool {
-	switch name {
-	case ".lock", ".founding", "accountd", "nsc", "accountd.db", "nodes", "nats", "env":
-		return true
-	}
-	return false
-}

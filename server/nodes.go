@@ -17,7 +17,7 @@ func (d *dev) startNodes(ctx context.Context) error {
 	for i := range d.state.Nodes {
 		cfg := d.state.nodeConfig(d.folder.layout, i)
 		cfg.Source, cfg.Now = d.store, d.opts.Now
-		cfg.Logger = d.log.With("node", cfg.Name)
+		cfg.Logger = d.servers.logger.With("node", cfg.Name)
 		url := "nats://" + d.state.address(cfg.Ports.Client)
 		d.members = append(d.members, newMember(cfg, url, d.attach))
 	}

@@ -31,6 +31,7 @@ type dev struct {
 	secrets secrets
 	web     net.Listener // nil without HTTP
 	control net.Listener
+	servers *serverLog
 	store   *bolt.Store
 	service *resolver.Service
 	members []*member
@@ -43,10 +44,16 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if d.folder, err = claim(ctx, d.opts.Dir); err != nil {
 		return err
 	}
+	if err := d.removeReady(); err != nil { // of a run that was killed
+		return err
+	}
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
 	if d.secrets, err = loadSecrets(d.folder.layout); err != nil {
+		return err
+	}
+	if d.servers, err = openServerLog(d.folder.log()); err != nil {
 		return err
 	}
 	if err := d.openStore(ctx); err != nil {

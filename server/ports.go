@@ -15,6 +15,7 @@ import (
 // P+10+i, leaf P+20+i, WebSocket P+30+i and MQTT P+40+i.
 const (
 	maxNodes     = 10
+	portSpan     = 40 + maxNodes // from P to behind the last port
 	defaultNodes = 3
 	defaultPort  = 4222
 	defaultHost  = "127.0.0.1"
@@ -27,6 +28,7 @@ const (
 const (
 	freeFrom  = 10240
 	freeUntil = 32000
+	freeTries = 50
 )
 
 // plan fills in what opts asks for over what st recorded, and picks the free
@@ -42,24 +44,60 @@ func (st *state) plan(opts DevOptions) error {
 	if st.Host == "" {
 		st.Host = defaultHost
 	}
-	st.planHTTP(opts)
 	recorded := len(st.Nodes) > 0
 	switch {
-	case opts.Port == FreePorts && recorded && st.taken() == nil, opts.Port == 0 && recorded:
-		return nil
 	case opts.Port == FreePorts:
-		st.Nodes, err = freeNodes(st.Host, count)
-		return err
+		return st.planFree(opts, count)
+	case opts.Port == 0 && recorded:
 	case opts.Port == 0:
 		st.Nodes = portsFrom(defaultPort, count)
-		return nil
+	default:
+		if last := opts.Port + portSpan; opts.Port < 0 || last > 65535 {
+			return fault.New(fault.Usage, "--port %d: the nodes need ports up to %d", opts.Port, last).
+				WithHint("choose a port from 1 to %d, or 0 for free ones", 65535-portSpan)
+		}
+		st.Nodes = portsFrom(opts.Port, count)
 	}
-	if last := opts.Port + 40 + maxNodes; opts.Port < 0 || last > 65535 {
-		return fault.New(fault.Usage, "--port %d: the nodes need ports up to %d", opts.Port, last).
-			WithHint("choose a port from 1 to %d, or 0 for free ones", 65535-40-maxNodes)
-	}
-	st.Nodes = portsFrom(opts.Port, count)
+	st.HTTP = firstSet(opts.HTTP, st.HTTP, defaultHTTP)
 	return nil
+}
+
+// planFree keeps the recorded ports if they are all free, and else finds
+// others, the HTTP port among them unless the person named one.
+func (st *state) planFree(opts DevOptions, count int) error {
+	try := func(next state) error {
+		if opts.HTTP != "" {
+			next.HTTP = opts.HTTP
+			return next.taken()
+		}
+		return errors.Join(next.taken(), next.httpTaken())
+	}
+	err := errors.New("nothing recorded")
+	if len(st.Nodes) > 0 {
+		err = try(*st)
+	}
+	for range freeTries {
+		if err == nil {
+			break
+		}
+		first := freeFrom + rand.IntN(freeUntil-freeFrom-portSpan)
+		st.Nodes = portsFrom(first, count)
+		if st.HTTP != httpOff {
+			st.HTTP = net.JoinHostPort("127.0.0.1", strconv.Itoa(first+portSpan))
+		}
+		err = try(*st)
+	}
+	st.HTTP = firstSet(opts.HTTP, st.HTTP)
+	return err
+}
+
+func firstSet(names ...string) string {
+	for _, n := range names {
+		if n != "" {
+			return n
+		}
+	}
+	return ""
 }
 
 // count is the number of nodes, which is fixed at the first start.
@@ -80,19 +118,6 @@ func (st *state) count(opts DevOptions) (int, error) {
 	return want, nil
 }
 
-// planHTTP decides the address of the HTTP listener. A first start with free
-// ports takes a free one here too.
-func (st *state) planHTTP(opts DevOptions) {
-	switch {
-	case opts.HTTP != "":
-		st.HTTP = opts.HTTP
-	case st.HTTP == "" && opts.Port == FreePorts:
-		st.HTTP = "127.0.0.1:0"
-	case st.HTTP == "":
-		st.HTTP = defaultHTTP
-	}
-}
-
 // portsFrom lays the ports of count nodes out from p.
 func portsFrom(p, count int) []nodeState {
 	nodes := make([]nodeState, count)
@@ -104,16 +129,16 @@ func portsFrom(p, count int) []nodeState {
 	return nodes
 }
 
-// freeNodes finds a run of ports that are all free.
-func freeNodes(host string, count int) ([]nodeState, error) {
-	var err error
-	for range 50 {
-		st := state{Host: host, Nodes: portsFrom(freeFrom+rand.IntN(freeUntil-freeFrom-50), count)}
-		if err = st.taken(); err == nil {
-			return st.Nodes, nil
-		}
+// httpTaken returns why the HTTP address cannot be listened on.
+func (st *state) httpTaken() error {
+	if st.HTTP == httpOff {
+		return nil
 	}
-	return nil, err
+	ln, err := net.Listen("tcp", st.HTTP)
+	if err == nil {
+		err = ln.Close()
+	}
+	return err
 }
 
 // taken returns why not all ports can be listened on, nil if they can.
