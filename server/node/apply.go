@@ -61,7 +61,7 @@ func (n *Node) watch(ctx context.Context, c *cut, asserted time.Time) {
 	begin := c.swap
 	steps := []time.Duration{firstLook, secondLook, lastLook}
 	for i := 0; i < len(steps); {
-		if !wait(ctx, nil, time.Until(begin.Add(steps[i]))) {
+		if !pause(ctx, time.Until(begin.Add(steps[i]))) {
 			return
 		}
 		held, ok := c.current(ctx)

@@ -218,12 +218,12 @@ func TestHammeringDialersLeaveNoSurvivor(t *testing.T) {
 	}
 	w := newWorld(t)
 	n := w.start(Config{Ports: Ports{Client: -1}})
-	accounts := make([]*tenant, 20)
+	accounts := make([]*tenant, 24)
 	for i := range accounts {
 		accounts[i] = w.account(fmt.Sprintf("A%d", i))
 		inForce(t, n, accounts[i].rec)
 	}
-	const lanes = 4 // accounts in work at the same time
+	const lanes = 8 // accounts in work at the same time
 	var found atomic.Int64
 	var wg sync.WaitGroup
 	for lane := range lanes {
@@ -246,7 +246,7 @@ func hammer(t *testing.T, n *Node, app *tenant) (late int64) {
 	var open []*rawClient
 	var dialed atomic.Int64
 	var wg sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		wg.Go(func() {
 			for {
 				select {
@@ -263,11 +263,11 @@ func hammer(t *testing.T, n *Node, app *tenant) (late int64) {
 			}
 		})
 	}
-	eventuallyNoFatal(func() bool { return dialed.Load() > 8 })
+	poll(func() bool { return dialed.Load() > 4 })
 	app.claims.RevokeAt(u.key, time.Now())
 	rec := app.put()
 	after := dialed.Load()
-	eventuallyNoFatal(func() bool { return dialed.Load() > after+8 })
+	poll(func() bool { return dialed.Load() > after+4 })
 	close(quit)
 	wg.Wait()
 	p := await(t, n, rec)
@@ -306,7 +306,7 @@ func survives(c *rawClient) bool {
 	}
 }
 
-func eventuallyNoFatal(f func() bool) {
+func poll(f func() bool) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(patience); !f() && time.Now().Before(deadline); {

@@ -28,7 +28,7 @@ type pulled struct {
 // follow reads the Source for ever: at each wakeup, and with growing pauses
 // while it cannot be read. Authentication does not depend on it.
 func (n *Node) follow(ctx context.Context) {
-	pause := backoffMin
+	backoff := backoffMin
 	for ctx.Err() == nil {
 		changed := n.cfg.Source.Changed()
 		received := n.cfg.Now()
@@ -45,35 +45,32 @@ func (n *Node) follow(ctx context.Context) {
 		}
 		switch {
 		case err != nil:
-			if !wait(ctx, nil, pause) {
-				return
-			}
-			pause = min(2*pause, backoffMax)
+			pause(ctx, backoff)
+			backoff = min(2*backoff, backoffMax)
 		case !got.more:
-			pause = backoffMin
-			if !wait(ctx, changed, 0) {
-				return
+			backoff = backoffMin
+			select {
+			case <-changed:
+			case <-ctx.Done():
 			}
 		}
 	}
 }
 
-// wait returns true when wake is closed or, if it is not 0, d has passed; false
-// when ctx ends.
-func wait(ctx context.Context, wake <-chan struct{}, d time.Duration) bool {
-	var timer <-chan time.Time
-	if d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		timer = t.C
+// pause waits for d, or not at all if d is not positive, and returns false when
+// ctx ends.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
 	}
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-wake:
-	case <-timer:
+	case <-t.C:
+		return true
 	}
-	return true
 }
 
 // pull reads the changes that follow what the copy holds, and writes the

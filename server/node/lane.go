@@ -185,7 +185,7 @@ func (n *Node) process(ctx context.Context, w *work) {
 // lookAgain waits for a read of the account that began before the copy was
 // written: a late answer may have loaded an older version.
 func (n *Node) lookAgain(ctx context.Context, w *work) {
-	if !wait(ctx, nil, secondLook) {
+	if !pause(ctx, secondLook) {
 		return
 	}
 	unlock := n.lock(w.entry.Key)

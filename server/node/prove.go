@@ -262,7 +262,7 @@ func (n *Node) Healthy(ctx context.Context) error {
 func (n *Node) AwaitHealthy(ctx context.Context) error {
 	for {
 		err := n.Healthy(ctx)
-		if err == nil || !wait(ctx, nil, 10*time.Millisecond) {
+		if err == nil || !pause(ctx, 10*time.Millisecond) {
 			return err
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 // reconcileLoop compares all loaded accounts with the copy from time to time.
 func (n *Node) reconcileLoop(ctx context.Context) {
-	for wait(ctx, nil, n.cfg.Reconcile) {
+	for pause(ctx, n.cfg.Reconcile) {
 		n.reconcile(ctx)
 	}
 }
