@@ -145,7 +145,11 @@ func removeDead(root *os.Root, name string) error {
 	if err != nil || !owned {
 		return err
 	}
-	return root.Remove(name)
+	err = root.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its writer has renamed it meanwhile
+	}
+	return err
 }
 
 // MkdirAll makes the folder dir and its missing parents with mode exactly
@@ -190,8 +194,11 @@ func MkdirAllIn(root *os.Root, dir string, perm fs.FileMode) error {
 // MakeDirsIn is MkdirAllIn without durability: it returns the folders that got
 // a new entry, for a later [SyncIn].
 func MakeDirsIn(root *os.Root, dir string, perm fs.FileMode) (grown []string, err error) {
-	if dir == "." {
+	if dir = path.Clean(dir); dir == "." {
 		return nil, nil
+	}
+	if !filepath.IsLocal(dir) {
+		return nil, fmt.Errorf("make folder %s: it is not below the root", dir)
 	}
 	if fi, err := root.Stat(dir); err == nil && fi.IsDir() {
 		return nil, nil
