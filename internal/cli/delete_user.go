@@ -63,7 +63,7 @@ func (a *app) deleteUsers(ctx context.Context, o deleteUserOptions) (*receipt, e
 		}
 		targets = append(targets, t)
 	}
-	names := strings.Join(targetNames(targets), ", ")
+	names := shortNames(targets)
 	rec := &receipt{Kind: "user", Name: names, Account: ac.name, Key: targets[0].key, Outcome: outcomeLocal}
 	rec.Title = fmt.Sprintf("deleted %s in %s%s", names, ac.name, targetKey(targets))
 	if !o.revoke {

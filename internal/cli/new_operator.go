@@ -18,12 +18,13 @@ const (
 
 // newOperator is an operator in the making, with all its keys.
 type newOperator struct {
-	now     int64
-	name    string
-	root    keys.OperatorPair
-	given   bool               // root was given with -K and is not stored
-	signing *keys.OperatorPair // nil for none
-	sys     *newSystem         // nil for none
+	now      int64
+	name     string
+	root     keys.OperatorPair
+	services []string           // URLs of its servers
+	given    bool               // root was given with -K and is not stored
+	signing  *keys.OperatorPair // nil for none
+	sys      *newSystem         // nil for none
 }
 
 // newSystem is a system account with a signing key and a user.
@@ -91,11 +92,47 @@ func (b *newOperator) sign() (*claims.Document, error) {
 	if b.sys != nil {
 		oc.SystemAccount = b.sys.key.PublicKey()
 	}
+	oc.OperatorServiceURLs.Add(b.services...)
 	draft, err := claims.New(oc)
 	if err != nil {
 		return nil, err
 	}
 	return draft.Sign(b.root, b.now)
+}
+
+// signed signs new claims and returns the token.
+func signed[T claims.Typed](v *T, s claims.Signer, now int64) (string, error) {
+	draft, err := claims.New(v)
+	if err != nil {
+		return "", err
+	}
+	doc, err := draft.Sign(s, now)
+	if err != nil {
+		return "", err
+	}
+	return doc.Token, nil
+}
+
+// stageAll runs steps in order until one fails.
+func stageAll(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putCreds writes the credentials of a user whose key is at hand.
+func putCreds(tx *nscstore.Tx, account, user, token string, pair seeded) error {
+	seed := pair.Seed()
+	defer nscstore.Wipe(seed)
+	creds, err := nscstore.FormatCreds(token, seed)
+	if err != nil {
+		return err
+	}
+	defer nscstore.Wipe(creds)
+	return tx.PutCreds(account, user, creds)
 }
 
 // stage writes the operator, its keys and its system account.
@@ -118,36 +155,25 @@ func (b *newOperator) stageSystem(tx *nscstore.Tx) error {
 	if b.signing != nil {
 		issuer = *b.signing
 	}
-	draft, err := claims.New(systemClaims(b.sys.key.PublicKey(), b.sys.signing.PublicKey()))
-	if err != nil {
-		return err
-	}
-	ac, err := draft.Sign(issuer, b.now)
+	key := b.sys.key.PublicKey()
+	ac, err := signed(systemClaims(key, b.sys.signing.PublicKey()), issuer, b.now)
 	if err != nil {
 		return err
 	}
 	uc := jwt.NewUserClaims(b.sys.user.PublicKey())
-	uc.Name, uc.IssuerAccount = systemUser, ac.Subject
-	if draft, err = claims.New(uc); err != nil {
-		return err
-	}
-	user, err := draft.Sign(b.sys.signing, b.now)
+	uc.Name, uc.IssuerAccount = systemUser, key
+	user, err := signed(uc, b.sys.signing, b.now)
 	if err != nil {
 		return err
 	}
-	seed := b.sys.user.Seed()
-	defer nscstore.Wipe(seed)
-	creds, err := nscstore.FormatCreds(user.Token, seed)
-	if err != nil {
-		return err
-	}
-	defer nscstore.Wipe(creds)
-	return errors.Join(
-		tx.PutAccount(systemName, ac.Token),
-		tx.SetPublished(ac.Subject, nscstore.Publication{Unpublished: true}),
-		tx.PutUser(systemName, systemUser, user.Token),
-		tx.PutCreds(systemName, systemUser, creds),
-		addSeed(tx, b.sys.key), addSeed(tx, b.sys.signing), addSeed(tx, b.sys.user))
+	return stageAll(
+		func() error { return tx.PutAccount(systemName, ac) },
+		func() error { return tx.SetPublished(key, nscstore.Publication{Unpublished: true}) },
+		func() error { return tx.PutUser(systemName, systemUser, user) },
+		func() error { return putCreds(tx, systemName, systemUser, user, b.sys.user) },
+		func() error { return addSeed(tx, b.sys.key) },
+		func() error { return addSeed(tx, b.sys.signing) },
+		func() error { return addSeed(tx, b.sys.user) })
 }
 
 // lines says what came into being beside the operator itself.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,10 @@ type receipt struct {
 	Proved string   `json:"-"` // what full proof means; "" is "in force"
 	Undo   string   `json:"-"` // the command that takes it back
 	Lines  []string `json:"-"` // more facts, one a line
+	Sent   bool     `json:"-"` // accountd took it
 	Waited bool     `json:"-"` // the proof was asked for
+
+	err error // of one of several receipts
 }
 
 func localOutcome(same bool) string {
@@ -95,17 +99,7 @@ func printJSON(w io.Writer, v any) error {
 
 func (a *app) printReceipt(rec *receipt) {
 	out := a.env.Stdout
-	title := rec.Title
-	if title == "" {
-		title = fmt.Sprintf("%s %s  %s", rec.Kind, rec.Name, keys.Short(rec.Key))
-		if rec.Revision > 0 {
-			title += fmt.Sprintf("  revision %d", rec.Revision)
-		}
-	}
-	if rec.Outcome == outcomeSame {
-		title += "  (already so)"
-	}
-	fmt.Fprintln(out, title)
+	fmt.Fprintln(out, rec.title())
 	for _, line := range rec.Changes {
 		fmt.Fprintln(out, "  "+line)
 	}
@@ -123,6 +117,31 @@ func (a *app) printReceipt(rec *receipt) {
 	if rec.Undo != "" && rec.Outcome != outcomeDry {
 		fmt.Fprintln(out, "undo: "+rec.Undo)
 	}
+}
+
+// printShort prints a receipt of several in one line if there is nothing more to say.
+func (a *app) printShort(rec *receipt) {
+	more := slices.ContainsFunc(rec.Nodes, func(n api.NodeProof) bool { return len(n.Closed) > 0 || n.Reason != "" })
+	if !rec.Proven || more || len(rec.Lines)+len(rec.Findings)+len(rec.Warnings) > 0 {
+		a.printReceipt(rec)
+		return
+	}
+	fmt.Fprintf(a.env.Stdout, "%s  in force on %d of %d nodes\n", rec.title(), len(rec.Nodes), len(rec.Nodes))
+}
+
+// title is the first line of a receipt.
+func (r *receipt) title() string {
+	title := r.Title
+	if title == "" {
+		title = fmt.Sprintf("%s %s  %s", r.Kind, r.Name, keys.Short(r.Key))
+		if r.Revision > 0 {
+			title += fmt.Sprintf("  revision %d", r.Revision)
+		}
+	}
+	if r.Outcome == outcomeSame {
+		title += "  (already so)"
+	}
+	return title
 }
 
 func (a *app) printNodes(rec *receipt) {
@@ -186,7 +205,7 @@ func (a *app) printVerdict(rec *receipt) {
 		fmt.Fprintf(out, "in force on %d of %d nodes, %s\n", there, len(rec.Nodes), millis(rec.Ms))
 	case rec.Waited:
 		fmt.Fprintf(out, "in force on %d of %d nodes; watch it complete: nsc status %s --watch\n", there, len(rec.Nodes), first(rec.Account, rec.Name))
-	case rec.Revision > 0:
+	case rec.Sent:
 		fmt.Fprintf(out, "committed; not waited for the proof, which nsc status %s shows\n", first(rec.Account, rec.Name))
 	}
 }

@@ -185,7 +185,7 @@ func (s *session) keepLocal(ctx context.Context, r *root, w *work, why string) (
 func (s *session) committed(ctx context.Context, r *root, w *work, res api.Result, proof func(*receipt) error) (*receipt, func(*receipt) error, error) {
 	rec := &receipt{
 		Kind: "account", Name: w.name, Key: w.key, ID: res.ID, Revision: res.Revision,
-		Outcome: res.Outcome, Findings: res.Findings,
+		Outcome: res.Outcome, Findings: res.Findings, Sent: true,
 	}
 	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
 		return tx.SetPublished(w.key, nscstore.Publication{ID: w.next.ID, Revision: res.Revision})
@@ -233,12 +233,7 @@ func (s *session) fetch(ctx context.Context, r *root, key string) (*claims.Docum
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
-	got, err := c.Get(ctx, api.GetRequest{Account: key})
-	if err == nil {
-		err = got.Error.Fault()
-	}
+	got, err := s.get(ctx, c, key)
 	if err != nil {
 		return nil, err
 	}

@@ -82,12 +82,7 @@ func (s *session) lastVersion(ctx context.Context, r *root, name string) (*claim
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
-	got, err := c.Get(ctx, api.GetRequest{Account: name})
-	if err == nil {
-		err = got.Error.Fault()
-	}
+	got, err := s.get(ctx, c, name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -116,7 +116,7 @@ func (r *root) target(ac *account, nameOrKey string) (target, error) {
 	name, err := r.User(ac.name, nameOrKey)
 	if err != nil {
 		if _, perr := keys.ParseUser(nameOrKey); perr == nil && fault.Is(err, fault.NotFound) {
-			return target{name: keys.Short(nameOrKey), key: nameOrKey}, nil
+			return target{name: nameOrKey, key: nameOrKey}, nil
 		}
 		return target{}, err
 	}
@@ -144,7 +144,7 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 		}
 		switch {
 		case known == 0 && t.key != revocation.All:
-			warnings = append(warnings, "no credential of "+t.name+" is known here or connected; check that the key is right: "+t.key)
+			warnings = append(warnings, "no credential of "+t.name+" is known here or connected; check that it is the right one")
 		case known > times[t.key]:
 			warnings = append(warnings, fmt.Sprintf("%s holds a credential issued at %s, after the time of the revocation", t.name, clock(known)))
 		}
@@ -155,9 +155,10 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 	}
 	rec.Cuts, rec.Warnings = true, append(rec.Warnings, warnings...)
 	names := targetNames(targets)
-	rec.Title = fmt.Sprintf("revoked %s in %s%s", strings.Join(names, ", "), ac.name, targetKey(targets))
+	shown := shortNames(targets)
+	rec.Title = fmt.Sprintf("revoked %s in %s%s", shown, ac.name, targetKey(targets))
 	if rec.Outcome == outcomeLocal { // servers know nothing of it yet
-		rec.Title = fmt.Sprintf("wrote the revocation of %s in %s%s", strings.Join(names, ", "), ac.name, targetKey(targets))
+		rec.Title = fmt.Sprintf("wrote the revocation of %s in %s%s", shown, ac.name, targetKey(targets))
 	}
 	if rec.Revision > 0 {
 		rec.Title += fmt.Sprintf(", revision %d", rec.Revision)
@@ -221,8 +222,17 @@ func targetNames(targets []target) []string {
 	return names
 }
 
+// shortNames is the list of targets as people read it.
+func shortNames(targets []target) string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, keys.Short(t.name))
+	}
+	return strings.Join(names, ", ")
+}
+
 func targetKey(targets []target) string {
-	if len(targets) != 1 || targets[0].key == revocation.All {
+	if len(targets) != 1 || targets[0].key == revocation.All || targets[0].key == targets[0].name {
 		return ""
 	}
 	return " (" + keys.Short(targets[0].key) + ")"

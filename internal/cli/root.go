@@ -43,6 +43,12 @@ them into force on every server and proves it.`
 		newRevocations(a),
 		newDelete(a),
 		newRestore(a),
+		newPush(a),
+		newPull(a),
+		newStatus(a),
+		newSelect(a),
+		newEnv(a),
+		newInit(a),
 	)
 	return root
 }

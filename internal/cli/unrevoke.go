@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
@@ -56,7 +55,7 @@ func (a *app) unrevokeUsers(ctx context.Context, accountName string, users []str
 		return nil, err
 	}
 	names := targetNames(targets)
-	rec.Title = fmt.Sprintf("unrevoked %s in %s%s", strings.Join(names, ", "), ac.name, targetKey(targets))
+	rec.Title = fmt.Sprintf("unrevoked %s in %s%s", shortNames(targets), ac.name, targetKey(targets))
 	if rec.Revision > 0 {
 		rec.Title += fmt.Sprintf(", revision %d", rec.Revision)
 	}

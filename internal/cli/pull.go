@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// pullOptions are the flags of pull.
+type pullOptions struct {
+	account               string
+	all, overwrite, merge bool
+	sysUser               string
+}
+
+func newPull(a *app) *cobra.Command {
+	var o pullOptions
+	cmd := &cobra.Command{
+		Use:   "pull",
+		Short: "Take the versions in force into the local store",
+		Long: `Take accountd's versions of accounts into the local store, after checking their
+signatures. A local version with edits of its own is not replaced: --merge puts
+them on top of accountd's version, --overwrite-newer gives them up.`,
+		Example: `  nsc pull -a app
+  nsc pull --all
+  nsc pull -a app --merge
+  nsc pull -a app --overwrite-newer`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case o.all && o.account != "":
+				return usage("--all and --account exclude each other")
+			case o.merge && o.overwrite:
+				return usage("--merge and --overwrite-newer exclude each other")
+			}
+			a.flags.sysUser = first(a.flags.sysUser, o.sysUser)
+			return a.finishAll(a.pull(cmd.Context(), o))
+		},
+	}
+	accountFlag(cmd, &o.account)
+	f := cmd.Flags()
+	f.BoolVarP(&o.all, "all", "A", false, "all accounts of the operator")
+	f.BoolVarP(&o.overwrite, "overwrite-newer", "F", false, "give up local edits that were not published")
+	f.BoolVar(&o.merge, "merge", false, "put local edits on top of accountd's version")
+	f.StringVar(&o.sysUser, "system-user", "", "official name of --sys-user")
+	return cmd
+}
+
+func (a *app) pull(ctx context.Context, o pullOptions) ([]*receipt, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := s.wanted(ctx, r, c, o)
+	if err != nil {
+		return nil, err
+	}
+	var recs []*receipt
+	for _, key := range wanted {
+		rec := &receipt{Kind: "account", Name: key, Key: key, Outcome: outcomeRefused}
+		rec.fail(s.pullOne(ctx, r, c, o, rec))
+		recs = append(recs, rec)
+	}
+	return recs, nil
+}
+
+// wanted returns what to ask accountd for: public keys, or a name that the
+// local store does not know.
+func (s *session) wanted(ctx context.Context, r *root, c *api.Client, o pullOptions) ([]string, error) {
+	if !o.all {
+		ac, err := s.account(r, o.account)
+		if fault.Is(err, fault.NotFound) && o.account != "" {
+			return []string{o.account}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return []string{ac.key}, nil
+	}
+	var out []string
+	for after := ""; ; {
+		page, err := s.page(ctx, c, after)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range page.Accounts {
+			after = v.Key
+			if _, err := r.Account(v.Key); err == nil || !v.Deleted {
+				out = append(out, v.Key)
+			}
+		}
+		if !page.More || len(page.Accounts) == 0 {
+			return out, nil
+		}
+	}
+}
+
+func (s *session) page(ctx context.Context, c *api.Client, after string) (api.ListReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	page, err := c.List(ctx, api.ListRequest{After: after, Limit: 1000})
+	if err == nil {
+		err = page.Error.Fault()
+	}
+	return page, err
+}
+
+// pullOne brings one account into the local store and fills rec.
+func (s *session) pullOne(ctx context.Context, r *root, c *api.Client, o pullOptions, rec *receipt) error {
+	got, err := s.get(ctx, c, rec.Key)
+	if err != nil {
+		return err
+	}
+	v := got.Version
+	rec.Name, rec.Key, rec.Revision, rec.ID = v.Name, v.Key, v.Revision, v.ID
+	if v.Deleted {
+		return fault.New(fault.Conflict, "account %s was deleted by operator key %s at %s; the local copy is kept", v.Name, keys.Short(v.Actor), clock(v.At.Unix())).
+			About("account", v.Name).ByRule("deleted").
+			WithHint("remove it here with: nsc delete account %s, or bring it back with: nsc restore account %s", shellWords([]string{v.Name}), shellWords([]string{v.Name}))
+	}
+	theirs, err := r.trusted(v.Key, v.JWT)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx, r, v.Key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.take(ctx, r, o, theirs, got, rec)
+}
+
+func (s *session) get(ctx context.Context, c *api.Client, account string) (api.GetReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	got, err := c.Get(ctx, api.GetRequest{Account: account})
+	if err == nil {
+		err = got.Error.Fault()
+	}
+	if err == nil && got.Version == nil {
+		err = fault.New(fault.Unavailable, "accountd answered without a version of %s", account)
+	}
+	return got, err
+}
+
+// take puts theirs into the local store in place of what is there.
+func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *claims.Document, got api.GetReply, rec *receipt) error {
+	local, err := r.Account(theirs.Subject)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	next, before, unpublished := theirs, "", false
+	rec.Outcome = "pulled"
+	if local != "" {
+		w, err := s.begin(r, local)
+		if err != nil {
+			return err
+		}
+		before = w.cur.Token
+		switch {
+		case w.cur.ID == theirs.ID:
+			rec.Outcome = outcomeSame
+		case w.dirty && !o.overwrite && w.pub.ID == theirs.ID:
+			rec.Outcome, rec.ID = outcomeSame, w.cur.ID
+			rec.Lines = append(rec.Lines, "local edits are not published; publish them with: nsc push -a "+shellWords([]string{local}))
+			return nil
+		case w.dirty && o.merge:
+			if next, err = s.merge(r, w.cur, theirs, got, rec); err != nil {
+				return err
+			}
+			unpublished = next.ID != theirs.ID
+		case w.dirty && !o.overwrite:
+			return conflict(w, api.Result{Current: got.Version})
+		case w.dirty:
+			rec.Lines = append(rec.Lines, "  gave up local edits that were not published")
+		}
+	}
+	if s.flags.dryRun {
+		rec.Outcome, rec.Changes = outcomeDry, diffClaims(nil, payload(next))
+		return nil
+	}
+	return s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		var moved error
+		if local != "" && local != next.Name {
+			moved = fault.New(fault.Conflict, "account %q is named %q by accountd", local, next.Name).
+				About("account", local).ByRule("renamed").WithHint("nsc rename account %s %s", local, next.Name)
+		}
+		return errors.Join(moved,
+			tx.ExpectAccount(next.Name, before),
+			tx.PutAccount(next.Name, next.Token),
+			tx.SetPublished(next.Subject, nscstore.Publication{ID: theirs.ID, Revision: got.Version.Revision, Unpublished: unpublished}))
+	})
+}
+
+// merge signs the local edits of mine on top of theirs.
+func (s *session) merge(r *root, mine, theirs *claims.Document, got api.GetReply, rec *receipt) (*claims.Document, error) {
+	draft, kept, err := mergeAccounts(mine, theirs, got)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range kept {
+		rec.Lines = append(rec.Lines, "  theirs stays  "+line)
+	}
+	if draft == nil {
+		rec.Outcome = "pulled"
+		return theirs, nil
+	}
+	pair, err := s.accountSigner(r, theirs.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	next, err := draft.Sign(pair, max(s.now, theirs.IssuedAt))
+	if err != nil {
+		return nil, err
+	}
+	rec.Outcome, rec.ID = "merged", next.ID
+	rec.Lines = append(rec.Lines, fmt.Sprintf("publish it with: nsc push -a %s", shellWords([]string{next.Name})))
+	return next, nil
+}

@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// maxBatch bounds the JWTs of one request, in bytes: with the envelope it must
+// fit into one message of 1 MiB.
+const maxBatch = 700 << 10
+
+// maxBatchItems bounds the items of one request.
+const maxBatchItems = 500
+
+// pushOptions are the flags of push.
+type pushOptions struct {
+	accounts []string
+	all      bool
+	sysUser  string
+}
+
+func newPush(a *app) *cobra.Command {
+	var o pushOptions
+	cmd := &cobra.Command{
+		Use:   "push",
+		Short: "Publish accounts of the local store and wait for the proof",
+		Long: `Publish the local versions of accounts, exporters before importers, several in
+one request. A version that is published already is only proven.`,
+		Example: `  nsc push
+  nsc push -a app
+  nsc push -a app -a billing
+  nsc push --all --timeout 60s`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.all && len(o.accounts) > 0 {
+				return usage("--all and --account exclude each other")
+			}
+			a.flags.sysUser = first(a.flags.sysUser, o.sysUser)
+			return a.finishAll(a.push(cmd.Context(), o))
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVarP(&o.accounts, "account", "a", nil, "account names or public keys (default the current account)")
+	f.BoolVarP(&o.all, "all", "A", false, "all accounts of the operator")
+	f.StringVar(&o.sysUser, "system-user", "", "official name of --sys-user")
+	return cmd
+}
+
+// push publishes accounts. It returns one receipt an account.
+func (a *app) push(ctx context.Context, o pushOptions) ([]*receipt, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dial(ctx, r); err != nil {
+		return nil, err
+	}
+	accounts, err := s.selected(r, o)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.lockAll(ctx, r, accounts)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var works []*work
+	for _, ac := range exportersFirst(accounts) {
+		w, err := s.begin(r, ac.name)
+		if err != nil {
+			return nil, err
+		}
+		w.next = w.cur
+		works = append(works, w)
+	}
+	if s.flags.dryRun {
+		return dryPush(works), nil
+	}
+	var pushed []*receipt
+	var proofs []func(*receipt) error
+	for _, batch := range batches(works) {
+		recs, waits, err := s.pushBatch(ctx, r, batch)
+		pushed, proofs = append(pushed, recs...), append(proofs, waits...)
+		if err != nil {
+			return pushed, err
+		}
+	}
+	unlock()
+	for i, rec := range pushed {
+		if proofs[i] != nil {
+			rec.fail(proofs[i](rec))
+		}
+	}
+	return pushed, nil
+}
+
+// selected returns the accounts that flags name.
+func (s *session) selected(r *root, o pushOptions) ([]*account, error) {
+	names := o.accounts
+	if o.all {
+		var err error
+		if names, err = r.Accounts(); err != nil {
+			return nil, err
+		}
+	} else if len(names) == 0 {
+		names = []string{""}
+	}
+	var out []*account
+	for _, n := range names {
+		ac, err := s.account(r, n)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(out, func(x *account) bool { return x.key == ac.key }) {
+			out = append(out, ac)
+		}
+	}
+	return out, nil
+}
+
+// lockAll locks accounts in the order of their keys.
+func (s *session) lockAll(ctx context.Context, r *root, accounts []*account) (func(), error) {
+	var keys []string
+	for _, ac := range accounts {
+		keys = append(keys, ac.key)
+	}
+	slices.Sort(keys)
+	var held []func()
+	free := func() {
+		for _, f := range held {
+			f()
+		}
+	}
+	for _, k := range keys {
+		unlock, err := s.lock(ctx, r, k)
+		if err != nil {
+			free()
+			return nil, err
+		}
+		held = append(held, unlock)
+	}
+	return free, nil
+}
+
+// exportersFirst orders accounts so that an account follows those that it
+// imports from, as far as there is no cycle, else by name.
+func exportersFirst(accounts []*account) []*account {
+	byKey := map[string]*account{}
+	for _, ac := range accounts {
+		byKey[ac.key] = ac
+	}
+	var out []*account
+	seen := map[string]bool{}
+	var visit func(*account)
+	visit = func(ac *account) {
+		if seen[ac.key] {
+			return
+		}
+		seen[ac.key] = true
+		for _, im := range ac.claims.Imports {
+			if from := byKey[im.Account]; from != nil {
+				visit(from)
+			}
+		}
+		out = append(out, ac)
+	}
+	for _, ac := range accounts {
+		visit(ac)
+	}
+	return out
+}
+
+// batches splits works into requests.
+func batches(works []*work) [][]*work {
+	var out [][]*work
+	size := 0
+	for _, w := range works {
+		n := len(w.next.Token)
+		if last := len(out) - 1; last < 0 || size+n > maxBatch || len(out[last]) == maxBatchItems {
+			out, size = append(out, nil), 0
+		}
+		out[len(out)-1] = append(out[len(out)-1], w)
+		size += n
+	}
+	return out
+}
+
+func dryPush(works []*work) []*receipt {
+	var out []*receipt
+	for _, w := range works {
+		rec := &receipt{Kind: "account", Name: w.name, Key: w.key, ID: w.cur.ID, Outcome: outcomeDry}
+		rec.Lines = []string{"  to publish on revision " + fmt.Sprint(w.pub.Revision)}
+		if !w.dirty {
+			rec.Lines = []string{"  published as revision " + fmt.Sprint(w.pub.Revision)}
+		}
+		out = append(out, rec)
+	}
+	return out
+}
+
+// pushBatch sends one request, records what was taken, and begins to wait for
+// the proofs. An error means that nothing is known of the batch.
+func (s *session) pushBatch(ctx context.Context, r *root, batch []*work) ([]*receipt, []func(*receipt) error, error) {
+	var items []api.Item
+	for _, w := range batch {
+		items = append(items, api.Item{JWT: w.next.Token, Base: w.pub.ID})
+	}
+	results, err := s.putAll(ctx, r, items, batch[0].next.Issuer)
+	if err != nil {
+		return nil, nil, err
+	}
+	recs := make([]*receipt, len(batch))
+	proofs := make([]func(*receipt) error, len(batch))
+	err = s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		for i, w := range batch {
+			recs[i] = pushReceipt(w, results[i])
+			if recs[i].err != nil {
+				continue
+			}
+			if err := tx.SetPublished(w.key, nscstore.Publication{ID: w.next.ID, Revision: recs[i].Revision}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fault.New(fault.CodeOf(err), "the accounts were published, and recording it failed: %w", err).
+			WithHint("nsc push -A")
+	}
+	for i, rec := range recs {
+		if rec.err == nil {
+			proofs[i] = s.proof(ctx, r, api.Result{Key: rec.Key, Revision: rec.Revision})
+		}
+	}
+	return recs, proofs, nil
+}
+
+// pushReceipt says what became of w. A conflict with the very version that is
+// pushed is none.
+func pushReceipt(w *work, res api.Result) *receipt {
+	rec := &receipt{
+		Kind: "account", Name: w.name, Key: w.key, ID: w.next.ID,
+		Revision: res.Revision, Outcome: res.Outcome, Findings: res.Findings, Sent: true,
+	}
+	err := res.Error.Fault()
+	switch {
+	case err == nil:
+	case fault.Is(err, fault.Conflict) && res.Current != nil && res.Current.ID == w.next.ID && !res.Current.Deleted:
+		rec.Revision, rec.Outcome = res.Current.Revision, outcomeSame
+	case fault.Is(err, fault.Conflict):
+		rec.Outcome = outcomeRefused
+		rec.fail(conflict(w, res))
+	default:
+		rec.Outcome = outcomeRefused
+		rec.fail(err)
+	}
+	return rec
+}

@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+)
+
+// watchEvery is how often --watch asks again.
+const watchEvery = time.Second
+
+// budgetWarning is the share of the largest claim from which it is shown.
+const budgetWarning = 0.5
+
+// statusOptions are the flags of status.
+type statusOptions struct {
+	account string
+	watch   bool
+}
+
+func newStatus(a *app) *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status [account]",
+		Short: "Show what is in force where",
+		Long: `Show what accountd and its servers hold: which accounts are in force everywhere,
+what is pending and why, what was admitted with findings, and how much of the
+largest possible claim is in use. With an account, show it server by server. The
+exit code is 8 while something is pending.`,
+		Example: `  nsc status
+  nsc status app
+  nsc status app --watch
+  nsc status --json`,
+		Args: args(0, 1, "the account"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if len(given) == 1 {
+				o.account = given[0]
+			}
+			return a.status(cmd.Context(), o)
+		},
+	}
+	accountFlag(cmd, &o.account)
+	cmd.Flags().BoolVar(&o.watch, "watch", false, "ask again until nothing is pending")
+	return cmd
+}
+
+func (a *app) status(ctx context.Context, o statusOptions) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return err
+	}
+	for last := ""; ; {
+		reply, err := s.askStatus(ctx, r, o.account)
+		if err != nil {
+			return err
+		}
+		text, err := a.statusText(reply, r.Name(), o.account != "")
+		if err != nil {
+			return err
+		}
+		if text != last {
+			fmt.Fprint(a.env.Stdout, text)
+		}
+		last = text
+		pending := pendingOf(reply)
+		if pending == nil || !o.watch {
+			return pending
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Interrupted, "stopped watching: %w", ctx.Err())
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+func (s *session) askStatus(ctx context.Context, r *root, account string) (api.StatusReply, error) {
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return api.StatusReply{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	reply, err := c.Status(ctx, api.StatusRequest{Account: account})
+	if err == nil {
+		err = reply.Error.Fault()
+	}
+	return reply, err
+}
+
+// pendingOf is the error of a status in which something is not in force.
+func pendingOf(reply api.StatusReply) error {
+	for _, ac := range reply.Accounts {
+		if ac.State != api.InForce && ac.State != api.Stored {
+			return told{fault.New(fault.Pending, "account %s is %s", ac.Name, ac.State).About("account", ac.Name)}
+		}
+	}
+	return nil
+}
+
+func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (string, error) {
+	var b strings.Builder
+	if a.flags.json {
+		err := printJSON(&b, reply)
+		return b.String(), err
+	}
+	if one {
+		for _, ac := range reply.Accounts {
+			a.accountStatus(&b, ac)
+		}
+		return b.String(), nil
+	}
+	fmt.Fprintf(&b, "operator %s   %s custody   %s   %s, %s\n", operatorName, reply.Custody,
+		count(len(reply.Nodes), "node"), count(len(reply.Accounts), "account"), count(reply.Tombstones, "tombstone"))
+	sections := []struct {
+		title string
+		lines []string
+	}{
+		{"in force everywhere", []string{fmt.Sprint(countIn(reply.Accounts))}},
+		{"pending", pendingLines(reply.Accounts)},
+		{"findings", findingLines(reply.Accounts)},
+		{"servers", serverLines(reply)},
+		{"claim budget", budgetLines(reply.Accounts)},
+	}
+	for _, sec := range sections {
+		for i, line := range sec.lines {
+			title := sec.title
+			if i > 0 {
+				title = ""
+			}
+			fmt.Fprintf(&b, "  %-20s  %s\n", title, line)
+		}
+	}
+	return b.String(), nil
+}
+
+// accountStatus shows one account server by server.
+func (a *app) accountStatus(b *strings.Builder, ac api.AccountStatus) {
+	fmt.Fprintf(b, "account %s  %s  revision %d", ac.Name, keys.Short(ac.Key), ac.Revision)
+	if ac.Deleted {
+		b.WriteString("  deleted")
+	}
+	fmt.Fprintf(b, "  put %s by %s", ac.At.UTC().Format("2006-01-02 15:04:05 UTC"), first(keys.Short(ac.Actor), "accountd"))
+	if ac.Host != "" {
+		fmt.Fprintf(b, " on host %s", ac.Host)
+	}
+	b.WriteByte('\n')
+	there := 0
+	for _, n := range ac.Nodes {
+		fmt.Fprintf(b, "  %s  %s", n.Server, a.state(n.State))
+		if n.Reason != "" {
+			b.WriteString("   " + n.Reason)
+		}
+		b.WriteByte('\n')
+		if done(n) {
+			there++
+		}
+	}
+	for _, f := range ac.Findings {
+		b.WriteString("finding: " + f + "\n")
+	}
+	if ac.Budget >= budgetWarning {
+		fmt.Fprintf(b, "claim budget %.0f %% of 1 MiB\n", ac.Budget*100)
+	}
+	fmt.Fprintf(b, "in force on %d of %d nodes\n", there, len(ac.Nodes))
+}
+
+func countIn(accounts []api.AccountStatus) int {
+	n := 0
+	for _, ac := range accounts {
+		if ac.State == api.InForce || ac.State == api.Stored {
+			n++
+		}
+	}
+	return n
+}
+
+// pendingLines name each account that is not in force, with the servers that lack it.
+func pendingLines(accounts []api.AccountStatus) []string {
+	var lines []string
+	for _, ac := range accounts {
+		if ac.State == api.InForce || ac.State == api.Stored {
+			continue
+		}
+		var where []string
+		for _, n := range ac.Nodes {
+			if !done(n) {
+				where = append(where, n.Server+" ("+first(n.Reason, string(n.State))+")")
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s: revision %d not yet on %s", ac.Name, ac.Revision, strings.Join(where, ", ")))
+	}
+	return lines
+}
+
+func findingLines(accounts []api.AccountStatus) []string {
+	var lines []string
+	for _, ac := range accounts {
+		for _, f := range ac.Findings {
+			lines = append(lines, ac.Name+": "+f)
+		}
+	}
+	return lines
+}
+
+// serverLines name servers that are not healthy, or trust a key that the
+// operator no longer has.
+func serverLines(reply api.StatusReply) []string {
+	var lines []string
+	for _, n := range reply.Nodes {
+		if !n.Healthy {
+			lines = append(lines, fmt.Sprintf("%s: %s since %s", n.Server, first(n.Reason, "not healthy"), n.Since.Local().Format("15:04:05")))
+		} else if n.Behind > 0 {
+			lines = append(lines, fmt.Sprintf("%s: %s behind", n.Server, count(int(n.Behind), "change")))
+		}
+	}
+	return lines
+}
+
+func budgetLines(accounts []api.AccountStatus) []string {
+	var lines []string
+	for _, ac := range accounts {
+		if ac.Budget >= budgetWarning {
+			lines = append(lines, fmt.Sprintf("%s %.0f %% of 1 MiB", ac.Name, ac.Budget*100))
+		}
+	}
+	return lines
+}
