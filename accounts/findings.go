@@ -50,7 +50,8 @@ func nameOf(account string, lookup Lookup) string {
 // servers read the deprecated field to (for services it is the exporter's).
 func sides(im *jwt.Import) (remote, local string) {
 	remote, local = string(im.Subject), string(im.Subject)
-	to := string(im.To) //nolint:staticcheck // deprecated, and still honoured by servers
+	//lint:ignore SA1019 deprecated, and still honoured by servers
+	to := string(im.To)
 	switch {
 	case im.LocalSubject != "":
 		local = pattern(string(im.LocalSubject))
