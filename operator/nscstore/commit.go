@@ -25,6 +25,7 @@ const (
 	lockFile    = "lock"
 	stagingDir  = stateDir + "/tx"
 	journalFile = stagingDir + "/journal.json"
+	journalTemp = stagingDir + "/journal" + tempSuffix
 )
 
 // site is where the transactions of one operator work: its folder, locked, and
@@ -221,6 +222,7 @@ func (w *site) unstage(steps []step) error {
 	if err != nil {
 		return fmt.Errorf("the change may be completed by the next command: %w", err)
 	}
+	_ = w.operator.Remove(journalTemp)
 	for _, s := range steps {
 		if root, staging := w.place(s); s.From != "" && root != nil {
 			_ = root.Remove(path.Join(staging, s.From))
@@ -239,7 +241,16 @@ func (w *site) writeJournal(steps []step) error {
 	if err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}
-	return durable.WriteFileIn(w.operator, journalFile, data, fileMode)
+	if err := durable.CreateIn(w.operator, journalTemp, data, fileMode); err != nil {
+		return err
+	}
+	if err := durable.SyncIn(w.operator, journalTemp); err != nil {
+		return err
+	}
+	if err := w.operator.Rename(journalTemp, journalFile); err != nil {
+		return err
+	}
+	return durable.SyncIn(w.operator, stagingDir)
 }
 
 // endJournal forgets the finished transaction. The next one syncs the folder

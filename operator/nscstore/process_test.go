@@ -288,7 +288,7 @@ func TestKilledTransactionsAreWhole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	last := 0
-	for round := range 25 {
+	for round := range 20 {
 		acked := w.churnAndKill(time.Duration(rand.IntN(40)) * time.Millisecond)
 		last = max(last, acked)
 		gen := w.checkGeneration()
@@ -297,7 +297,7 @@ func TestKilledTransactionsAreWhole(t *testing.T) {
 		}
 		last = gen
 	}
-	if last < 25 {
+	if last < 20 {
 		t.Errorf("only %d transactions in all rounds", last)
 	}
 	w.update(func(*Tx) error { return nil }) // the lock cleans

@@ -294,6 +294,13 @@ func TestPublication(t *testing.T) {
 	if got, mode := readFile(t, file); got != `{"jti":"J","revision":3,"unpublished":true}` || mode != 0o600 {
 		t.Errorf("file %s, mode %o", got, mode)
 	}
+	// By the rules of the layout it is neither an account nor an operator.
+	if got := must(w.read().Accounts()); !slices.Equal(got, []string{"A"}) {
+		t.Errorf("accounts %q", got)
+	}
+	if got := (DiskTree{}).Operators(filepath.Join(w.dirs.Stores, "O")); len(got) != 0 {
+		t.Errorf("operators below the operator %q", got)
+	}
 	writeFile(t, file, "{}")
 	_, _, err := w.read().Published(key)
 	wantFault(t, err, fault.Invalid, "file-damaged")
