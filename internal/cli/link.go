@@ -20,9 +20,10 @@ const defaultSysUser = "sys"
 
 // link is the connection to accountd while it is being made and after.
 type link struct {
-	done   chan struct{}
-	client *api.Client
-	err    error
+	done    chan struct{}
+	client  *api.Client
+	err     error
+	connect func() (*nats.Conn, error) // a connection of its own, for servers without accountd
 }
 
 // online reports whether changes are to be published, and if not, why.
@@ -57,14 +58,16 @@ func (s *session) dial(ctx context.Context, r *root) error {
 	if err != nil {
 		return err
 	}
-	l := &link{done: make(chan struct{})}
+	urls := serverURLs(r.claims)
+	user := nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign)
+	l := &link{done: make(chan struct{}), connect: func() (*nats.Conn, error) {
+		return nats.Connect(urls, user, nats.DontRandomize(), nats.Name("nsc"))
+	}}
 	s.link = l
 	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
 	go func() {
 		defer close(l.done)
-		l.client, l.err = api.Dial(ctx, serverURLs(r.claims), s.env.Now,
-			nats.DontRandomize(),
-			nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign))
+		l.client, l.err = api.Dial(ctx, urls, s.env.Now, nats.DontRandomize(), user)
 	}()
 	s.closers = append(s.closers, func() {
 		cancel()

@@ -198,7 +198,7 @@ func (a *app) printVerdict(rec *receipt) {
 	case rec.Note != "":
 		fmt.Fprintf(out, "local only: %s\n", rec.Note)
 	case rec.Outcome == outcomePushed:
-		fmt.Fprintf(out, "taken by %s, no proof: no accountd answers\n", count(len(rec.Nodes), "server"))
+		fmt.Fprintf(out, "answered by %s, no proof: no accountd answers\n", count(len(rec.Nodes), "server"))
 	case rec.Waited && rec.Proven && rec.Proved != "":
 		fmt.Fprintf(out, "%s, %s\n", rec.Proved, millis(rec.Ms))
 	case rec.Waited && rec.Proven:

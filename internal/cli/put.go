@@ -33,6 +33,9 @@ func (s *session) put(ctx context.Context, r *root, item api.Item, issuer string
 // putAll sends items in one request and returns one result an item.
 func (s *session) putAll(ctx context.Context, r *root, items []api.Item, issuer string) ([]api.Result, error) {
 	c, err := s.client(ctx, r)
+	if noService(err) {
+		return s.stockPush(ctx, r, items, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +50,9 @@ func (s *session) putAll(ctx context.Context, r *root, items []api.Item, issuer 
 	})
 	if err != nil {
 		return nil, err
+	}
+	if reply.Error != nil && reply.Error.Code == fault.Unavailable { // it may be committed
+		return nil, reply.Error.Fault()
 	}
 	if reply.Error != nil {
 		return refuseAll(items, reply.Error), nil
@@ -69,6 +75,9 @@ func refuseAll(items []api.Item, e *api.Error) []api.Result {
 // proof asks for the proof of a committed version at once and returns the
 // function that waits for it.
 func (s *session) proof(ctx context.Context, r *root, res api.Result) func(*receipt) error {
+	if nodes, ok := s.pushed[res.Key]; ok {
+		return pushedTo(nodes)
+	}
 	if !s.flags.wait {
 		return nil
 	}
@@ -148,9 +157,4 @@ func conflict(w *work, res api.Result) error {
 		return f.WithHint("bring the account back with: nsc restore account %s", w.name)
 	}
 	return f.WithHint("take theirs and redo your edit with: nsc pull -a %s --merge", w.name)
-}
-
-// isStock reports whether err says that servers answered and no accountd did.
-func isStock(err error) bool {
-	return err != nil && strings.Contains(err.Error(), api.ErrNoService.Error())
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator"
@@ -18,9 +19,10 @@ type session struct {
 	*app
 	store   *nscstore.Store
 	context nscstore.Context
-	now     int64             // Unix seconds
-	link    *link             // to accountd, nil until dialled
-	named   map[string]signer // what -K resolved to, by whose key it is
+	now     int64                      // Unix seconds
+	link    *link                      // to accountd, nil until dialled
+	pushed  map[string][]api.NodeProof // answers of servers without accountd, by account key
+	named   map[string]signer          // what -K resolved to, by whose key it is
 }
 
 // root is the current operator, read once.
@@ -67,7 +69,7 @@ func (a *app) session() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{app: a, store: store, context: where, now: a.started.Unix(), named: map[string]signer{}}, nil
+	return &session{app: a, store: store, context: where, now: a.started.Unix(), named: map[string]signer{}, pushed: map[string][]api.NodeProof{}}, nil
 }
 
 // path makes a path of the command line absolute; "" stays.

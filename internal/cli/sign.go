@@ -113,15 +113,6 @@ func signingKeys(ac *jwt.AccountClaims) (plain, roles []candidate) {
 	return plain, roles
 }
 
-// operatorSigner returns the operator's root key, which alone signs the
-// operator's JWT.
-func (s *session) operatorSigner(r *root) (signer, error) {
-	return s.choose(choice{
-		what: "operator " + quote(r.Name()), candidates: []candidate{{key: string(r.trust.Key)}}, hint: "nsc describe operator",
-		parse: func(seed []byte) (signer, error) { return keys.OperatorFromSeed(seed) },
-	})
-}
-
 // choose finds the key of c and wipes it when the command ends. What -K names
 // is read once, since it may be stdin.
 func (s *session) choose(c choice) (signer, error) {

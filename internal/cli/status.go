@@ -122,12 +122,12 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 		return b.String(), nil
 	}
 	fmt.Fprintf(&b, "operator %s   %s custody   %s   %s, %s\n", operatorName, reply.Custody,
-		count(len(reply.Nodes), "node"), count(len(reply.Accounts), "account"), count(reply.Tombstones, "tombstone"))
+		count(len(reply.Nodes), "node"), count(reply.Total, "account"), count(reply.Tombstones, "tombstone"))
 	sections := []struct {
 		title string
 		lines []string
 	}{
-		{"in force everywhere", []string{fmt.Sprint(countIn(reply.Accounts))}},
+		{"in force everywhere", []string{fmt.Sprint(reply.InForce)}},
 		{"pending", pendingLines(reply.Accounts)},
 		{"findings", findingLines(reply.Accounts)},
 		{"servers", serverLines(reply)},
@@ -141,6 +141,9 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 			}
 			fmt.Fprintf(&b, "  %-20s  %s\n", title, line)
 		}
+	}
+	if reply.More {
+		b.WriteString("  more accounts need a look than are listed\n")
 	}
 	return b.String(), nil
 }
@@ -176,16 +179,6 @@ func (a *app) accountStatus(b *strings.Builder, ac api.AccountStatus) {
 	fmt.Fprintf(b, "in force on %d of %d nodes\n", there, len(ac.Nodes))
 }
 
-func countIn(accounts []api.AccountStatus) int {
-	n := 0
-	for _, ac := range accounts {
-		if ac.State == api.InForce || ac.State == api.Stored {
-			n++
-		}
-	}
-	return n
-}
-
 // pendingLines name each account that is not in force, with the servers that lack it.
 func pendingLines(accounts []api.AccountStatus) []string {
 	var lines []string
@@ -198,6 +191,10 @@ func pendingLines(accounts []api.AccountStatus) []string {
 			if !done(n) {
 				where = append(where, n.Server+" ("+first(n.Reason, string(n.State))+")")
 			}
+		}
+		if ac.Deleted {
+			lines = append(lines, fmt.Sprintf("%s: its deletion is not yet on %s", ac.Name, strings.Join(where, ", ")))
+			continue
 		}
 		lines = append(lines, fmt.Sprintf("%s: revision %d not yet on %s", ac.Name, ac.Revision, strings.Join(where, ", ")))
 	}

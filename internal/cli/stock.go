@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+)
+
+// Servers with a resolver of their own take claims on this subject.
+const subjectStockUpdate = "$SYS.REQ.CLAIMS.UPDATE"
+
+// stockQuiet ends the wait for answers of servers: nobody knows how many there
+// are.
+const stockQuiet = 300 * time.Millisecond
+
+// noService reports whether servers answered and no accountd did.
+func noService(err error) bool { return errors.Is(err, api.ErrNoService) }
+
+// stockPush gives new versions to servers without accountd. Their answers say
+// that they stored a claim, which proves nothing about what they enforce. What
+// accountd has taken before is not pushed past it.
+func (s *session) stockPush(ctx context.Context, r *root, items []api.Item, cause error) ([]api.Result, error) {
+	docs := make([]*claims.Document, len(items))
+	for i, item := range items {
+		if item.Delete != "" {
+			return nil, fault.New(fault.Denied, "servers without accountd cannot be proven to delete an account: %w", cause).
+				ByRule("no-service").WithHint("delete it in the local store only: --no-push")
+		}
+		var err error
+		if docs[i], err = claims.Decode(item.JWT); err != nil {
+			return nil, err
+		}
+		if pub, _, err := r.Published(docs[i].Subject); err != nil || pub.Revision > 0 {
+			return nil, errors.Join(cause, err)
+		}
+	}
+	nc, err := s.link.connect()
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "no server answers: %w", err)
+	}
+	defer nc.Close()
+	out := make([]api.Result, len(items))
+	for i, doc := range docs {
+		nodes, err := stockUpdate(ctx, nc, doc.Token, s.flags.timeout)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = api.Result{Key: doc.Subject, Name: doc.Name, Outcome: outcomePushed, ID: doc.ID}
+		s.pushed[doc.Subject] = nodes
+	}
+	return out, nil
+}
+
+// stockUpdate sends one claim and collects the answers of the servers.
+func stockUpdate(ctx context.Context, nc *nats.Conn, token string, timeout time.Duration) ([]api.NodeProof, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	inbox := nc.NewInbox()
+	sub, err := nc.SubscribeSync(inbox)
+	if err == nil {
+		err = nc.PublishRequest(subjectStockUpdate, inbox, []byte(token))
+	}
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "push to servers: %w", err)
+	}
+	var nodes []api.NodeProof
+	for wait := timeout; ; wait = stockQuiet {
+		msg, err := nextMsg(ctx, sub, wait)
+		switch {
+		case err == nil:
+			nodes = append(nodes, stockAnswer(msg.Data))
+		case len(nodes) > 0:
+			return nodes, nil
+		default:
+			return nil, fault.New(fault.Unavailable, "no server takes claims: %w", err)
+		}
+	}
+}
+
+func nextMsg(ctx context.Context, sub *nats.Subscription, wait time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	msg, err := sub.NextMsgWithContext(ctx)
+	if err == nil && len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
+		return nil, nats.ErrNoResponders
+	}
+	return msg, err
+}
+
+// stockAnswer reads the answer of one server.
+func stockAnswer(data []byte) api.NodeProof {
+	var a struct {
+		Server struct {
+			Name string `json:"name"`
+		} `json:"server"`
+		Data struct {
+			Code    int    `json:"code"`
+			Message string `json:"message"`
+		} `json:"data"`
+		Error *struct {
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(data, &a); err != nil {
+		return api.NodeProof{Server: "?", State: api.Rejected, Reason: "answered in an unknown form"}
+	}
+	n := api.NodeProof{Server: first(a.Server.Name, "?"), State: api.Pending, Reason: "taken, not proven"}
+	switch {
+	case a.Error != nil:
+		n.State, n.Reason = api.Rejected, a.Error.Description
+	case a.Data.Code != 200:
+		n.State, n.Reason = api.Rejected, fmt.Sprintf("%s (%d)", a.Data.Message, a.Data.Code)
+	}
+	return n
+}
+
+// pushedTo returns the function that ends a push without proof.
+func pushedTo(nodes []api.NodeProof) func(*receipt) error {
+	return func(rec *receipt) error {
+		rec.Outcome, rec.Nodes = outcomePushed, nodes
+		for _, n := range nodes {
+			if n.State == api.Rejected {
+				return fault.New(fault.Pending, "server %s did not take %s: %s", n.Server, rec.Name, n.Reason).About(rec.Kind, rec.Name)
+			}
+		}
+		return nil
+	}
+}
