@@ -3,8 +3,6 @@ package nscstore
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +26,9 @@ const (
 	journalTemp = stagingDir + "/journal" + tempSuffix
 )
 
+// idLength is the length of the random text that names a transaction.
+const idLength = 26
+
 // site is where the transactions of one operator work: its folder, locked, and
 // the keystore once it is needed.
 type site struct {
@@ -35,7 +36,6 @@ type site struct {
 	keys     *os.Root // nil until openKeys
 	store    *Store
 	held     *durable.Held
-	tag      string // begins the names of staged files of this operator
 }
 
 // lockSite takes the lock of the operator in dir, which exists, and finishes or
@@ -45,7 +45,7 @@ func (s *Store) lockSite(ctx context.Context, dir string) (*site, error) {
 	if err != nil {
 		return nil, ioFault("open store", err)
 	}
-	w := &site{operator: root, store: s, tag: siteTag(dir)}
+	w := &site{operator: root, store: s}
 	if err := durable.MkdirAllIn(root, stagingDir, dirMode); err != nil {
 		w.close()
 		return nil, ioFault("open store", err)
@@ -59,16 +59,6 @@ func (s *Store) lockSite(ctx context.Context, dir string) (*site, error) {
 		return nil, err
 	}
 	return w, nil
-}
-
-// siteTag tells the staged files of an operator from those of others that share
-// the keystore.
-func siteTag(dir string) string {
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	sum := sha256.Sum256([]byte(dir))
-	return hex.EncodeToString(sum[:8]) + "-"
 }
 
 // close gives the lock back.
@@ -102,14 +92,15 @@ func (w *site) place(s step) (root *os.Root, staging string) {
 
 // commit brings the staged changes of tx to the disk: all of them, or none.
 func (w *site) commit(ctx context.Context, tx *Tx) error {
-	steps := plan(tx, w.tag+rand.Text())
+	id := rand.Text()
+	steps := plan(tx, id)
 	if len(steps) == 0 {
 		return nil
 	}
 	if len(steps) > maxSteps {
 		return fault.New(fault.Invalid, "%d files in one transaction, the limit is %d", len(steps), maxSteps).ByRule("transaction-size")
 	}
-	err := w.stage(steps, tx)
+	err := w.stage(id, steps, tx)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -117,19 +108,20 @@ func (w *site) commit(ctx context.Context, tx *Tx) error {
 		err = w.writeJournal(steps)
 	}
 	if err != nil {
-		return ioFault("write store", errors.Join(err, w.unstage(steps)))
+		return ioFault("write store", errors.Join(err, w.unstage(id, steps)))
 	}
-	return w.conclude(steps)
+	return w.conclude(id, steps)
 }
 
 // conclude makes the moves of a transaction that is committed, or is one move.
-func (w *site) conclude(steps []step) error {
+func (w *site) conclude(id string, steps []step) error {
 	err := w.apply(steps)
 	switch {
 	case err == nil:
+		_ = w.operator.Remove(marker(id)) // else the next holder of the lock does
 		return ioFault("write store", w.endJournal())
 	case len(steps) == 1:
-		return ioFault("write store", errors.Join(err, w.unstage(steps)))
+		return ioFault("write store", errors.Join(err, w.unstage(id, steps)))
 	}
 	return fault.New(fault.Unavailable, "the change is recorded, and not yet complete: %w", err).
 		About("store", w.operator.Name()).WithHint("the next command completes it; see that the store can be written")
@@ -168,15 +160,19 @@ func plan(tx *Tx, id string) []step {
 
 // stage writes the new files of the transaction under temporary names and makes
 // the folders they will go to, and then syncs all of it. The steps of changes
-// come first.
-func (w *site) stage(steps []step, tx *Tx) error {
+// come first. If there are steps in the keystore, a marker named after the
+// transaction tells clean which of the files there are of this operator.
+func (w *site) stage(id string, steps []step, tx *Tx) error {
+	if slices.ContainsFunc(steps, func(s step) bool { return s.Keys }) {
+		if err := w.openKeys(); err != nil {
+			return err
+		}
+		if err := durable.CreateIn(w.operator, marker(id), nil, fileMode); err != nil {
+			return err
+		}
+	}
 	fresh := map[*os.Root][]string{} // to sync
 	for i, s := range steps {
-		if s.Keys {
-			if err := w.openKeys(); err != nil {
-				return err
-			}
-		}
 		if s.From == "" {
 			continue
 		}
@@ -199,6 +195,9 @@ func (w *site) stage(steps []step, tx *Tx) error {
 	return w.syncStaging(fresh)
 }
 
+// marker is the name of the file that marks the transaction id.
+func marker(id string) string { return path.Join(stagingDir, id+tempSuffix) }
+
 // syncStaging makes the entries of the staging folders in the roots durable,
 // and always those of the operator's, which a journal may have left.
 func (w *site) syncStaging(roots map[*os.Root][]string) error {
@@ -214,7 +213,7 @@ func (w *site) syncStaging(roots map[*os.Root][]string) error {
 // unstage withdraws a transaction that was not committed: first its journal,
 // durably, then its staged files. What it cannot remove stays whole, and the
 // next holder of the lock cleans or completes it.
-func (w *site) unstage(steps []step) error {
+func (w *site) unstage(id string, steps []step) error {
 	err := w.endJournal()
 	if err == nil {
 		err = durable.SyncIn(w.operator, stagingDir)
@@ -228,6 +227,7 @@ func (w *site) unstage(steps []step) error {
 			_ = root.Remove(path.Join(staging, s.From))
 		}
 	}
+	_ = w.operator.Remove(marker(id))
 	return nil
 }
 
@@ -354,11 +354,27 @@ func sameDir(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(fa, fb)
 }
 
-// clean removes the staged files of killed processes.
+// clean removes the staged files of killed processes, in the keystore those of
+// transactions that are marked here.
 func (w *site) clean() error {
-	if err := removeTemps(w.operator, stagingDir, ""); err != nil {
+	names, err := disk{dir: w.operator.Name()}.list(stagingDir)
+	if err != nil {
 		return err
 	}
+	for _, n := range names {
+		id, ok := strings.CutSuffix(n, tempSuffix)
+		if !ok || len(id) != idLength {
+			continue
+		}
+		if err := w.cleanKeys(id); err != nil {
+			return err
+		}
+	}
+	return removeTemps(w.operator, stagingDir, "")
+}
+
+// cleanKeys removes the staged files of the transaction id from the keystore.
+func (w *site) cleanKeys(id string) error {
 	keys, err := os.OpenRoot(w.store.dirs.Keys)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -367,7 +383,7 @@ func (w *site) clean() error {
 		return err
 	}
 	defer keys.Close()
-	return removeTemps(keys, stateDir, w.tag)
+	return removeTemps(keys, stateDir, id+"-")
 }
 
 // removeTemps removes the staged files in dir whose names begin with prefix.

@@ -2,12 +2,15 @@ package nscstore
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nkeys"
 
 	"github.com/accountd/accountd/fault"
 )
@@ -26,8 +29,9 @@ func (w *world) abandon(journaled bool, moves int, fn func(*Tx) error) {
 	if err := fn(tx); err != nil {
 		w.t.Fatal(err)
 	}
-	steps := plan(tx, site.tag+"test")
-	if err := site.stage(steps, tx); err != nil {
+	id := rand.Text()
+	steps := plan(tx, id)
+	if err := site.stage(id, steps, tx); err != nil {
 		w.t.Fatal(err)
 	}
 	if !journaled {
@@ -70,6 +74,31 @@ func TestStagedWithoutJournalIsDropped(t *testing.T) {
 		t.Errorf("generation %d", got)
 	}
 	w.update(func(*Tx) error { return nil })
+	w.requireNoTemps()
+}
+
+// Two stores may share a keystore: neither takes away what the other staged.
+func TestStagedFilesOfOtherStoresStay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.abandon(true, 0, func(tx *Tx) error { return w.putGeneration(tx, 1) })
+	dirs := w.dirs
+	dirs.Stores += "2"
+	other := must(Open(dirs))
+	user := must(nkeys.CreateUser())
+	err := other.Create(t.Context(), "O", false, func(tx *Tx) error {
+		_, err := tx.AddSeed(seedOf(user))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Update(t.Context(), "O", func(tx *Tx) error { return tx.RemoveSeed(publicOf(user)) }); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.checkGeneration(); got != 1 {
+		t.Errorf("generation %d", got)
+	}
 	w.requireNoTemps()
 }
 

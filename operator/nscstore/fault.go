@@ -17,11 +17,8 @@ func ioFault(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if f := fault.As(err); f != nil {
-		return fault.New(f.Code, "%s: %w", op, err).About(f.Entity, f.Key).WithHint("%s", f.Hint)
-	}
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case fault.As(err) != nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", op, err) // these have codes of their own
 	case errors.Is(err, fs.ErrPermission):
 		return fault.New(fault.Denied, "%s: %w", op, err).WithHint("check the owner and the mode of the folder")
