@@ -24,19 +24,16 @@ func claimsOf(e entry) (*jwt.AccountClaims, error) {
 // bring applies a version to a loaded account, cuts, and leaves the sweeps and
 // the proof to a goroutine of the node. The account's lane is held.
 func (n *Node) bring(ctx context.Context, w *work, acc *server.Account) {
-	claims, err := claimsOf(w.entry)
-	if err != nil {
-		n.finish(w, n.rejected(w.entry, err.Error()))
-		return
+	c := w.early
+	if c == nil || c.acc != acc || !n.kernel.updated(acc).Equal(c.before.updated) {
+		var err error
+		if c, err = n.prepare(w, acc); err != nil {
+			n.finish(w, n.rejected(w.entry, err.Error()))
+			return
+		}
 	}
-	before := n.kernel.effect(acc)
-	c := &cut{n: n, w: w, acc: acc, rule: n.ruleOf(claims)}
-	c.lost = narrowed(acc.Name, before, c.rule)
-	if claims != nil {
-		c.lost.rules = rulesDiffer(before.jwt, claims)
-	}
-	err = c.run(before, func() error {
-		if claims == nil {
+	err := c.run(func() error {
+		if w.entry.missing() {
 			removeAccount(n.srv, w.entry.Key)
 			return nil
 		}

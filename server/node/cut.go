@@ -43,19 +43,19 @@ func (n *Node) ruleOf(claims *jwt.AccountClaims) rule {
 	return r
 }
 
-// ends reports whether s must not be connected.
-func (r rule) ends(account string, s session) bool {
+// ends reports whether a user must not be connected.
+func (r rule) ends(account string, u *server.NkeyUser) bool {
 	switch {
 	case r.none:
 		return true
-	case s.user == "":
+	case u == nil:
 		return false // not authenticated yet: looked at again
-	case r.revoked.Covers(s.user, s.issued):
+	case r.revoked.Covers(u.Nkey, u.Issued):
 		return true
-	case s.signer == "" || s.signer == account:
+	case u.SigningKey == "" || u.SigningKey == account:
 		return !r.identity
 	}
-	_, ok := r.signers[s.signer]
+	_, ok := r.signers[u.SigningKey]
 	return !ok
 }
 
@@ -102,31 +102,64 @@ func rulesDiffer(before string, after *jwt.AccountClaims) bool {
 
 // cut is one version being brought into effect on a loaded account.
 type cut struct {
-	n    *Node
-	w    *work
-	acc  *server.Account
-	rule rule
-	lost narrowing
-	swap time.Time // when the version was seen in effect
+	n      *Node
+	w      *work
+	acc    *server.Account
+	before effect
+	rule   rule
+	lost   narrowing
+	doomed []session // who was connected before the apply and has to go
+	swap   time.Time // when the version was seen in effect
+}
+
+// prepare works out what a version takes away and from whom. It changes
+// nothing, and it is stale once the account's effect has changed.
+func (n *Node) prepare(w *work, acc *server.Account) (*cut, error) {
+	claims, err := claimsOf(w.entry)
+	if err != nil {
+		return nil, err
+	}
+	c := &cut{n: n, w: w, acc: acc, before: n.kernel.effect(acc), rule: n.ruleOf(claims)}
+	c.lost = narrowed(acc.Name, c.before, c.rule)
+	if claims != nil {
+		c.lost.rules = rulesDiffer(c.before.jwt, claims)
+	}
+	n.kernel.peers(acc, c.foresee)
+	slices.Sort(c.lost.seen)
+	return c, nil
+}
+
+// foresee notes one connection before the apply.
+func (c *cut) foresee(p peer) {
+	ends := c.rule.ends(c.acc.Name, p.user) || p.user != nil && c.lost.scopes[p.user.SigningKey]
+	if !ends && !c.lost.rules {
+		return
+	}
+	s, ok := c.n.kernel.session(p)
+	if ok && c.lost.rules {
+		c.lost.seen = append(c.lost.seen, s.cid)
+	}
+	if ok && ends {
+		c.doomed = append(c.doomed, s)
+	}
 }
 
 // run applies with f and closes what the version ends as soon as it is in
 // effect, while the server is still looking through its clients.
-func (c *cut) run(before effect, f func() error) error {
-	doomed := c.doomed()
-	if !c.lost.any() && len(doomed) == 0 {
+func (c *cut) run(f func() error) error {
+	if !c.lost.any() && len(c.doomed) == 0 {
 		err := f()
 		c.swap = time.Now()
 		return err
 	}
 	done := make(chan error, 1)
 	go func() { done <- f() }()
-	err, ended := c.inEffect(before.updated, done)
+	err, ended := c.inEffect(done)
 	c.swap = time.Now()
 	if ended && err != nil {
 		return err
 	}
-	c.close(doomed, "index")
+	c.close(c.doomed, "index")
 	c.sweep("at once")
 	if !ended {
 		err = <-done
@@ -135,24 +168,9 @@ func (c *cut) run(before effect, f func() error) error {
 	return err
 }
 
-// doomed lists, before the apply, who is connected and will have to go.
-func (c *cut) doomed() []session {
-	var out []session
-	c.n.kernel.sessions(c.acc, func(s session) {
-		if c.lost.rules {
-			c.lost.seen = append(c.lost.seen, s.cid)
-		}
-		if c.rule.ends(c.acc.Name, s) || c.lost.scopes[s.signer] {
-			out = append(out, s)
-		}
-	})
-	slices.Sort(c.lost.seen)
-	return out
-}
-
 // inEffect waits until the server has swapped the account's lists, or until
 // the apply has ended.
-func (c *cut) inEffect(before time.Time, done <-chan error) (err error, ended bool) {
+func (c *cut) inEffect(done <-chan error) (err error, ended bool) {
 	tick := time.NewTicker(swapPoll)
 	defer tick.Stop()
 	for {
@@ -160,7 +178,7 @@ func (c *cut) inEffect(before time.Time, done <-chan error) (err error, ended bo
 		case err := <-done:
 			return err, true
 		case <-tick.C:
-			if !c.n.kernel.updated(c.acc).Equal(before) {
+			if !c.n.kernel.updated(c.acc).Equal(c.before.updated) {
 				return nil, false
 			}
 		}
@@ -183,12 +201,18 @@ func (c *cut) close(list []session, found string) {
 func (c *cut) sweep(found string) (clean bool) {
 	clean = true
 	var out []session
-	c.n.kernel.sessions(c.acc, func(s session) {
+	c.n.kernel.peers(c.acc, func(p peer) {
+		ends := c.rule.ends(c.acc.Name, p.user)
+		if !ends && p.user != nil && !c.lost.rules && len(c.lost.scopes) == 0 {
+			return
+		}
+		s, ok := c.n.kernel.session(p)
 		switch {
-		case c.rule.ends(c.acc.Name, s) || c.overlooked(s):
+		case !ok:
+		case ends || c.overlooked(p, s):
 			out = append(out, s)
 			clean = false
-		case s.user == "":
+		case p.user == nil:
 			clean = false
 		}
 	})
@@ -199,11 +223,11 @@ func (c *cut) sweep(found string) (clean bool) {
 // overlooked finds a connection that was half-way through its authentication
 // when the version came into effect: it may carry the older scope, permissions
 // or limits, and the server has not looked at it. It is sent away once.
-func (c *cut) overlooked(s session) bool {
-	if s.start.After(c.swap) {
+func (c *cut) overlooked(p peer, s session) bool {
+	if p.user == nil || s.start.After(c.swap) {
 		return false
 	}
-	if c.lost.scopes[s.signer] {
+	if c.lost.scopes[p.user.SigningKey] {
 		return true
 	}
 	_, seen := slices.BinarySearch(c.lost.seen, s.cid)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/accountd/accountd/fault"
@@ -16,13 +17,15 @@ const (
 	batch      = 1000                  // changes read in one View
 	backoffMin = 50 * time.Millisecond // after the first failure to read the Source
 	backoffMax = 5 * time.Second       // between any two attempts
+	earlyMax   = 4                     // changes prepared while they are written to the copy
 	pullLimit  = 10 * time.Second      // for one View
 )
 
 // pulled is what one look at the Source brought.
 type pulled struct {
-	accepted []entry // newer than what was held, and now held
-	more     bool    // the Source has more
+	accepted []entry         // newer than what was held, and now held
+	early    map[string]*cut // what was worked out about some of them meanwhile
+	more     bool            // the Source has more
 }
 
 // follow reads the Source for ever: at each wakeup, and with growing pauses
@@ -34,7 +37,7 @@ func (n *Node) follow(ctx context.Context) {
 		received := n.cfg.Now()
 		n.intake.Lock()
 		got, err := n.pull(ctx)
-		todo := n.expect(got.accepted, received)
+		todo := n.expect(got, received)
 		n.intake.Unlock()
 		if ctx.Err() != nil {
 			return
@@ -194,7 +197,9 @@ func (n *Node) take(pos position, l look) (pulled, error) {
 		n.behindState(l.diverged)
 		return pulled{}, nil
 	}
+	ready := n.prepareEarly(l.recs)
 	accepted, older, err := n.copy.put(l.recs, l.pos)
+	early := ready()
 	if err != nil {
 		return pulled{}, err
 	}
@@ -204,7 +209,36 @@ func (n *Node) take(pos position, l look) (pulled, error) {
 			l.diverged, len(older), older[0].key, older[0].seen, older[0].held)
 	}
 	n.behindState(l.diverged)
-	return pulled{accepted: accepted, more: l.more}, nil
+	return pulled{accepted: accepted, early: early, more: l.more}, nil
+}
+
+// prepareEarly uses the time that the disk takes to work out whom a change
+// will cut. A large batch is left to the lanes.
+func (n *Node) prepareEarly(recs []store.Record) (ready func() map[string]*cut) {
+	none := func() map[string]*cut { return nil }
+	if n.srv == nil || len(recs) > earlyMax {
+		return none
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	early := map[string]*cut{}
+	for _, rec := range recs {
+		acc := n.kernel.loaded(n.srv, rec.Key)
+		if rec.Kind != store.Account || acc == nil {
+			continue
+		}
+		w := &work{entry: accept(entry{}, rec)}
+		wg.Go(func() {
+			c, err := n.prepare(w, acc)
+			if err != nil {
+				return // the lane meets the same error and reports it
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			early[w.entry.Key] = c
+		})
+	}
+	return func() map[string]*cut { wg.Wait(); return early }
 }
 
 // sourceState keeps, and logs once, whether the Source can be followed.

@@ -139,51 +139,62 @@ func (k *kernel) effect(acc *server.Account) effect {
 	}
 }
 
-// session is one connection of a client or leaf node to an account. Who it is
-// comes from the verified user JWT, never from what the client calls itself.
-type session struct {
-	cid    uint64
-	kind   string // client, websocket, mqtt, leaf
-	name   string
-	user   string // "" while the server has not finished the authentication
-	issued int64  // Unix seconds
-	signer string // signing key, "" for the account's identity key
-	start  time.Time
+// peer is one connection that is registered with an account, as far as a scan
+// of thousands needs it. Who it is comes from the verified user JWT, never from
+// what the client calls itself. user is nil for the server's own connections
+// and while an authentication has not finished.
+type peer struct {
+	ptr  unsafe.Pointer
+	user *server.NkeyUser // its key, signing key and issue time never change
 }
 
-// sessions calls f for every client and leaf node that is registered with acc.
-func (k *kernel) sessions(acc *server.Account, f func(session)) {
+// peers calls f for every connection that is registered with acc.
+func (k *kernel) peers(acc *server.Account, f func(peer)) {
 	for _, c := range accountClients(acc) {
-		if s, ok := k.session(c); ok {
-			f(s)
-		}
+		mu := at[sync.RWMutex](c, k.cliMu)
+		mu.RLock()
+		u := *at[*server.NkeyUser](c, k.cliUser)
+		mu.RUnlock()
+		f(peer{c, u})
 	}
 }
 
-func (k *kernel) session(c unsafe.Pointer) (session, bool) {
-	mu := at[sync.RWMutex](c, k.cliMu)
+// session describes the connection of a client or a leaf node.
+type session struct {
+	cid   uint64
+	kind  string // client, websocket, mqtt, leaf
+	name  string // what it calls itself
+	user  string // public key
+	start time.Time
+}
+
+// session describes a peer; false for the server's own connections.
+func (k *kernel) session(p peer) (session, bool) {
+	mu := at[sync.RWMutex](p.ptr, k.cliMu)
 	mu.RLock()
 	defer mu.RUnlock()
-	kind := *at[int](c, k.cliKind)
-	if kind != server.CLIENT && kind != server.LEAF {
-		return session{}, false
-	}
 	s := session{
-		cid:   *at[uint64](c, k.cliID),
-		kind:  "client",
-		name:  at[server.ClientOpts](c, k.cliOpts).Name,
-		start: *at[time.Time](c, k.cliStart),
+		cid:   *at[uint64](p.ptr, k.cliID),
+		name:  at[server.ClientOpts](p.ptr, k.cliOpts).Name,
+		start: *at[time.Time](p.ptr, k.cliStart),
 	}
-	switch {
-	case kind == server.LEAF:
+	if p.user != nil {
+		s.user = p.user.Nkey
+	}
+	switch *at[int](p.ptr, k.cliKind) {
+	case server.LEAF:
 		s.kind = "leaf"
-	case *at[unsafe.Pointer](c, k.cliMQTT) != nil:
-		s.kind = "mqtt"
-	case *at[unsafe.Pointer](c, k.cliWS) != nil:
-		s.kind = "websocket"
-	}
-	if u := *at[*server.NkeyUser](c, k.cliUser); u != nil {
-		s.user, s.issued, s.signer = u.Nkey, u.Issued, u.SigningKey
+	case server.CLIENT:
+		switch {
+		case *at[unsafe.Pointer](p.ptr, k.cliMQTT) != nil:
+			s.kind = "mqtt"
+		case *at[unsafe.Pointer](p.ptr, k.cliWS) != nil:
+			s.kind = "websocket"
+		default:
+			s.kind = "client"
+		}
+	default:
+		return session{}, false
 	}
 	return s, true
 }

@@ -17,6 +17,7 @@ type work struct {
 	entry    entry
 	received time.Time
 	out      *outcome
+	early    *cut // what was worked out while the copy was written, or nil
 }
 
 // lane serialises what is done to one account. It exists while there is
@@ -61,12 +62,16 @@ func (n *Node) leaveLocked(key string, l *lane) {
 
 // expect makes an outcome for each accepted version, so that who waits for it
 // can tell "under way" from "long done".
-func (n *Node) expect(accepted []entry, received time.Time) []*work {
+func (n *Node) expect(got pulled, received time.Time) []*work {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	todo := make([]*work, 0, len(accepted))
-	for _, e := range accepted {
-		todo = append(todo, &work{entry: e, received: received, out: n.results.add(e.Key, e.Revision, n.cfg.Name)})
+	todo := make([]*work, 0, len(got.accepted))
+	for _, e := range got.accepted {
+		w := &work{entry: e, received: received, out: n.results.add(e.Key, e.Revision, n.cfg.Name)}
+		if c := got.early[e.Key]; c != nil && c.w.entry.Revision == e.Revision && c.w.entry.missing() == e.missing() {
+			w.early, c.w = c, w
+		}
+		todo = append(todo, w)
 	}
 	n.wakeLocked()
 	return todo

@@ -113,8 +113,11 @@ func (n *Node) now(e entry) api.NodeProof {
 	}
 	r := n.ruleOf(claims)
 	p.Swept = true
-	n.kernel.sessions(acc, func(s session) {
-		if r.ends(e.Key, s) {
+	n.kernel.peers(acc, func(c peer) {
+		if !r.ends(e.Key, c.user) {
+			return
+		}
+		if s, ok := n.kernel.session(c); ok {
 			p.State, p.Swept = api.Pending, false
 			p.Reason = fmt.Sprintf("connection %d of %s is still open", s.cid, s.user)
 		}
