@@ -132,6 +132,22 @@ func (d *Document) Field(name string) string {
 	return s
 }
 
+// Strings returns the field of that name in the token's own part, nats, as a
+// list of strings; nil if it is not one.
+func (d *Document) Strings(name string) []string {
+	nats, _ := d.body["nats"].(map[string]any)
+	list, _ := nats[name].([]any)
+	var out []string
+	for _, v := range list {
+		s, ok := v.(string)
+		if !ok {
+			return nil
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // Nonce returns the nonce of a Request token, "" if it has none.
 func (d *Document) Nonce() string {
 	s, _ := d.body["nonce"].(string)

@@ -19,8 +19,9 @@ import (
 // change is one item on its way through admission.
 type change struct {
 	item      api.Item
-	noBase    bool // came through a door that carries no base
-	bootstrap bool // first version of a new store
+	noBase    bool  // came through a door that carries no base
+	notAfter  int64 // a deletion without a base holds for versions issued until then, Unix seconds
+	bootstrap bool  // first version of a new store
 
 	key    string
 	doc    *claims.Document   // nil for a deletion
@@ -214,6 +215,8 @@ func (c *change) admitDelete(trust operator.Trust, now time.Time) error {
 		return nil
 	case !c.noBase && c.item.Base != c.old.ID:
 		return c.conflict()
+	case c.noBase && c.old.IssuedAt > c.notAfter:
+		return fault.New(fault.Conflict, "account %s has a version that is newer than the deletion request", c.old.Name).ByRule("older")
 	}
 	c.rec = c.old
 	c.rec.Deleted = true

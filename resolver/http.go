@@ -1,17 +1,28 @@
 package resolver
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"strconv"
+	"strings"
 
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/store"
 )
 
-// Handler serves single lookups over HTTP, as the archived account server did.
-// The ETag of a claim is its jti.
+// Handler serves the endpoints of the archived account server, so that tools
+// and servers that speak to it change nothing but the URL. The ETag of a claim
+// is its jti. Options of lookups: ?text (plain text), ?decode (header and body
+// as JSON), ?check (404 for an expired claim).
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /jwt/v1/accounts/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -22,9 +33,14 @@ func (s *Service) Handler() http.Handler {
 		}
 		s.serveJWT(w, r, store.Account, id)
 	})
+	mux.HandleFunc("GET /jwt/v1/accounts/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK) // servers probe it when they start
+	})
+	mux.HandleFunc("POST /jwt/v1/accounts/{id}", s.postJWT)
 	mux.HandleFunc("GET /jwt/v1/operator", func(w http.ResponseWriter, r *http.Request) {
 		s.serveJWT(w, r, store.Operator, "")
 	})
+	mux.HandleFunc("GET /jwt/v1/pack", s.servePack)
 	return mux
 }
 
@@ -40,21 +56,104 @@ func (s *Service) serveJWT(w http.ResponseWriter, r *http.Request, kind store.Ki
 		httpError(w, errors.New("damaged"))
 		return
 	}
+	if asked(r, "check") && d.Expires != 0 && d.Expires <= s.now().Unix() {
+		httpError(w, fault.New(fault.NotFound, "the claim of %s has expired", key))
+		return
+	}
 	etag := `"` + d.ID + `"`
 	w.Header().Set("ETag", etag)
 	w.Header().Set("Cache-Control", "no-cache")
-	if r.Header.Get("If-None-Match") == etag {
+	if strings.Contains(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	w.Header().Set("Content-Type", "application/jwt")
-	_, _ = w.Write([]byte(token)) // the client went away
+	body, kindOf := token, "application/jwt"
+	switch {
+	case asked(r, "decode"):
+		body, kindOf = decoded(token), "application/json"
+	case asked(r, "text"):
+		kindOf = "text/plain; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kindOf)
+	_, _ = io.WriteString(w, body) // the client went away
+}
+
+// asked reports whether an option is given: ?name or ?name=true.
+func asked(r *http.Request, name string) bool {
+	q := r.URL.Query()
+	on, err := strconv.ParseBool(q.Get(name))
+	return q.Has(name) && (on || err != nil)
+}
+
+// decoded shows header and body of a token, indented.
+func decoded(token string) string {
+	var out bytes.Buffer
+	for _, part := range strings.Split(token, ".")[:2] {
+		raw, _ := base64.RawURLEncoding.DecodeString(part) // it was decoded before
+		_ = json.Indent(&out, raw, "", "  ")
+		out.WriteByte('\n')
+	}
+	return out.String()
+}
+
+// postJWT admits a pushed account JWT, as nsc push sends it to an http URL.
+func (s *Service) postJWT(w http.ResponseWriter, r *http.Request) {
+	token, err := io.ReadAll(http.MaxBytesReader(w, r.Body, claims.MaxToken+1))
+	if err != nil {
+		httpError(w, fault.New(fault.Invalid, "the request has more than %d bytes or was cut short", claims.MaxToken).ByRule("size"))
+		return
+	}
+	jwt := strings.TrimSpace(string(token))
+	if id := r.PathValue("id"); subjectOf(jwt) != id {
+		httpError(w, fault.New(fault.Invalid, "the path does not name the account of the JWT").ByRule("malformed"))
+		return
+	}
+	res, err := s.Push(r.Context(), "http", jwt)
+	if err != nil {
+		httpError(w, err)
+		return
+	}
+	_, _ = fmt.Fprintln(w, pushedText(res))
+}
+
+// servePack lists accounts as lines of key|JWT: up to ?max=N, 500 if absent,
+// or all with ?max=all. It names every tenant, so it is served on loopback only.
+func (s *Service) servePack(w http.ResponseWriter, r *http.Request) {
+	if host, _, _ := net.SplitHostPort(r.RemoteAddr); !net.ParseIP(host).IsLoopback() {
+		httpError(w, fault.New(fault.Denied, "all accounts at once are served to this machine only"))
+		return
+	}
+	limit := 500
+	if v := r.URL.Query().Get("max"); v == "all" {
+		limit = -1
+	} else if v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 {
+			httpError(w, fault.New(fault.Usage, "max is a number from 1 on, or all"))
+			return
+		}
+		limit = n
+	}
+	errEnough := errors.New("enough")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	err := s.Pack(r.Context(), func(key, token string) error {
+		if limit == 0 {
+			return errEnough
+		}
+		limit--
+		_, err := fmt.Fprintf(w, "%s|%s\n", key, token)
+		return err
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		s.log.Error("pack request failed", "err", err)
+		panic(http.ErrAbortHandler) // the client must not take a part for the whole
+	}
 }
 
 func httpError(w http.ResponseWriter, err error) {
-	text := "internal error"
+	text := api.ToError(err).Message
 	if fault.As(err) != nil {
-		text = err.Error()
+		text = refusalText(err)
 	}
 	http.Error(w, text, fault.HTTPStatus(err))
 }

@@ -2,8 +2,6 @@ package resolver
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -140,72 +138,4 @@ func (d *natsDoor) run(f func()) bool {
 		f()
 	})
 	return true
-}
-
-// serveStock answers the lookups of stock tools, in the stock shapes.
-func (d *natsDoor) serveStock(nc *nats.Conn) error {
-	for subject, h := range map[string]func(*nats.Msg) []byte{
-		"$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP": d.lookup,
-		"$SYS.REQ.CLAIMS.LIST":             d.list,
-	} {
-		if _, err := nc.QueueSubscribe(subject, queueGroup, func(m *nats.Msg) {
-			d.run(func() { _ = m.Respond(h(m)) })
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// lookup answers with the raw JWT, as a stock server with resolver full does.
-func (d *natsDoor) lookup(m *nats.Msg) []byte {
-	id := strings.Split(m.Subject, ".")[3]
-	token, err := d.s.CurrentJWT(d.ctx, store.Account, id)
-	if err != nil {
-		return d.stock("error", map[string]any{"code": fault.HTTPStatus(err), "description": err.Error()})
-	}
-	return []byte(token)
-}
-
-func (d *natsDoor) list(*nats.Msg) []byte {
-	ids := []string{}
-	err := d.s.cfg.Store.View(d.ctx, func(r store.Reader) error {
-		return r.Scan(store.Account, "", func(rec store.Record) bool {
-			if !rec.Deleted {
-				ids = append(ids, rec.Key)
-			}
-			return true
-		})
-	})
-	if err != nil {
-		return d.stock("error", map[string]any{"code": 503, "description": "the store cannot be read"})
-	}
-	return d.stock("data", ids)
-}
-
-func (d *natsDoor) stock(field string, v any) []byte {
-	out, _ := json.Marshal(map[string]any{"server": map[string]any{"name": d.name}, field: v})
-	return out
-}
-
-// CurrentJWT returns the JWT that servers and tools may have: nothing for a
-// tombstone.
-func (s *Service) CurrentJWT(ctx context.Context, kind store.Kind, key string) (string, error) {
-	var rec store.Record
-	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
-		var err error
-		if kind == store.Operator {
-			rec, err = operatorRecord(r)
-		} else {
-			rec, err = r.Get(kind, key)
-		}
-		return err
-	})
-	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && rec.Deleted:
-		return "", fault.New(fault.NotFound, "no %s %s is stored", kind, key)
-	case err != nil:
-		return "", fault.New(fault.Unavailable, "the store cannot be read")
-	}
-	return rec.JWT, nil
 }

@@ -179,9 +179,7 @@ func versionOf(r store.Reader, rec store.Record) (api.Version, error) {
 // refused answers a request that was not decided item by item.
 func (s *Service) refused(err error) api.PutReply {
 	err = unavailable(err)
-	if fault.As(err).Err != nil {
-		s.log.Error("request failed", "err", err)
-	}
+	s.logFailure(err)
 	return refusedRequest(err)
 }
 

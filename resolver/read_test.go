@@ -133,7 +133,8 @@ func TestHTTPLookups(t *testing.T) {
 		"/jwt/v1/accounts/" + must(keys.NewAccount()).PublicKey(): 404,
 		"/jwt/v1/accounts/" + victim:                              400,
 		"/jwt/v1/accounts/..%2f..%2fetc":                          400,
-		"/jwt/v1/accounts":                                        404,
+		"/jwt/v1/accounts/":                                       200,
+		"/jwt/v1/pack":                                            403,
 	} {
 		if got := get(path, "").Code; got != want {
 			t.Errorf("%s: %d, want %d", path, got, want)

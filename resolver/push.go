@@ -1,0 +1,163 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
+	"github.com/accountd/accountd/store"
+)
+
+// Push admits an account JWT that arrives by itself, as stock tools send it:
+// without a base and without a signed request. The JWT's own signature is its
+// authority, so it can take nothing back; findings are admitted and returned.
+func (s *Service) Push(ctx context.Context, via, token string) (api.Result, error) {
+	return s.stockChange(ctx, via, func(_ store.Tx, _ operator.Trust, _ store.Record, _ time.Time) ([]*change, string, error) {
+		c := &change{item: api.Item{JWT: token}, noBase: true}
+		c.decode()
+		if c.err != nil {
+			return nil, "", c.err
+		}
+		return []*change{c}, c.doc.Issuer, nil
+	})
+}
+
+// deleteSkew bounds the age of a stock deletion request, which has no nonce of
+// its own; its jti is remembered for as long.
+const deleteSkew = api.RequestSkew
+
+// Delete admits a stock deletion request: a generic JWT that an operator key
+// signed for itself and that lists accounts. It is good once, and not for a
+// version that is newer than itself.
+func (s *Service) Delete(ctx context.Context, via, token string) (api.Result, error) {
+	return s.stockChange(ctx, via, func(tx store.Tx, trust operator.Trust, op store.Record, now time.Time) ([]*change, string, error) {
+		d, err := s.deletion(tx, trust, op, token, now)
+		if err != nil {
+			return nil, "", err
+		}
+		list := d.Strings("accounts")
+		if len(list) == 0 || len(list) > maxItems {
+			return nil, "", fault.New(fault.Invalid, "the request lists %d accounts, 1 to %d are allowed", len(list), maxItems).ByRule("malformed")
+		}
+		var out []*change
+		for _, key := range list {
+			if slices.ContainsFunc(out, func(c *change) bool { return c.key == key }) {
+				continue
+			}
+			c := &change{item: api.Item{Delete: key}, noBase: true, notAfter: d.IssuedAt}
+			c.decode()
+			out = append(out, c)
+		}
+		return out, d.Issuer, nil
+	})
+}
+
+func (s *Service) deletion(tx store.Tx, trust operator.Trust, op store.Record, token string, now time.Time) (*claims.Document, error) {
+	d, err := claims.Decode(token)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case d.Subject != d.Issuer:
+		return nil, fault.New(fault.Invalid, "a deletion request is signed by its subject").ByRule("signed request")
+	case op.Retired[d.Issuer] != 0 || !trust.Signs(d.Issuer) || d.Issuer == s.cfg.Delegated:
+		return nil, fault.New(fault.Untrusted, "%s may not delete accounts of operator %s", keys.Short(d.Issuer), op.Name).ByRule("chain")
+	case now.Sub(time.Unix(d.IssuedAt, 0)).Abs() > deleteSkew:
+		return nil, fault.New(fault.Expired, "the deletion request is more than %s old or from the future", deleteSkew).ByRule("clock")
+	}
+	if err := tx.UseNonce("delete:"+claims.Digest(token), now, now.Add(2*deleteSkew)); err != nil {
+		if errors.Is(err, store.ErrReplay) {
+			return nil, fault.New(fault.Denied, "this deletion request was used before").ByRule("signed request")
+		}
+		return nil, err
+	}
+	return d, nil
+}
+
+type stockPlan func(store.Tx, operator.Trust, store.Record, time.Time) (changes []*change, actor string, err error)
+
+// stockChange decides a change without a base. The result is that of the only
+// item, or counts them; the first refusal is the error.
+func (s *Service) stockChange(ctx context.Context, via string, plan stockPlan) (api.Result, error) {
+	var results []api.Result
+	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		now := s.now()
+		op, trust, err := s.trust(tx)
+		if err != nil {
+			return err
+		}
+		changes, key, err := plan(tx, trust, op, now)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			s.admit(tx, c, trust, op, now)
+		}
+		results, err = commit(tx, changes, actor{Key: key, Via: via}, true, now)
+		return err
+	})
+	if err = unavailable(err); err != nil {
+		s.logFailure(err)
+		return api.Result{}, err
+	}
+	var refusals []string
+	for _, r := range results {
+		if r.Error != nil {
+			if len(results) == 1 {
+				return r, r.Error.Fault()
+			}
+			refusals = append(refusals, r.Error.Message)
+		}
+	}
+	if len(refusals) > 0 {
+		return api.Result{}, fault.New(fault.Denied, "%d of %d accounts were refused: %s", len(refusals), len(results), strings.Join(refusals, "; "))
+	}
+	if len(results) > 1 {
+		return api.Result{Outcome: fmt.Sprintf("%d accounts", len(results))}, nil
+	}
+	return results[0], nil
+}
+
+// logFailure logs what is not a plain refusal.
+func (s *Service) logFailure(err error) {
+	if f := fault.As(err); f == nil || f.Code == fault.Unavailable || f.Code == fault.Internal {
+		s.log.Error("request failed", "err", err)
+	}
+}
+
+// Pack calls f for every living account with its key and JWT, in key order.
+func (s *Service) Pack(ctx context.Context, f func(key, token string) error) error {
+	after := ""
+	for {
+		var page []store.Record
+		if err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+			page = page[:0]
+			return r.Scan(store.Account, after, func(rec store.Record) bool {
+				page = append(page, rec)
+				return len(page) < maxPage
+			})
+		}); err != nil {
+			return unavailable(err)
+		}
+		for _, rec := range page {
+			if rec.Deleted {
+				continue
+			}
+			if err := f(rec.Key, rec.JWT); err != nil {
+				return err
+			}
+		}
+		if len(page) < maxPage {
+			return nil
+		}
+		after = page[len(page)-1].Key
+	}
+}
