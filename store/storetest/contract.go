@@ -149,6 +149,9 @@ func testRoundTrip(h *harness) {
 				h.Errorf("differs (-want +got):\n%s", d)
 			}
 		}
+		if zone := all[0].Time.Location(); zone != time.UTC {
+			h.Errorf("the log has times in zone %q", zone)
+		}
 		_, err = r.Get(store.Account, "O1")
 		h.wantErr("get of another kind", err, store.ErrNotFound)
 	})
