@@ -38,6 +38,7 @@ them into force on every server and proves it.`
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.AddCommand(
 		newAdd(a),
+		newEdit(a),
 		newRevoke(a),
 		newUnrevoke(a),
 		newRevocations(a),
