@@ -47,7 +47,13 @@ type ready struct {
 // returns when it is ready.
 func newCloud(t testing.TB, flags ...string) *cloud {
 	t.Helper()
-	c := &cloud{t: t, dir: filepath.Join(t.TempDir(), "D"), home: t.TempDir()}
+	return cloudAt(t, filepath.Join(t.TempDir(), "D"), t.TempDir(), flags...)
+}
+
+// cloudAt is newCloud on a given folder.
+func cloudAt(t testing.TB, dir, home string, flags ...string) *cloud {
+	t.Helper()
+	c := &cloud{t: t, dir: dir, home: home}
 	c.env = []string{"PATH=" + binDir(t) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + c.home}
 	c.start(append([]string{"--port", "0", "--http", "127.0.0.1:0"}, flags...)...)
 	c.env = c.source()
@@ -56,13 +62,6 @@ func newCloud(t testing.TB, flags ...string) *cloud {
 
 // start runs accountd dev on the folder, a first time or again.
 func (c *cloud) start(flags ...string) {
-	c.t.Helper()
-	if err := c.tryStart(flags...); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *cloud) tryStart(flags ...string) error {
 	c.t.Helper()
 	c.starts++
 	file := filepath.Join(filepath.Dir(c.dir), fmt.Sprintf("ready-%d.json", c.starts))
@@ -80,7 +79,6 @@ func (c *cloud) tryStart(flags ...string) error {
 		}
 		return err
 	})
-	return nil
 }
 
 // source returns the environment that DIR/env gives to a shell.
