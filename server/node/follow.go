@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 const (
 	batch      = 1000                  // changes read in one View
+	batchBytes = 16 * mebibyte         // JWTs read in one View, and at most one more
 	backoffMin = 50 * time.Millisecond // after the first failure to read the Source
 	backoffMax = 5 * time.Second       // between any two attempts
 	earlyMax   = 4                     // changes prepared while they are written to the copy
@@ -120,11 +120,11 @@ func lookAfter(r store.Reader, pos position) (look, error) {
 	if err != nil || len(changes) == 0 {
 		return look{pos: pos}, err
 	}
-	recs, err := newest(r, changes)
+	recs, covered, err := newest(r, changes)
 	if err != nil {
 		return look{}, err
 	}
-	last := changes[len(changes)-1]
+	last := changes[covered-1]
 	return look{recs: recs, pos: position{last.Seq, markOf(last)}, more: last.Seq < head}, nil
 }
 
@@ -153,28 +153,30 @@ func sameHistory(r store.Reader, pos position, head uint64) error {
 		WithHint("if the store was restored from a backup on purpose, stop the node and delete its claims.db")
 }
 
-// newest returns the records that changes lead to, each once, in the order of
-// their newest change.
-func newest(r store.Reader, changes []store.Change) ([]store.Record, error) {
+// newest returns the records that changes lead to, each once, and how many of
+// the changes they cover: fewer when the JWTs would take too much memory.
+func newest(r store.Reader, changes []store.Change) (recs []store.Record, covered int, err error) {
 	type id struct {
 		kind store.Kind
 		key  string
 	}
 	seen := map[id]bool{}
-	var recs []store.Record
-	for _, c := range slices.Backward(changes) {
+	size := 0
+	for i, c := range changes {
 		if seen[id{c.Kind, c.Key}] {
 			continue
 		}
 		seen[id{c.Kind, c.Key}] = true
 		rec, err := r.Get(c.Kind, c.Key)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		recs = append(recs, rec)
+		if size += len(rec.JWT); size > batchBytes {
+			return recs, i + 1, nil
+		}
 	}
-	slices.Reverse(recs)
-	return recs, nil
+	return recs, len(changes), nil
 }
 
 // scanAll returns every record: the slow way, for a store with another history.
@@ -198,7 +200,7 @@ func (n *Node) take(pos position, l look) (pulled, error) {
 		return pulled{}, nil
 	}
 	ready := n.prepareEarly(l.recs)
-	accepted, older, err := n.copy.put(l.recs, l.pos)
+	accepted, older, err := n.copy.put(l.recs, l.pos, l.diverged != nil)
 	early := ready()
 	if err != nil {
 		return pulled{}, err

@@ -187,6 +187,13 @@ func TestStoreWentBack(t *testing.T) {
 	inForce(t, n, other.rec)
 	connect(t, n, other.user("u", nil))
 	refused(t, n, mallory)
+	// Higher revisions of that history do not undo what this one revoked.
+	app.claims.ClearRevocation(mallory.key)
+	for range 3 {
+		app.put()
+	}
+	inForce(t, n, other.put())
+	refused(t, n, mallory)
 	stop(t, n, Now)
 
 	w.src = now

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/revocation"
 	"github.com/accountd/accountd/store"
 )
 
@@ -198,8 +200,10 @@ type stale struct {
 
 // put writes the records that are newer than what is held, and the position,
 // in one durable transaction. It returns what it accepted, and what it did not
-// because the copy is monotonic.
-func (l *local) put(recs []store.Record, pos position) (accepted []entry, older []stale, err error) {
+// because the copy is monotonic. From a store that went back (diverged) it also
+// takes nothing that lacks a revocation which the copy holds: revisions of two
+// histories do not order them.
+func (l *local) put(recs []store.Record, pos position, diverged bool) (accepted []entry, older []stale, err error) {
 	err = l.guard("write", func() error {
 		accepted, older = nil, nil
 		return l.db.Update(func(tx *bbolt.Tx) error {
@@ -212,6 +216,10 @@ func (l *local) put(recs []store.Record, pos position) (accepted []entry, older 
 					if held.Revision > rec.Revision || held.ID != rec.ID || held.JWT != rec.JWT {
 						older = append(older, stale{rec.Key, held.Revision, rec.Revision})
 					}
+					continue
+				}
+				if diverged && err == nil && letsBack(held, rec) {
+					older = append(older, stale{rec.Key, held.Revision, rec.Revision})
 					continue
 				}
 				e := accept(held, rec)
@@ -228,6 +236,25 @@ func (l *local) put(recs []store.Record, pos position) (accepted []entry, older 
 		})
 	})
 	return accepted, older, err
+}
+
+// letsBack reports whether rec would let in what the held version keeps out.
+func letsBack(held entry, rec store.Record) bool {
+	if held.missing() {
+		return !rec.Deleted
+	}
+	if held.Kind != store.Account || rec.Deleted {
+		return false
+	}
+	old, err := jwt.DecodeAccountClaims(held.JWT)
+	if err != nil {
+		return false
+	}
+	now, err := jwt.DecodeAccountClaims(rec.JWT)
+	if err != nil {
+		return true
+	}
+	return len(revocation.List(now.Revocations).Missing(revocation.List(old.Revocations))) > 0
 }
 
 // accept makes the entry of a newer record. A server ignores a JWT that equals

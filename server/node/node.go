@@ -65,8 +65,8 @@ type Node struct {
 	stopped sync.Once
 }
 
-// Start opens the node's copy, catches up with the Source if it is reachable
-// within CatchUp, and runs the server until Stop. It returns when all
+// Start opens the node's copy, catches up with the Source if it answers within
+// CatchUp, and runs the server until Stop. It returns when all
 // listeners are open; the cluster may still be forming (see Healthy). ctx
 // bounds the start only.
 //
@@ -118,10 +118,10 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 // catchUp brings the copy up to date before the server reads it: a JetStream
 // tenant that is missing at the start stays without its replica.
 func (n *Node) catchUp(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.CatchUp)
-	defer cancel()
 	for more := true; more; {
-		got, err := n.pull(ctx)
+		within, cancel := context.WithTimeout(ctx, n.cfg.CatchUp)
+		got, err := n.pull(within)
+		cancel()
 		n.sourceState(err)
 		if err != nil {
 			return

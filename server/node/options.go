@@ -35,7 +35,7 @@ type Config struct {
 	MaxMemory int64 // JetStream memory in bytes, 256 MiB if 0
 	MaxStore  int64 // JetStream disk in bytes, 10 GiB if 0
 
-	CatchUp   time.Duration // how long Start waits for the Source, 2 s if 0
+	CatchUp   time.Duration // how long Start waits for an answer of the Source, 2 s if 0
 	Reconcile time.Duration // between two comparisons of all loaded accounts, 30 s if 0
 
 	Logger *slog.Logger     // discards if nil
