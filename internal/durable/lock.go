@@ -14,10 +14,11 @@ import (
 )
 
 // While a lock is held by another, it is tried again after lockPause, doubling
-// up to lockPauseMax.
+// up to lockPauseMax: one waiter waits at most about twice as long as it must,
+// and a hundred do not take the processor from the holder.
 const (
 	lockPause    = time.Millisecond
-	lockPauseMax = 16 * time.Millisecond
+	lockPauseMax = 50 * time.Millisecond
 )
 
 // Held is a lock that is held. The system drops it when the process dies.

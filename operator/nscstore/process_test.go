@@ -206,7 +206,8 @@ func (w *world) command(name, arg string) *exec.Cmd {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	cmd.Env = append(os.Environ(), childEnv+"="+name, dirsEnv+"="+string(dirs), argEnv+"="+arg)
+	cmd.Env = append(os.Environ(), childEnv+"="+name, dirsEnv+"="+string(dirs), argEnv+"="+arg,
+		"GORACE=atexit_sleep_ms=0") // the race detector waits a second otherwise
 	return cmd
 }
 
