@@ -38,11 +38,12 @@ func claim(ctx context.Context, dir string) (*claimed, error) {
 	defer cancel()
 	held, err := durable.Lock(now, l.lock())
 	switch {
+	case err == nil:
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case now.Err() != nil:
 		return nil, l.inUse()
-	case err != nil:
+	default:
 		return nil, unwritable(dir, err)
 	}
 	c := &claimed{layout: l, held: held}

@@ -78,10 +78,10 @@ func Dev(ctx context.Context, opts DevOptions) (err error) {
 	}
 	d := &dev{opts: opts, log: opts.Logger, began: opts.Now()}
 	defer func() {
-		err = errors.Join(err, d.close())
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 			err = nil // asked to end before it was ready
 		}
+		err = errors.Join(err, d.close())
 	}()
 	if err := d.open(ctx); err != nil {
 		return err

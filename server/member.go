@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,11 +23,11 @@ type attach func(*node.Node) (detach func(), err error)
 // member is one expected server of the cluster, running or not. It implements
 // resolver.Node: what is not running is pending, never forgotten.
 type member struct {
-	cfg    node.Config
-	url    string
-	attach attach
-	now    func() time.Time
-	log    *slog.Logger
+	cfg      node.Config
+	operator string // public key
+	url      string
+	attach   attach
+	now      func() time.Time
 
 	moving sync.Mutex // one start or stop at a time
 
@@ -45,8 +45,8 @@ type health struct {
 	since  time.Time
 }
 
-func newMember(cfg node.Config, url string, at attach) *member {
-	m := &member{cfg: cfg, url: url, attach: at, now: cfg.Now, log: cfg.Logger, changed: make(chan struct{})}
+func newMember(cfg node.Config, operator, url string, at attach) *member {
+	m := &member{cfg: cfg, operator: operator, url: url, attach: at, now: cfg.Now, changed: make(chan struct{})}
 	m.health = health{reason: "not started yet", since: m.now()}
 	return m
 }
@@ -60,14 +60,51 @@ func (m *member) start(ctx context.Context) error {
 	}
 	n, err := node.Start(ctx, m.cfg)
 	if err != nil {
-		return err
+		return startFault(err)
 	}
-	detach, err := m.attach(n)
+	detach := func() {}
+	if err = m.requireOwn(n); err == nil {
+		detach, err = m.attach(n)
+	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("connect to %s: %w", m.cfg.Name, err), n.Stop(ctx, node.Now))
+		return errors.Join(fmt.Errorf("start %s: %w", m.cfg.Name, err), n.Stop(ctx, node.Now))
 	}
 	m.set(n, detach)
 	return nil
+}
+
+// startFault calls a damaged copy what it is to who starts accountd: a file
+// that is not usable, not a defect of the program.
+func startFault(err error) error {
+	f := fault.As(err)
+	if f == nil || f.Code != fault.Internal || f.Entity != "file" {
+		return err
+	}
+	return fault.New(fault.Invalid, "%w", err).About(f.Entity, f.Key).WithHint("%s", f.Hint)
+}
+
+// requireOwn refuses a node whose copy of the claims is of another operator: it
+// would serve that one.
+func (m *member) requireOwn(n *node.Node) error {
+	trusted, err := trusts(n)
+	if err != nil || slices.Contains(trusted, m.operator) {
+		return err
+	}
+	return fault.New(fault.Invalid, "the claims in %s are not those of this operator", m.cfg.Dir).About("folder", m.cfg.Dir).
+		ByRule("foreign-store").WithHint("put the node's own folder back, or remove claims.db from it: it is rebuilt from the store")
+}
+
+// trusts returns the operator keys that the running server trusts.
+func trusts(n *node.Node) ([]string, error) {
+	vars, err := n.Server().Varz(nil)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", n.Name(), err)
+	}
+	var trusted []string
+	for _, op := range vars.TrustedOperatorsClaim {
+		trusted = append(append(trusted, op.Subject), op.SigningKeys...)
+	}
+	return trusted, nil
 }
 
 // stop ends the node with a lame duck; it is no error if it does not run.
@@ -174,8 +211,9 @@ func (m *member) Status() api.NodeStatus {
 	if n != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), healthTime)
 		defer cancel()
-		m.judge(n, n.Healthy(ctx))
-		st.Applied = n.Applied()
+		trusted, err := trusts(n)
+		m.judge(n, errors.Join(err, n.Healthy(ctx)))
+		st.Applied, st.Trusts = n.Applied(), trusted
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -207,7 +245,14 @@ func (m *member) awaitHealthy(ctx context.Context) error {
 	if n == nil {
 		return fault.New(fault.Unavailable, "%s is stopped", m.cfg.Name).About("node", m.cfg.Name)
 	}
-	err := n.AwaitHealthy(ctx)
+	err := n.Healthy(ctx)
+	if fault.Is(err, fault.Conflict) { // no waiting helps
+		return fault.New(fault.Invalid, "%w", err).About("folder", m.cfg.Dir).ByRule("foreign-store").
+			WithHint("put the store back that %s has followed; or remove claims.db from %s, and forget what it has and the store lacks", m.cfg.Name, m.cfg.Dir)
+	}
+	if err != nil {
+		err = n.AwaitHealthy(ctx)
+	}
 	m.judge(n, err)
 	return err
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
@@ -12,6 +13,10 @@ import (
 	"github.com/accountd/accountd/store"
 )
 
+// writeTime bounds a write to a node inside the process: there, a connection
+// that is refused takes no more without an error.
+const writeTime = 2 * time.Second
+
 // startNodes starts all nodes at once: each waits for routes to the others.
 func (d *dev) startNodes(ctx context.Context) error {
 	for i := range d.state.Nodes {
@@ -19,7 +24,7 @@ func (d *dev) startNodes(ctx context.Context) error {
 		cfg.Source, cfg.Now = d.store, d.opts.Now
 		cfg.Logger = d.servers.logger.With("node", cfg.Name)
 		url := "nats://" + d.state.address(cfg.Ports.Client)
-		d.members = append(d.members, newMember(cfg, url, d.attach))
+		d.members = append(d.members, newMember(cfg, d.state.Operator, url, d.attach))
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range d.members {
@@ -31,6 +36,7 @@ func (d *dev) startNodes(ctx context.Context) error {
 // attach gives the service a system connection on n, inside the process.
 func (d *dev) attach(n *node.Node) (detach func(), err error) {
 	nc, err := nats.Connect("", nats.InProcessServer(n), nats.Name("accountd"), nats.MaxReconnects(-1),
+		nats.FlusherTimeout(writeTime),
 		nats.UserJWT(func() (string, error) { return d.secrets.userJWT, nil }, d.secrets.user.Sign),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""

@@ -47,8 +47,11 @@ func (d *dev) becomeReady(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	if err := d.awaitAll(wait); err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
+		case wait.Err() == nil:
+			return err
 		}
 		return fault.New(fault.Unavailable, "not ready after %s: %w", readyTime, err).
 			WithHint("the reasons by node: curl %s/readyz", d.httpURL())

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A taken port is named with what listens on it, nothing is made, and the next
+// start with the port free goes through.
+func TestPortsTaken(t *testing.T) {
+	t.Parallel()
+	for name, offset := range map[string]int{
+		"client port": 0, "cluster port": 10, "leaf port": 20, "websocket port": 30, "mqtt port": 41, "HTTP address": 50,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			flags := ports(t)
+			first, err := strconv.Atoi(flags[3])
+			if err != nil {
+				t.Fatal(err)
+			}
+			ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first+offset)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			dir := filepath.Join(t.TempDir(), "dev")
+			args := append([]string{"dev", "--dir", dir}, flags...)
+			exits(t, 6, append(args, "--nodes", "2"), name, "is in use by another program", strconv.Itoa(first+offset))
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != ".lock" {
+				t.Errorf("a refused start left %v, %v", entries, err)
+			}
+		})
+	}
+}
+
+func TestPortTakenAtResume(t *testing.T) {
+	t.Parallel()
+	d := fresh(t)
+	d.ends(t)
+	ln, err := net.Listen("tcp", d.Nodes[0].MQTT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exits(t, 6, []string{"dev", "--dir", d.Dir}, "mqtt port", "nats-0", "--port")
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dev(t, d.Dir).ends(t)
+}
+
+// Folders that cannot be written exit 4 and name the folder. (Permissions do
+// not stop a test that runs as root; a file in the place of a folder does.)
+func TestUnwritable(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "dev")} {
+		exits(t, 4, append([]string{"dev", "--dir", dir}, ports(t)...), "cannot write to "+dir, "--dir")
+	}
+	exits(t, 4, append([]string{"dev", "--dir", filepath.Join(t.TempDir(), "dev"), "--ready-file", filepath.Join(file, "ready")}, ports(t)...),
+		"cannot write to "+file)
+}
+
+// A folder with other content is left alone.
+func TestForeignFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "thesis.txt"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exits(t, 7, append([]string{"dev", "--dir", dir}, ports(t)...), "thesis.txt", "not made by accountd dev")
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("the folder now holds %v, %v", entries, err)
+	}
+}
+
+// Every file that must be there and right is missed or found wrong, and none is
+// made up.
+func TestDamagedFolder(t *testing.T) {
+	t.Parallel()
+	d := fresh(t)
+	d.ends(t)
+	other := fresh(t)
+	other.ends(t)
+	remove := func(t *testing.T, path string) {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	garbage := func(t *testing.T, path string) {
+		if err := os.WriteFile(path, []byte(strings.Repeat("garbage ", 4096)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	foreign := func(name string) func(*testing.T, string) {
+		return func(t *testing.T, path string) {
+			remove(t, path)
+			if err := os.Rename(filepath.Join(other.Dir, name), path); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := os.Rename(path, filepath.Join(other.Dir, name)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	for _, c := range []struct {
+		what, file string
+		harm       func(*testing.T, string)
+		says       string
+	}{
+		{"store missing", "accountd.db", remove, "accountd.db is missing"},
+		{"store damaged", "accountd.db", garbage, "accountd.db"},
+		{"store foreign", "accountd.db", foreign("accountd.db"), "is not the one of this operator"},
+		{"state missing", "accountd/state.json", remove, "state.json is damaged: it is missing"},
+		{"state damaged", "accountd/state.json", garbage, "state.json is damaged"},
+		{"identity missing", "accountd/identity", remove, "identity is missing"},
+		{"identity foreign", "accountd/identity", foreign("accountd/identity"), "is damaged"},
+		{"sealed missing", "accountd/delegated.sealed", remove, "delegated.sealed is missing"},
+		{"sealed damaged", "accountd/server.sealed", garbage, "server.sealed is damaged"},
+		{"node's copy damaged", "nodes/nats-0/claims.db", garbage, "claims.db"},
+		{"node's copy foreign", "nodes/nats-0/claims.db", foreign("nodes/nats-0/claims.db"), "nats-0"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "dev")
+			if err := os.CopyFS(dir, os.DirFS(d.Dir)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(filepath.Join(dir, "accountd"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			c.harm(t, filepath.Join(dir, c.file))
+			exits(t, 7, append([]string{"dev", "--dir", dir}, ports(t)...), c.says)
+		})
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "dev")
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{}, "needs a command"},
+		{[]string{"deb"}, `unknown command "deb"`},
+		{[]string{"dev", "nodes"}, `unknown command "nodes"`},
+		{[]string{"dev", "node"}, "needs a command"},
+		{[]string{"dev", "node", "stop"}, "name of one node"},
+		{[]string{"dev", "--nodes", "0"}, "--nodes 0"},
+		{[]string{"dev", "--nodes", "11"}, "--nodes 11"},
+		{[]string{"dev", "--nodes", "three"}, "three"},
+		{[]string{"dev", "--port", "-1"}, "--port -1"},
+		{[]string{"dev", "--port", "65500"}, "--port 65500"},
+		{[]string{"dev", "--http", "nonsense"}, "--http nonsense"},
+		{[]string{"dev", "--http", "0.0.0.0:9222"}, "needs TLS"},
+		{[]string{"dev", "--http", ":9222"}, "needs TLS"},
+		{[]string{"dev", "--log-level", "loud"}, "--log-level loud"},
+		{[]string{"dev", "--dir", ""}, "--dir is empty"},
+		{[]string{"dev", "--colour"}, "unknown flag"},
+	} {
+		args := c.args
+		if len(args) > 1 && args[0] == "dev" && strings.HasPrefix(args[1], "--") && args[1] != "--dir" {
+			args = append(append([]string{"dev", "--dir", dir}, ports(t)...), args[1:]...)
+		}
+		exits(t, 2, args, c.says)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "accountd")); err == nil {
+		t.Error("a refused start made an operator")
+	}
+}
+
+// The number of nodes is fixed: their streams depend on it.
+func TestOtherNumberOfNodes(t *testing.T) {
+	t.Parallel()
+	d := fresh(t)
+	d.ends(t)
+	exits(t, 2, []string{"dev", "--dir", d.Dir, "--nodes", "3"}, "holds a cluster of 1")
+}
+
+// Beyond this machine HTTP is served on demand only.
+func TestInsecureHTTP(t *testing.T) {
+	t.Parallel()
+	flags := ports(t)
+	_, port, _ := strings.Cut(flags[5], ":")
+	d := fresh(t, "--http", "0.0.0.0:"+port, "--insecure-http")
+	d.HTTP = "http://127.0.0.1:" + port
+	d.readyz(t, 200)
+	d.ends(t)
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	t.Parallel()
+	exits(t, 0, []string{"--version"}, "accountd version")
+	exits(t, 0, []string{"dev", "--help"}, "Exit codes", "accountd dev --nodes 1", "--ready-file")
+}
