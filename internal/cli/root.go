@@ -39,6 +39,9 @@ them into force on every server and proves it.`
 	root.AddCommand(
 		newAdd(a),
 		newEdit(a),
+		newList(a),
+		newDescribe(a),
+		newGenerate(a),
 		newRevoke(a),
 		newUnrevoke(a),
 		newRevocations(a),
