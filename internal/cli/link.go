@@ -59,15 +59,16 @@ func (s *session) dial(ctx context.Context, r *root) error {
 		return err
 	}
 	urls := serverURLs(r.claims)
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // requests report their errors themselves
 	user := nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign)
 	l := &link{done: make(chan struct{}), connect: func() (*nats.Conn, error) {
-		return nats.Connect(urls, user, nats.DontRandomize(), nats.Name("nsc"))
+		return nats.Connect(urls, user, nats.DontRandomize(), nats.Name("nsc"), quiet)
 	}}
 	s.link = l
 	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
 	go func() {
 		defer close(l.done)
-		l.client, l.err = api.Dial(ctx, urls, s.env.Now, nats.DontRandomize(), user)
+		l.client, l.err = api.Dial(ctx, urls, s.env.Now, nats.DontRandomize(), user, quiet)
 	}()
 	s.closers = append(s.closers, func() {
 		cancel()
