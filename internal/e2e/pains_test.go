@@ -121,7 +121,7 @@ func succeeds(r result) error {
 // is there, none of them is connected, nor gets in again.
 func TestHammeringDialersLeaveNoSurvivor(t *testing.T) {
 	t.Parallel()
-	const accounts, atOnce, dialers = 100, 4, 6
+	const accounts, atOnce, dialers = 100, 4, 3
 	c := newCloud(t)
 	var all errgroup.Group
 	all.SetLimit(atOnce)
