@@ -139,7 +139,7 @@ func CheckAccount(ac *jwt.AccountClaims) error {
 	if err != nil {
 		return fault.New(fault.Internal, "encode claims: %w", err)
 	}
-	c := jwt.NewAccountClaims(ac.Subject) // the check writes into what it checks
+	c := &jwt.AccountClaims{} // the check writes into what it checks
 	if err := json.Unmarshal(data, c); err != nil {
 		return fault.New(fault.Internal, "decode claims: %w", err)
 	}
