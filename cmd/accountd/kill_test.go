@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -89,18 +88,32 @@ func (r *running) putAccount(t *testing.T, name string) keys.AccountPair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	client, err := api.Dial(ctx, r.Nodes[0].URL, time.Now, nats.UserCredentials(r.Creds))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	re, err := client.Put(ctx, op, api.PutRequest{Items: []api.Item{{JWT: doc.Token}}})
+	re, err := r.client(t).Put(t.Context(), op, api.PutRequest{Items: []api.Item{{JWT: doc.Token}}})
 	if err != nil || re.Error != nil || len(re.Results) != 1 || re.Results[0].Outcome != api.OutcomePut {
 		t.Fatalf("put account: %+v, %v", re, err)
 	}
 	return account
+}
+
+// client speaks to the service as sys, over the first node.
+func (r *running) client(t *testing.T) *api.Client {
+	t.Helper()
+	client, err := api.Dial(t.Context(), r.Nodes[0].URL, time.Now, nats.UserCredentials(r.Creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// proofs asks for the proof of the first revision of key.
+func (r *running) proofs(t *testing.T, key string, wait time.Duration) []api.NodeProof {
+	t.Helper()
+	re, err := r.client(t).Proof(t.Context(), api.ProofRequest{Key: key, Revision: 1, WaitMs: int(wait.Milliseconds())})
+	if err != nil || re.Error != nil || len(re.Nodes) != len(r.Nodes) {
+		t.Fatalf("proof: %+v, %v", re, err)
+	}
+	return re.Nodes
 }
 
 // userOf connects a new user of account to a node.
@@ -171,7 +184,20 @@ func TestNodeCatchesUp(t *testing.T) {
 	d := fresh(t, "--nodes", "3")
 	exits(t, 0, []string{"dev", "node", "stop", "nats-2", "--dir", d.Dir})
 	account := d.putAccount(t, "late")
+	for _, proof := range d.proofs(t, account.PublicKey(), 300*time.Millisecond) {
+		switch {
+		case proof.Server == "nats-2" && (proof.State != api.Pending || !strings.HasPrefix(proof.Reason, "not reachable since ")):
+			t.Errorf("the stopped node shows %+v", proof)
+		case proof.Server != "nats-2" && proof.State != api.InForce:
+			t.Errorf("%s shows %+v", proof.Server, proof)
+		}
+	}
 	exits(t, 0, []string{"dev", "node", "start", "nats-2", "--dir", d.Dir})
+	for _, proof := range d.proofs(t, account.PublicKey(), 10*time.Second) {
+		if proof.State != api.InForce {
+			t.Errorf("%s shows %+v", proof.Server, proof)
+		}
+	}
 	d.userOf(t, account, 2)
 	d.ends(t)
 }

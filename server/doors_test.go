@@ -1,0 +1,289 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/natstest"
+)
+
+// live is a Dev that runs in the test's process.
+type live struct {
+	dir   string
+	state state
+	stop  func() error // ends it and returns what Dev returned; once
+}
+
+// goLive runs Dev until the test ends.
+func goLive(t *testing.T, opts DevOptions) *live {
+	t.Helper()
+	ready := filepath.Join(t.TempDir(), "ready")
+	opts.ReadyFile = ready
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Dev(ctx, opts) }()
+	l := &live{dir: opts.Dir}
+	stopped := false
+	l.stop = func() error {
+		stopped = true
+		cancel()
+		return <-ended
+	}
+	t.Cleanup(func() {
+		if !stopped {
+			if err := l.stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	natstest.Eventually(t, 60*time.Second, func() error {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("ended before it was ready: %v", err)
+		default:
+		}
+		_, err := os.Stat(ready)
+		return err
+	})
+	var err error
+	if l.state, err = layout(opts.Dir).loadState(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// Whatever is sent to the control socket, it goes on, and so does the rest.
+func TestHostileControl(t *testing.T) {
+	t.Parallel()
+	l := goLive(t, options(t, filepath.Join(t.TempDir(), "dev")))
+	if fi, err := os.Stat(l.state.Socket); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", fi.Mode(), err)
+	}
+	dial := func() net.Conn {
+		conn, err := net.Dial("unix", l.state.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	idle := dial() // says nothing, and stays until the end
+	for _, junk := range []string{"", "\n", "nonsense", `{"op":`, `[]`, `{"op":7}`, strings.Repeat("[", 1<<20), `{"op":"` + strings.Repeat("x", 1<<20) + `"}`} {
+		conn := dial()
+		_, _ = io.WriteString(conn, junk) // it may be cut off while it writes
+		if err := conn.(*net.UnixConn).CloseWrite(); err == nil {
+			if answer, _ := io.ReadAll(conn); len(answer) != 0 {
+				t.Errorf("%.20q is answered with %s", junk, answer)
+			}
+		}
+	}
+	for _, c := range []struct {
+		cmd  command
+		code fault.Code
+	}{
+		{command{"explode", "nats-0"}, fault.Usage}, {command{StopNode, "../x"}, fault.NotFound}, {command{"", ""}, fault.NotFound},
+	} {
+		conn := dial()
+		if err := json.NewEncoder(conn).Encode(c.cmd); err != nil {
+			t.Fatal(err)
+		}
+		var re reply
+		if err := json.NewDecoder(conn).Decode(&re); err != nil || re.Error == nil || re.Error.Code != c.code {
+			t.Errorf("%+v is answered with %+v, %v", c.cmd, re, err)
+		}
+	}
+	began := time.Now()
+	if err := l.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("an idle connection keeps it for %s", took)
+	}
+	if _, err := idle.Read(make([]byte, 1)); err == nil {
+		t.Error("the idle connection got an answer")
+	}
+	if exists(l.state.Socket) {
+		t.Error("the socket is still there")
+	}
+}
+
+// Stops and starts of one node that come at the same time follow one another.
+func TestConcurrentControl(t *testing.T) {
+	t.Parallel()
+	l := goLive(t, options(t, filepath.Join(t.TempDir(), "dev")))
+	const each = 4
+	results := make(chan error, 2*each)
+	for range each {
+		for _, op := range []string{StopNode, StartNode} {
+			go func() {
+				_, err := Control(t.Context(), l.dir, op, "nats-0")
+				results <- err
+			}()
+		}
+	}
+	for range 2 * each {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := Control(t.Context(), l.dir, StartNode, "nats-0"); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := net.Dial("tcp", l.state.address(l.state.Nodes[0].Client))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if line, err := bufio.NewReader(nc).ReadString(' '); err != nil || line != "INFO " {
+		t.Errorf("the node greets with %q, %v", line, err)
+	}
+}
+
+// The HTTP listener has limits, and answers in forms that programs read.
+func TestHTTP(t *testing.T) {
+	t.Parallel()
+	opts := options(t, filepath.Join(t.TempDir(), "dev"))
+	opts.HTTP = "127.0.0.1:0"
+	l := goLive(t, opts)
+	base := "http://" + l.state.HTTP
+	for _, c := range []struct {
+		method, path string
+		header       int // bytes
+		status       int
+	}{
+		{"GET", "/healthz", 0, 200},
+		{"GET", "/readyz", 0, 200},
+		{"GET", "/healthz", 64 << 10, 431},
+		{"GET", "/jwt/v1/operator", 0, 200},
+		{"GET", "/nothing/here", 0, 404},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, base+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Long", strings.Repeat("x", c.header))
+		req.Close = true
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Errorf("%s %s: %v", c.method, c.path, err)
+			continue
+		}
+		res.Body.Close()
+		if res.StatusCode != c.status {
+			t.Errorf("%s %s with a header of %d bytes: %d, want %d", c.method, c.path, c.header, res.StatusCode, c.status)
+		}
+	}
+	slow, err := net.Dial("tcp", l.state.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	if _, err := fmt.Fprint(slow, "GET /healthz HTTP/1.1\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.SetReadDeadline(time.Now().Add(4 * headerTime)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(io.Discard, slow)
+	if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
+		t.Error("a request without an end is kept")
+	}
+}
+
+// Readiness is about the store and every node; without them it says why.
+func TestReadyzNamesTheReason(t *testing.T) {
+	t.Parallel()
+	opts := options(t, filepath.Join(t.TempDir(), "dev"))
+	opts.HTTP = "127.0.0.1:0"
+	l := goLive(t, opts)
+	if _, err := Control(t.Context(), l.dir, StopNode, "nats-0"); err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+l.state.HTTP+"/readyz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct {
+		Status  string
+		Reasons map[string]string
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != 503 || answer.Status != "not ready" || answer.Reasons["nats-0"] != "stopped" || len(answer.Reasons) != 1 {
+		t.Errorf("%d %+v", res.StatusCode, answer)
+	}
+}
+
+// A kill between recording other ports and signing the operator anew is made
+// good by the next start.
+func TestKillWhileMoving(t *testing.T) {
+	t.Parallel()
+	opts := options(t, filepath.Join(t.TempDir(), "dev"))
+	if err := runDev(t, opts); err != nil {
+		t.Fatal(err)
+	}
+	l := layout(opts.Dir)
+	st, err := l.loadState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Nodes = portsFrom(natstest.FreeRange(t, portSpan), 1)
+	if err := l.saveState(st); err != nil {
+		t.Fatal(err)
+	}
+	if err := runDev(t, DevOptions{Dir: opts.Dir}); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := l.loadState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := st.clientURLs()[0]; moved.URLs[0] != want {
+		t.Errorf("the operator's JWT names %s, the node listens on %s", moved.URLs[0], want)
+	}
+}
+
+// With the root key taken away, other ports are refused and the old ones work.
+func TestMoveWithoutRootKey(t *testing.T) {
+	t.Parallel()
+	opts := options(t, filepath.Join(t.TempDir(), "dev"))
+	if err := runDev(t, opts); err != nil {
+		t.Fatal(err)
+	}
+	l := layout(opts.Dir)
+	st, err := l.loadState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rm(t, filepath.Join(l.dirs().Keys, "keys/O", st.Operator[1:3], st.Operator+".nk"))
+	err = runDev(t, DevOptions{Dir: opts.Dir, Port: natstest.FreeRange(t, portSpan)})
+	if fault.CodeOf(err) != fault.NotFound || !strings.Contains(fault.As(err).Hint, st.URLs[0]) {
+		t.Fatalf("moved without the root key: %v", err)
+	}
+	if err := runDev(t, opts); err != nil {
+		t.Fatal(err)
+	}
+}
