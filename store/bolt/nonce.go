@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/store"
 )
 
@@ -14,14 +13,14 @@ const forgetAtOnce = 16
 
 // UseNonce implements store.Tx. Times count in milliseconds, until rounded up.
 func (t *txn) UseNonce(nonce string, now, until time.Time) error {
-	if err := checkName("nonce", nonce); err != nil {
+	if err := store.CheckName("nonce", nonce); err != nil {
 		return err
 	}
 	from := key8(millis(now))
 	err := t.do("use nonce", func() error {
 		last := t.tx.Bucket(bucketNonces).Get([]byte(nonce))
 		if last != nil && string(last) >= string(from) {
-			return fault.New(fault.Denied, "use nonce %q: %w", nonce, store.ErrReplay)
+			return store.Replayed(nonce)
 		}
 		return nil
 	})

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"math"
-	"unicode/utf8"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -10,9 +9,6 @@ import (
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/store"
 )
-
-// maxName bounds keys, nonces and names of values, in bytes.
-const maxName = 1024
 
 // reader reads the state of one bbolt transaction.
 type reader struct {
@@ -39,7 +35,7 @@ func (r *reader) Get(kind store.Kind, key string) (rec store.Record, err error) 
 	err = r.do("get", func() error {
 		data := r.record(kind, key)
 		if data == nil {
-			return fault.New(fault.NotFound, "get %s %q: %w", kind, key, store.ErrNotFound).About(string(kind), key)
+			return store.NotFound(kind, key)
 		}
 		rec, err = decodeRecord(kind, key, data)
 		return err
@@ -169,32 +165,22 @@ func (t *txn) write(op string, f func() error) error {
 	return err
 }
 
-// Put implements store.Tx. The Kind and Key of the change may be left empty;
-// others than those of the record are refused.
+// Put implements store.Tx.
 func (t *txn) Put(base uint64, rec store.Record, ch store.Change) (store.Record, error) {
-	if err := checkName("key", rec.Key); err != nil {
+	if err := store.CheckPut(rec, ch); err != nil {
 		return store.Record{}, err
-	}
-	if err := checkName("kind", string(rec.Kind)); err != nil {
-		return store.Record{}, err
-	}
-	if ch.Kind != "" && ch.Kind != rec.Kind || ch.Key != "" && ch.Key != rec.Key {
-		return store.Record{}, fault.New(fault.Internal, "put %s %q with the change of %s %q", rec.Kind, rec.Key, ch.Kind, ch.Key)
 	}
 	err := t.do("put", func() error {
 		if err := t.checkBase(base, rec.Kind, rec.Key); err != nil {
 			return err
 		}
 		head, err := t.head()
-		rec.Revision, rec.Seq = base+1, head+1
+		rec, ch = store.Stamp(base, head, rec, ch)
 		return err
 	})
 	if err != nil {
 		return store.Record{}, err
 	}
-	ch.Kind, ch.Key = rec.Kind, rec.Key
-	ch.Revision, ch.Seq = rec.Revision, rec.Seq
-	ch.Time = ch.Time.UTC()
 	if err := t.write("put", func() error { return t.put(rec, ch) }); err != nil {
 		return store.Record{}, err
 	}
@@ -212,11 +198,7 @@ func (t *txn) checkBase(base uint64, kind store.Kind, key string) error {
 		}
 		stored = n
 	}
-	if stored != base {
-		return fault.New(fault.Conflict, "put %s %q: built on revision %d, stored is %d: %w",
-			kind, key, base, stored, store.ErrConflict).About(string(kind), key)
-	}
-	return nil
+	return store.CheckBase(base, stored, kind, key)
 }
 
 func (t *txn) put(rec store.Record, ch store.Change) error {
@@ -242,17 +224,10 @@ func (t *txn) put(rec store.Record, ch store.Change) error {
 
 // SetMeta implements store.Tx.
 func (t *txn) SetMeta(name, value string) error {
-	if err := checkName("name", name); err != nil {
+	if err := store.CheckName("name", name); err != nil {
 		return err
 	}
 	return t.write("set value", func() error {
 		return t.tx.Bucket(bucketValues).Put([]byte(name), []byte(value))
 	})
-}
-
-func checkName(what, name string) error {
-	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
-		return fault.New(fault.Invalid, "%s of %d bytes: must be UTF-8 text of 1 to %d bytes", what, len(name), maxName)
-	}
-	return nil
 }
