@@ -188,6 +188,12 @@ func (c *cloud) user(account, name string, flags ...string) string {
 	return c.creds(account, name)
 }
 
+// jetStream gives an account JetStream, which MQTT needs.
+func (c *cloud) jetStream(account string) {
+	c.t.Helper()
+	c.nsc("edit", "account", account, "--js-disk-storage", "64M", "--js-mem-storage", "16M", "--js-streams", "10", "--js-consumer", "10")
+}
+
 // node stops or starts one server.
 func (c *cloud) node(verb string, i int) {
 	c.t.Helper()

@@ -126,15 +126,3 @@ func (h *hand) put(ctx context.Context, item api.Item) (api.Result, error) {
 	}
 	return reply.Results[0], reply.Results[0].Error.Fault()
 }
-
-// jetStream gives an account JetStream, which MQTT needs.
-func (c *cloud) jetStream(account string) {
-	c.t.Helper()
-	_, err := c.mustHand().edit(context.Background(), account, api.Item{}, func(a *jwt.AccountClaims) error {
-		a.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: 64 << 20, MemoryStorage: 16 << 20, Streams: 10, Consumer: 10}
-		return nil
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-}
