@@ -67,6 +67,12 @@ func worldRules() []ImportRule {
 			Why:      "database files are opened by store/bolt and by a node's local copy alone",
 		},
 		{
+			Packages: []string{"./..."},
+			Except:   []string{"store/pg", "internal/pgtest"},
+			Deny:     []string{pgx},
+			Why:      "PostgreSQL is spoken by store/pg alone",
+		},
+		{
 			Packages: []string{"cmd/nsc"},
 			Deny:     []string{natsServer},
 			Linked:   true,
@@ -74,8 +80,8 @@ func worldRules() []ImportRule {
 		},
 		{
 			Packages: []string{"./..."},
-			Except:   []string{"internal/natstest/...", "store/storetest/..."},
-			Deny:     []string{"testing", "internal/natstest", "store/storetest", "internal/archtest"},
+			Except:   []string{"internal/natstest/...", "internal/pgtest", "store/storetest/..."},
+			Deny:     []string{"testing", "internal/natstest", "internal/pgtest", "store/storetest", "internal/archtest"},
 			Why:      "helpers of tests are for tests",
 		},
 	}
@@ -106,7 +112,7 @@ func inwardRules() []ImportRule {
 		{Packages: []string{"store"}, Ours: []string{"revocation", "fault", "claims"}, Why: inwards},
 		{
 			Packages: []string{"store/..."},
-			Ours:     []string{"revocation", "fault", "claims", "store/...", "internal/durable"},
+			Ours:     []string{"revocation", "fault", "claims", "store/...", "internal/durable", "migrations"},
 			Why:      inwards,
 		},
 		{
