@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/accountd/accountd/api"
@@ -119,9 +120,10 @@ func privateDir(dir string) error {
 	if err != nil {
 		return unwritable(dir, err)
 	}
-	if !fi.IsDir() || fi.Mode().Perm()&0o077 != 0 {
-		return fault.New(fault.Denied, "%s is open to others and cannot hold the control socket", dir).About("folder", dir).
-			ByRule("private-folder").WithHint("chmod 700 %s", dir)
+	owner, ok := fi.Sys().(*syscall.Stat_t)
+	if !fi.IsDir() || fi.Mode().Perm()&0o077 != 0 || ok && int(owner.Uid) != os.Getuid() {
+		return fault.New(fault.Denied, "%s belongs or is open to others and cannot hold the control socket", dir).About("folder", dir).
+			ByRule("private-folder").WithHint("make it your own, or remove it: ls -ld %s", quote(dir))
 	}
 	return nil
 }

@@ -57,14 +57,10 @@ func (d *dev) shellEnv(creds string) []byte {
 	for i := range mqtt {
 		mqtt[i] = strings.TrimPrefix(mqtt[i], "://")
 	}
-	http := ""
-	if d.web != nil {
-		http = "http://" + st.HTTP
-	}
 	for _, v := range [][2]string{
 		{"NSC_HOME", l.dirs().Config},
 		{"NKEYS_PATH", l.dirs().Keys},
-		{"ACCOUNTD_HTTP", http},
+		{"ACCOUNTD_HTTP", d.httpURL()},
 		{"ACCOUNTD_SYS_CREDS", creds},
 		{"NATS_URL", st.clientURLs()[0]},
 		{"NATS_URLS", join(st.clientURLs())},

@@ -26,6 +26,9 @@ func (d *dev) startNodes(ctx context.Context) error {
 		url := "nats://" + d.state.address(cfg.Ports.Client)
 		d.members = append(d.members, newMember(cfg, d.state.Operator, url, d.attach))
 	}
+	if !isLoopback(d.state.Host) && len(d.members) > 1 {
+		d.log.Warn("the cluster ports are open to the network, and nodes trust who connects there", "host", d.state.Host)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range d.members {
 		g.Go(func() error { return m.start(ctx) })

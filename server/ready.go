@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,7 +111,11 @@ func (d *dev) httpURL() string {
 	if d.web == nil {
 		return ""
 	}
-	return "http://" + d.state.HTTP
+	host, port, err := net.SplitHostPort(d.state.HTTP)
+	if err != nil {
+		return "http://" + d.state.HTTP
+	}
+	return "http://" + net.JoinHostPort(dialHost(host), port)
 }
 
 // greet prints the addresses and what to type next.

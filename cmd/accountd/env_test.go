@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/internal/natstest"
 )
 
 // DIR/env works in a plain shell, whatever the folder is called, and its
@@ -54,6 +57,19 @@ func TestEnvFile(t *testing.T) {
 	}
 	if context.URL != n.URL || context.Creds != d.Creds {
 		t.Errorf("the context names %+v", context)
+	}
+	d.ends(t)
+}
+
+// The stock nats tool uses the context in the folder.
+func TestNatsContext(t *testing.T) {
+	t.Parallel()
+	cli := natstest.NatsCLI(t)
+	d := fresh(t)
+	cmd := exec.Command(cli, "--context", "accountd-dev", "rtt")
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+d.Dir)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), strings.TrimPrefix(d.Nodes[0].URL, "nats://")) {
+		t.Errorf("nats rtt: %v\n%s", err, out)
 	}
 	d.ends(t)
 }

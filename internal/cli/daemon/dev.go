@@ -33,6 +33,11 @@ in an official nsc store under the folder; later starts resume. Ports of node i,
 from --port P on: client P+i, cluster P+10+i, leaf P+20+i, WebSocket P+30+i,
 MQTT P+40+i. They are recorded: later starts use the same ones.
 
+DIR/env sets NSC_HOME, NKEYS_PATH, PATH and all addresses for a shell:
+. DIR/env. Stock tools find the system account in a context of the nats tool
+under the folder: XDG_CONFIG_HOME=DIR nats --context accountd-dev rtt. What the
+servers log is in DIR/nodes/servers.log.
+
 It ends at SIGTERM or an interrupt: clients are sent away, and it exits 0 within
 10 seconds. A second signal ends it at once.
 
