@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -17,6 +18,7 @@ import (
 // accountOptions are the flags of add account.
 type accountOptions struct {
 	name, publicKey string
+	edit            accounts.Edit
 }
 
 func newAddAccount(a *app) *cobra.Command {
@@ -28,7 +30,7 @@ func newAddAccount(a *app) *cobra.Command {
 account server, the account is published and the command waits until every
 server is proven to enforce it.`,
 		Example: `  nsc add account app
-  nsc add account app --dry-run
+  nsc add account app --deny-pub 'admin.>' --dry-run
   nsc add account app --no-push
   nsc add account app --timeout 30s --json`,
 		Args: args(0, 1, "the account's name"),
@@ -41,6 +43,9 @@ server is proven to enforce it.`,
 	}
 	nameFlag(cmd, &o.name, "account name")
 	cmd.Flags().StringVarP(&o.publicKey, "public-key", "k", "", "public key of the account, or a file with its seed, which is not stored")
+	a.timeFlags(cmd.Flags(), &o.edit.Starts, &o.edit.Expires)
+	permissionFlags(cmd.Flags(), &o.edit.Permissions, "users without permissions of their own")
+	hide(cmd.Flags(), "rm", "rm-response-perms") // there is nothing to remove yet
 	return cmd
 }
 
@@ -63,6 +68,9 @@ func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error
 	defer nscstore.Wipe(seed)
 	ac := jwt.NewAccountClaims(first(key, "new key")) // a dry run makes none
 	ac.Name = o.name
+	if err := o.edit.Apply(ac); err != nil {
+		return nil, err
+	}
 	if s.flags.dryRun {
 		return dryNew("account", o.name, ac)
 	}

@@ -17,6 +17,7 @@ import (
 type operatorOptions struct {
 	name, from             string
 	signingKey, sys, force bool
+	starts, expires        *int64 // Unix seconds, nil for always and never
 }
 
 func newAddOperator(a *app) *cobra.Command {
@@ -48,6 +49,7 @@ be taken offline. With --url the operator is imported from a JWT file.`,
 	f.StringVarP(&o.from, "url", "u", "", "import the operator's JWT from a file")
 	f.BoolVar(&o.signingKey, "generate-signing-key", false, "also make a signing key")
 	f.BoolVarP(&o.sys, "sys", "s", false, "also make a system account and its user")
+	a.timeFlags(f, &o.starts, &o.expires)
 	f.BoolVar(&o.force, "force", false, "with --url: replace an operator that exists")
 	return cmd
 }

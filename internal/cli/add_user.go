@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -20,8 +21,8 @@ import (
 // userOptions are the flags of add user.
 type userOptions struct {
 	name, account, publicKey string
-	tags, networks           []string
-	bearer, reissue          bool
+	reissue                  bool
+	edit                     accounts.UserEdit
 }
 
 func newAddUser(a *app) *cobra.Command {
@@ -35,6 +36,7 @@ anew with --reissue, later than its revocation, if it has one.`,
 		Example: `  nsc add user device1 -a app
   nsc add user device1 -a app -K sensor
   nsc add user device1 -a app --reissue
+  nsc add user device1 -a app --allow-pub 'device1.>' --expiry 90d
   nsc add user device2 -a app --tag site:7 --source-network 10.0.0.0/8`,
 		Args: args(0, 1, "the user's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
@@ -48,10 +50,11 @@ anew with --reissue, later than its revocation, if it has one.`,
 	accountFlag(cmd, &o.account)
 	f := cmd.Flags()
 	f.StringVarP(&o.publicKey, "public-key", "k", "", "public key of the user, or a file with its seed, which is not stored")
-	f.StringSliceVar(&o.tags, "tag", nil, "tags of the user")
-	f.StringSliceVar(&o.networks, "source-network", nil, "networks that the user may connect from, such as 10.0.0.0/8")
-	f.BoolVar(&o.bearer, "bearer", false, "the JWT alone authenticates, without proof of the key")
 	f.BoolVar(&o.reissue, "reissue", false, "issue a new JWT for a user that exists")
+	a.timeFlags(f, &o.edit.Starts, &o.edit.Expires)
+	listFlag(f, &o.edit.AddTags, "tag", "tags of the user")
+	limitFlags(f, &o.edit.Limits, "the user")
+	hide(f, "rm", "rm-response-perms", "rm-conn-type", "rm-source-network", "rm-time") // there is nothing to remove yet
 	return cmd
 }
 
@@ -101,7 +104,7 @@ func (s *session) issueUser(ctx context.Context, r *root, ac *account, old *clai
 	if old != nil {
 		issuer = old.Issuer
 	}
-	pair, scope, err := s.userSigner(r, ac, issuer)
+	pair, _, err := s.userSigner(r, ac, issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +113,7 @@ func (s *session) issueUser(ctx context.Context, r *root, ac *account, old *clai
 		return nil, err
 	}
 	defer nscstore.Wipe(seed)
-	draft, err := userDraft(ac, old, key, pair.PublicKey(), scope, o)
+	draft, err := userDraft(ac, old, key, pair.PublicKey(), o)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +122,7 @@ func (s *session) issueUser(ctx context.Context, r *root, ac *account, old *clai
 		return nil, err
 	}
 	rec := &receipt{Kind: "user", Name: o.name, Account: ac.name, Key: key, ID: doc.ID, Expires: doc.Expires, Outcome: "issued"}
+	rec.Warnings = userWarnings(s, ac, o.edit)
 	rec.Title = "user " + o.name + " in " + ac.name + "  " + first(keys.Short(key), "new key") + "  " + until(doc.Expires)
 	if s.flags.dryRun {
 		rec.Outcome, rec.ID, rec.Changes = outcomeDry, "", diffClaims(payload(old), payload(doc))
@@ -158,49 +162,18 @@ func (s *session) userKeyPair(old *claims.Document, o userOptions) (key string, 
 	return pair.PublicKey(), pair.Seed(), true, nil
 }
 
-// userDraft makes the claims of a user, to be signed by issuer; scope is that
-// of the issuer's role, nil for none.
-func userDraft(ac *account, old *claims.Document, key, issuer string, scope jwt.Scope, o userOptions) (*claims.Draft, error) {
-	edit := func(uc *jwt.UserClaims) error {
-		uc.Name = o.name
-		uc.IssuerAccount = ""
-		if issuer != ac.key {
-			uc.IssuerAccount = ac.key
-		}
-		return applyUser(uc, ac, scope, o)
-	}
+// userDraft makes the claims of a user, to be signed by issuer.
+func userDraft(ac *account, old *claims.Document, key, issuer string, o userOptions) (*claims.Draft, error) {
+	edit := func(uc *jwt.UserClaims) error { return o.edit.Apply(uc, ac.claims, issuer) }
 	if old != nil {
 		return claims.Edit(old, edit)
 	}
 	uc := jwt.NewUserClaims(first(key, "new key")) // a dry run makes none
-	uc.SetScoped(scope != nil)
+	uc.Name = o.name
 	if err := edit(uc); err != nil {
 		return nil, err
 	}
 	return claims.New(uc)
-}
-
-// applyUser sets what the flags say. A role decides everything itself.
-func applyUser(uc *jwt.UserClaims, ac *account, scope jwt.Scope, o userOptions) error {
-	uc.Tags.Add(o.tags...)
-	if scope != nil && (o.bearer || len(o.networks) > 0) {
-		return fault.New(fault.Invalid, "the role that signs user %q decides its permissions and limits", o.name).
-			About("user", o.name).ByRule("scoped-user").WithHint("change the role: nsc edit signing-key -a %s", ac.name)
-	}
-	if scope != nil {
-		return nil
-	}
-	uc.Src.Add(o.networks...)
-	if o.bearer && ac.claims.Limits.DisallowBearer {
-		return fault.New(fault.Denied, "account %q forbids bearer users", ac.name).About("account", ac.name).ByRule("bearer")
-	}
-	uc.BearerToken = uc.BearerToken || o.bearer
-	vr := jwt.CreateValidationResults()
-	uc.Limits.Validate(vr)
-	if errs := vr.Errors(); len(errs) > 0 {
-		return fault.New(fault.Invalid, "user %s: %s", o.name, strings.ToLower(errs[0].Error())).About("user", o.name).ByRule("limits")
-	}
-	return nil
 }
 
 // issueFloor is the earliest time, Unix seconds, at which a JWT for key is not

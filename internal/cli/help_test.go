@@ -3,11 +3,15 @@ package cli
 import (
 	"context"
 	"io"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
 )
 
 // TestExamplesParse: every example in a help text names a command and flags
@@ -82,5 +86,25 @@ func TestRunsAreIndependent(t *testing.T) {
 	}
 	if code := Run(context.Background(), []string{"--version"}, env); code != 0 {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// TestJSONIsDocumented: docs/json-output.md names every field of the output.
+func TestJSONIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/json-output.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []any{receipt{}, results{}, environment{}, revokedUser{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{}} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "" || name == "-" || name == "jwt" { // JWTs travel in replies to get alone
+				continue
+			}
+			if !strings.Contains(string(page), "`"+name+"`") && !strings.Contains(string(page), `"`+name+`"`) {
+				t.Errorf("the field %s of %T is not documented", name, v)
+			}
+		}
 	}
 }

@@ -138,7 +138,7 @@ func TestAddUser(t *testing.T) {
 		p.run("add", "user", "u2", "-a", "apq").exits(3).complains(`did you mean "app"?`)
 		p.run("add", "user", "u2", "-a", "app", "-K", "readonly").exits(3).complains(`has no role or signing key "readonly"`)
 		p.run("add", "user", "u2", "-a", "app", "--reissue").exits(3)
-		p.run("add", "user", "u2", "-a", "app", "--source-network", "10.0.0").exits(7)
+		p.run("add", "user", "u2", "-a", "app", "--source-network", "10.0.0").exits(2)
 		p.ok("add", "user", "u2", "-a", "app", "--dry-run").says("new key", "nothing was changed")
 	})
 	own, _ := keys.NewUser()

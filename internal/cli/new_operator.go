@@ -18,13 +18,14 @@ const (
 
 // newOperator is an operator in the making, with all its keys.
 type newOperator struct {
-	now      int64
-	name     string
-	root     keys.OperatorPair
-	services []string           // URLs of its servers
-	given    bool               // root was given with -K and is not stored
-	signing  *keys.OperatorPair // nil for none
-	sys      *newSystem         // nil for none
+	now             int64
+	name            string
+	root            keys.OperatorPair
+	starts, expires *int64
+	services        []string           // URLs of its servers
+	given           bool               // root was given with -K and is not stored
+	signing         *keys.OperatorPair // nil for none
+	sys             *newSystem         // nil for none
 }
 
 // newSystem is a system account with a signing key and a user.
@@ -35,7 +36,7 @@ type newSystem struct {
 
 // newOperator makes or reads the keys of an operator.
 func (s *session) newOperator(o operatorOptions) (b *newOperator, err error) {
-	b = &newOperator{now: s.now, name: o.name, given: s.flags.privateKey != ""}
+	b = &newOperator{now: s.now, name: o.name, starts: o.starts, expires: o.expires, given: s.flags.privateKey != ""}
 	if b.given {
 		b.root, err = s.givenRoot(s.flags.privateKey)
 	} else {
@@ -91,6 +92,12 @@ func (b *newOperator) sign() (*claims.Document, error) {
 	}
 	if b.sys != nil {
 		oc.SystemAccount = b.sys.key.PublicKey()
+	}
+	if b.starts != nil {
+		oc.NotBefore = *b.starts
+	}
+	if b.expires != nil {
+		oc.Expires = *b.expires
 	}
 	oc.OperatorServiceURLs.Add(b.services...)
 	draft, err := claims.New(oc)
