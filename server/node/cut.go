@@ -109,17 +109,17 @@ type cut struct {
 	rule   rule
 	lost   narrowing
 	doomed []session // who was connected before the apply and has to go
+	closed map[uint64]bool
 	swap   time.Time // when the version was seen in effect
 }
 
-// prepare works out what a version takes away and from whom. It changes
-// nothing, and it is stale once the account's effect has changed.
+// prepare works out what a version takes away and from whom.
 func (n *Node) prepare(w *work, acc *server.Account) (*cut, error) {
 	claims, err := claimsOf(w.entry)
 	if err != nil {
 		return nil, err
 	}
-	c := &cut{n: n, w: w, acc: acc, before: n.kernel.effect(acc), rule: n.ruleOf(claims)}
+	c := &cut{n: n, w: w, acc: acc, before: n.kernel.effect(acc), rule: n.ruleOf(claims), closed: map[uint64]bool{}}
 	c.lost = narrowed(acc.Name, c.before, c.rule)
 	if claims != nil {
 		c.lost.rules = rulesDiffer(c.before.jwt, claims)
@@ -191,6 +191,10 @@ func (c *cut) close(list []session, found string) {
 	for _, s := range list {
 		// An error means that the server has closed it already.
 		_ = c.n.srv.DisconnectClientByID(s.cid)
+		if c.closed[s.cid] {
+			continue // on its way out
+		}
+		c.closed[s.cid] = true
 		out = append(out, api.Closed{User: s.user, Kind: s.kind, Name: s.name, CID: s.cid, Ms: c.n.since(c.w.received), Found: found})
 	}
 	c.n.closed(c.w, out)

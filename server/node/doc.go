@@ -5,15 +5,18 @@
 //
 // # The parts
 //
-//	Source ── follow ──▶ claims.db ──▶ resolver (Fetch: one local read)
-//	              │                        ▲
+//	Source ── follow ──▶ copy: staged ──▶ claims.db
+//	              │         ▲
+//	              │         └── resolver (Fetch: one local read)
 //	              └─▶ lane (one an account) ─▶ apply ─▶ cut ─▶ sweep ─▶ proof
 //	                                       reconcile: loaded JWT and effect = copy
 //
 // # What it promises
 //
-// Order. A version is written to the copy before the server sees it, and the
-// copy never goes back to an older revision.
+// Order. A version is in the copy before the server is told of it, so that
+// what the server reads by itself is never older than what it was told. The
+// copy never goes back to an older revision. A version takes effect while the
+// disk writes it, and is proven only when it is written.
 //
 // Claim and effect together. A version is applied through the server's own
 // path for updates and removals (see kernel.go), so that the JWT that the

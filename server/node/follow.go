@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/accountd/accountd/fault"
@@ -17,16 +16,8 @@ const (
 	batchBytes = 16 * mebibyte         // JWTs read in one View, and at most one more
 	backoffMin = 50 * time.Millisecond // after the first failure to read the Source
 	backoffMax = 5 * time.Second       // between any two attempts
-	earlyMax   = 4                     // changes prepared while they are written to the copy
-	pullLimit  = 10 * time.Second      // for one View
+	lookLimit  = 10 * time.Second      // for one View
 )
-
-// pulled is what one look at the Source brought.
-type pulled struct {
-	accepted []entry         // newer than what was held, and now held
-	early    map[string]*cut // what was worked out about some of them meanwhile
-	more     bool            // the Source has more
-}
 
 // follow reads the Source for ever: at each wakeup, and with growing pauses
 // while it cannot be read. Authentication does not depend on it.
@@ -35,22 +26,16 @@ func (n *Node) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := n.cfg.Source.Changed()
 		received := n.cfg.Now()
-		n.intake.Lock()
-		got, err := n.pull(ctx)
-		todo := n.expect(got, received)
-		n.intake.Unlock()
+		more, err := n.step(ctx, received)
 		if ctx.Err() != nil {
 			return
 		}
 		n.sourceState(err)
-		for _, w := range todo {
-			n.dispatch(ctx, w)
-		}
 		switch {
 		case err != nil:
 			pause(ctx, backoff)
 			backoff = min(2*backoff, backoffMax)
-		case !got.more:
+		case !more:
 			backoff = backoffMin
 			select {
 			case <-changed:
@@ -58,6 +43,33 @@ func (n *Node) follow(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// step takes what follows, and brings it into force while the disk writes it.
+func (n *Node) step(ctx context.Context, received time.Time) (more bool, err error) {
+	l, err := n.look(ctx)
+	if err != nil {
+		return false, err
+	}
+	n.intake.Lock()
+	b, err := n.stage(l)
+	var todo []*work
+	if err == nil {
+		todo = n.expect(b, received)
+	}
+	n.intake.Unlock()
+	if err != nil {
+		return false, err
+	}
+	n.wg.Go(func() { n.write(ctx, b) })
+	for _, w := range todo {
+		n.dispatch(ctx, w)
+	}
+	<-b.done
+	if b.err == nil {
+		n.advance(b)
+	}
+	return l.more, b.err
 }
 
 // pause waits for d, or not at all if d is not positive, and returns false when
@@ -76,24 +88,20 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// pull reads the changes that follow what the copy holds, and writes the
-// records they lead to, newest version only, with the new position.
-func (n *Node) pull(ctx context.Context) (pulled, error) {
-	pos, err := n.copy.position()
-	if err != nil {
-		return pulled{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, pullLimit)
+// look reads the changes that follow what the copy holds, and the records they
+// lead to, newest version only.
+func (n *Node) look(ctx context.Context) (look, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	var look look
-	err = n.cfg.Source.View(ctx, func(r store.Reader) error {
-		look, err = lookAfter(r, pos)
+	var l look
+	err := n.cfg.Source.View(ctx, func(r store.Reader) (err error) {
+		l, err = lookAfter(r, n.pos)
 		return err
 	})
 	if err != nil {
-		return pulled{}, fmt.Errorf("read store: %w", err)
+		return look{}, fmt.Errorf("read store: %w", err)
 	}
-	return n.take(pos, look)
+	return l, nil
 }
 
 // look is one consistent view of what the Source has for a node.
@@ -193,54 +201,54 @@ func scanAll(r store.Reader) (recs []store.Record, err error) {
 	return recs, nil
 }
 
-// take writes what was seen to the copy. Nothing older replaces what is held.
-func (n *Node) take(pos position, l look) (pulled, error) {
-	if len(l.recs) == 0 && l.pos == pos {
-		n.behindState(l.diverged)
-		return pulled{}, nil
-	}
-	ready := n.prepareEarly(l.recs)
-	accepted, older, err := n.copy.put(l.recs, l.pos, l.diverged != nil)
-	early := ready()
+// staged is what one look brought, on its way to the disk.
+type staged struct {
+	accepted []entry
+	pos      position
+	done     chan struct{} // closed when it is written, or err is set
+	err      error
+}
+
+// stage takes what was seen. Nothing older replaces what is held.
+func (n *Node) stage(l look) (*staged, error) {
+	accepted, older, err := n.copy.stage(l.recs, l.diverged != nil)
 	if err != nil {
-		return pulled{}, err
+		return nil, err
 	}
-	n.applied.Store(l.pos.seq)
 	if l.diverged != nil && len(older) > 0 {
 		l.diverged = fmt.Errorf("%w; %d accounts are older in the store, first %s: revision %d, held here %d",
 			l.diverged, len(older), older[0].key, older[0].seen, older[0].held)
 	}
 	n.behindState(l.diverged)
-	return pulled{accepted: accepted, early: early, more: l.more}, nil
+	return &staged{accepted: accepted, pos: l.pos, done: make(chan struct{})}, nil
 }
 
-// prepareEarly uses the time that the disk takes to work out whom a change
-// will cut. A large batch is left to the lanes.
-func (n *Node) prepareEarly(recs []store.Record) (ready func() map[string]*cut) {
-	none := func() map[string]*cut { return nil }
-	if n.srv == nil || len(recs) > earlyMax {
-		return none
+// write makes b durable, and tries for ever: what is staged is in effect
+// already, and not proven before it is written.
+func (n *Node) write(ctx context.Context, b *staged) {
+	defer close(b.done)
+	if len(b.accepted) == 0 && b.pos == n.pos {
+		return
 	}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	early := map[string]*cut{}
-	for _, rec := range recs {
-		acc := n.kernel.loaded(n.srv, rec.Key)
-		if rec.Kind != store.Account || acc == nil {
-			continue
+	backoff := backoffMin
+	for {
+		err := n.copy.flush(b.accepted, b.pos)
+		if err == nil {
+			return
 		}
-		w := &work{entry: accept(entry{}, rec)}
-		wg.Go(func() {
-			c, err := n.prepare(w, acc)
-			if err != nil {
-				return // the lane meets the same error and reports it
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			early[w.entry.Key] = c
-		})
+		n.sourceState(err)
+		if !pause(ctx, backoff) {
+			b.err = err
+			return
+		}
+		backoff = min(2*backoff, backoffMax)
 	}
-	return func() map[string]*cut { wg.Wait(); return early }
+}
+
+// advance notes what is written.
+func (n *Node) advance(b *staged) {
+	n.pos = b.pos
+	n.applied.Store(b.pos.seq)
 }
 
 // sourceState keeps, and logs once, whether the Source can be followed.

@@ -64,7 +64,7 @@ func (m *model) step(t *testing.T, s *bolt.Store, r *rand.Rand) store.Record {
 	case op < 6:
 		m.claims.ClearRevocation(u.key)
 		delete(m.revoked, u.key)
-	case op == 6 && !m.rec.Deleted:
+	case op == 6 && !m.rec.Deleted && m.rec.Revision > 0:
 		rec := m.rec
 		rec.Deleted = true
 		rec.Revision++

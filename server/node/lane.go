@@ -17,7 +17,7 @@ type work struct {
 	entry    entry
 	received time.Time
 	out      *outcome
-	early    *cut // what was worked out while the copy was written, or nil
+	batch    *staged // what it was written to the copy with
 }
 
 // lane serialises what is done to one account. It exists while there is
@@ -62,16 +62,12 @@ func (n *Node) leaveLocked(key string, l *lane) {
 
 // expect makes an outcome for each accepted version, so that who waits for it
 // can tell "under way" from "long done".
-func (n *Node) expect(got pulled, received time.Time) []*work {
+func (n *Node) expect(b *staged, received time.Time) []*work {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	todo := make([]*work, 0, len(got.accepted))
-	for _, e := range got.accepted {
-		w := &work{entry: e, received: received, out: n.results.add(e.Key, e.Revision, n.cfg.Name)}
-		if c := got.early[e.Key]; c != nil && c.w.entry.Revision == e.Revision && c.w.entry.missing() == e.missing() {
-			w.early, c.w = c, w
-		}
-		todo = append(todo, w)
+	todo := make([]*work, 0, len(b.accepted))
+	for _, e := range b.accepted {
+		todo = append(todo, &work{entry: e, received: received, batch: b, out: n.results.add(e.Key, e.Revision, n.cfg.Name)})
 	}
 	n.wakeLocked()
 	return todo
@@ -123,8 +119,12 @@ func (n *Node) drive(ctx context.Context, key string, l *lane) {
 	}
 }
 
-// finish records what became of a version and wakes who waits for it.
+// finish records what became of a version, once it is durable here, and wakes
+// who waits for it.
 func (n *Node) finish(w *work, p api.NodeProof) {
+	if <-w.batch.done; w.batch.err != nil {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if w.out.done {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -47,13 +48,16 @@ const format = "accountd node 1"
 type local struct {
 	db   *bbolt.DB
 	path string
+
+	mu     sync.RWMutex
+	staged map[string]entry // by key: newer than the file, being written to it
 }
 
 func bucketOf(kind store.Kind) []byte { return []byte(kind) }
 
 // openLocal opens or creates the copy at path.
 func openLocal(path string) (*local, error) {
-	l := &local{path: path}
+	l := &local{path: path, staged: map[string]entry{}}
 	err := l.guard("open", func() error {
 		var err error
 		l.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
@@ -113,10 +117,16 @@ func (l *local) close() error { return l.db.Close() }
 
 var errNotHeld = errors.New("not held")
 
-// get returns the entry of a key, or errNotHeld.
-func (l *local) get(kind store.Kind, key string) (e entry, err error) {
-	err = l.guard("read", func() error {
-		return l.db.View(func(tx *bbolt.Tx) error {
+// get returns the newest entry of a key, staged or on disk, or errNotHeld.
+func (l *local) get(kind store.Kind, key string) (entry, error) {
+	l.mu.RLock()
+	e, ok := l.staged[key]
+	l.mu.RUnlock()
+	if ok && e.Kind == kind {
+		return e, nil
+	}
+	err := l.guard("read", func() error {
+		return l.db.View(func(tx *bbolt.Tx) (err error) {
 			e, err = read(tx, kind, key)
 			return err
 		})
@@ -198,35 +208,43 @@ type stale struct {
 	held, seen uint64
 }
 
-// put writes the records that are newer than what is held, and the position,
-// in one durable transaction. It returns what it accepted, and what it did not
-// because the copy is monotonic. From a store that went back (diverged) it also
-// takes nothing that lacks a revocation which the copy holds: revisions of two
-// histories do not order them.
-func (l *local) put(recs []store.Record, pos position, diverged bool) (accepted []entry, older []stale, err error) {
-	err = l.guard("write", func() error {
-		accepted, older = nil, nil
+// stage takes the records that are newer than what is held: from now on get
+// returns them. They survive a crash once flush has written them. It returns
+// what it accepted, and what it did not because the copy is monotonic. From a
+// store that went back (diverged) it also takes nothing that lacks a revocation
+// which the copy holds: revisions of two histories do not order them. One
+// goroutine stages and flushes.
+func (l *local) stage(recs []store.Record, diverged bool) (accepted []entry, older []stale, err error) {
+	for _, rec := range recs {
+		held, err := l.get(rec.Kind, rec.Key)
+		known := err == nil
+		if !known && !errors.Is(err, errNotHeld) {
+			return nil, nil, err
+		}
+		switch same := held.ID == rec.ID && held.JWT == rec.JWT; {
+		case known && held.Revision == rec.Revision && same:
+		case known && (held.Revision >= rec.Revision || diverged && letsBack(held, rec)):
+			older = append(older, stale{rec.Key, held.Revision, rec.Revision})
+		default:
+			accepted = append(accepted, accept(held, rec))
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range accepted {
+		l.staged[e.Key] = e
+	}
+	return accepted, older, nil
+}
+
+// flush writes staged entries and the position in one durable transaction.
+func (l *local) flush(entries []entry, pos position) error {
+	err := l.guard("write", func() error {
 		return l.db.Update(func(tx *bbolt.Tx) error {
-			for _, rec := range recs {
-				held, err := read(tx, rec.Kind, rec.Key)
-				if err != nil && !errors.Is(err, errNotHeld) {
-					return err
-				}
-				if err == nil && held.Revision >= rec.Revision {
-					if held.Revision > rec.Revision || held.ID != rec.ID || held.JWT != rec.JWT {
-						older = append(older, stale{rec.Key, held.Revision, rec.Revision})
-					}
-					continue
-				}
-				if diverged && err == nil && letsBack(held, rec) {
-					older = append(older, stale{rec.Key, held.Revision, rec.Revision})
-					continue
-				}
-				e := accept(held, rec)
+			for _, e := range entries {
 				if err := write(tx, e); err != nil {
 					return err
 				}
-				accepted = append(accepted, e)
 			}
 			meta := tx.Bucket(metaBucket)
 			if err := meta.Put(appliedKey, binary.BigEndian.AppendUint64(nil, pos.seq)); err != nil {
@@ -235,7 +253,20 @@ func (l *local) put(recs []store.Record, pos position, diverged bool) (accepted 
 			return meta.Put(markKey, []byte(pos.mark))
 		})
 	})
-	return accepted, older, err
+	if err != nil {
+		return err
+	}
+	l.unstage(entries)
+	return nil
+}
+
+// unstage leaves entries to the file: written, or given up.
+func (l *local) unstage(entries []entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range entries {
+		delete(l.staged, e.Key)
+	}
 }
 
 // letsBack reports whether rec would let in what the held version keeps out.

@@ -50,7 +50,8 @@ type Node struct {
 	applied  atomic.Uint64
 	repaired atomic.Uint64
 
-	intake sync.RWMutex // held while versions are written to the copy and their outcomes made
+	pos    position     // what the copy has followed; the follower's own
+	intake sync.RWMutex // held while versions are taken and their outcomes made
 
 	mu      sync.Mutex
 	lanes   map[string]*lane
@@ -96,11 +97,10 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 			err = errors.Join(err, n.copy.close())
 		}
 	}()
-	pos, err := n.copy.position()
-	if err != nil {
+	if n.pos, err = n.copy.position(); err != nil {
 		return nil, err
 	}
-	n.applied.Store(pos.seq)
+	n.applied.Store(n.pos.seq)
 	n.catchUp(ctx)
 	if n.operator, err = n.trust(); err != nil {
 		return nil, err
@@ -120,14 +120,28 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 func (n *Node) catchUp(ctx context.Context) {
 	for more := true; more; {
 		within, cancel := context.WithTimeout(ctx, n.cfg.CatchUp)
-		got, err := n.pull(within)
+		l, err := n.look(within)
 		cancel()
-		n.sourceState(err)
-		if err != nil {
-			return
+		if err == nil {
+			err = n.takeUp(l)
 		}
-		more = got.more
+		n.sourceState(err)
+		more = err == nil && l.more
 	}
+}
+
+// takeUp writes what was seen to the copy.
+func (n *Node) takeUp(l look) error {
+	b, err := n.stage(l)
+	if err != nil || len(b.accepted) == 0 && b.pos == n.pos {
+		return err
+	}
+	if err := n.copy.flush(b.accepted, b.pos); err != nil {
+		n.copy.unstage(b.accepted) // the next look brings it again
+		return err
+	}
+	n.advance(b)
+	return nil
 }
 
 // trust returns the operator that the server will trust, and refuses to start
