@@ -14,7 +14,6 @@ import (
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
-	"github.com/accountd/accountd/keys"
 )
 
 // describeOptions are the flags of the describe commands.
@@ -252,16 +251,4 @@ func (a *app) write(to string, data []byte) error {
 	}
 	fmt.Fprintf(a.env.Stderr, "wrote %s\n", a.shown(a.path(to)))
 	return nil
-}
-
-// nameOrShort is a name if there is one, else an abbreviated key; the whole key
-// if long.
-func nameOrShort(name, key string, long bool) string {
-	switch {
-	case long:
-		return key
-	case name != "":
-		return name
-	}
-	return keys.Short(key)
 }

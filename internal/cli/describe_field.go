@@ -29,8 +29,8 @@ func claimsTree(doc *claims.Document) map[string]any {
 func field(tree map[string]any, path string) (string, error) {
 	var at any = tree
 	for part := range strings.SplitSeq(path, ".") {
-		name, indexes, _ := strings.Cut(part, "[")
-		if name == "" && indexes == "" {
+		name, indexes, indexed := strings.Cut(part, "[")
+		if indexes == "" && (name == "" || indexed) {
 			return "", usage("%q is not a path such as nats.exports[0].name", path)
 		}
 		if name != "" {

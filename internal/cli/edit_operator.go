@@ -234,12 +234,16 @@ func (s *session) changeOperator(ctx context.Context, r *root, edit operator.Edi
 	if err != nil {
 		return nil, err
 	}
-	next, err := draft.Sign(pair, max(s.now, r.doc.IssuedAt))
+	online, why := s.online(r)
+	floor := r.doc.IssuedAt
+	if !online {
+		floor++ // so that a later put knows this version as the newer one: see ahead
+	}
+	next, err := draft.Sign(pair, max(s.now, floor))
 	if err != nil {
 		return nil, err
 	}
 	rec.ID, rec.Outcome = next.ID, outcomeLocal
-	online, why := s.online(r)
 	switch {
 	case s.flags.dryRun:
 		rec.ID, rec.Outcome = "", outcomeDry
