@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/suggest"
 )
 
 // Env is the world as accountd sees it. Nothing below cmd/ asks the operating
@@ -86,8 +87,14 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return fault.New(fault.Usage, "%s takes no arguments, found %q", cmd.CommandPath(), args[0])
 	}
 	f := fault.New(fault.Usage, "unknown command %q for %s", args[0], cmd.CommandPath())
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return f.WithHint("did you mean %q?", near[0])
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	if near := suggest.Nearest(args[0], names); near != "" {
+		return f.WithHint("did you mean %q?", near)
 	}
 	return f
 }
