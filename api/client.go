@@ -7,67 +7,36 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 )
 
-// Client speaks to accountd over NATS, as a user of the system account. The
-// connection only carries requests; what they may do is decided by the key
-// that signs them.
+// ErrNoService is wrapped by Dial and DialHTTP when something answers, but no
+// accountd does.
+var ErrNoService = errors.New("no accountd answers")
+
+// Client speaks to accountd over NATS, as a user of the system account, or over
+// HTTP. The connection only carries requests; what they may do is decided by the
+// key that signs them.
 type Client struct {
 	Operator string // public key of the operator that accountd serves
 	Server   string // public key of the service, part of the audience
 	Custody  string // delegated or offline
 
-	nc  *nats.Conn
-	now func() time.Time
+	link link
+	now  func() time.Time
 }
 
-// Dial connects to urls, comma-separated, with opts, which hold the
-// credentials, and asks for the service. Errors: fault.Unavailable when no
-// server or no accountd answers, fault.Denied when the credentials are refused.
-func Dial(ctx context.Context, urls string, now func() time.Time, opts ...nats.Option) (*Client, error) {
-	opts = append([]nats.Option{nats.Name("nsc"), nats.MaxReconnects(2), nats.Timeout(2 * time.Second)}, opts...)
-	nc, err := nats.Connect(urls, opts...)
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return nil, fault.New(fault.Denied, "the servers at %s refuse the system user's credentials", urls).About("server", urls)
-	case err != nil:
-		return nil, fault.New(fault.Unavailable, "no server answers at %s: %w", urls, err).About("server", urls)
-	}
-	c := &Client{nc: nc, now: now}
-	if err := c.discover(ctx); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// ErrNoService is wrapped by Dial when servers answer but no accountd does.
-var ErrNoService = errors.New("no accountd answers")
-
-func (c *Client) discover(ctx context.Context) error {
-	msg, err := c.nc.RequestWithContext(ctx, "$SRV.INFO."+Service, nil)
-	if err != nil {
-		return fault.New(fault.Unavailable, "%w at %s", ErrNoService, c.nc.ConnectedUrl()).About("server", c.nc.ConnectedUrl())
-	}
-	var info struct {
-		Metadata map[string]string `json:"metadata"`
-	}
-	if err := json.Unmarshal(msg.Data, &info); err != nil {
-		return fault.New(fault.Invalid, "accountd at %s describes itself in an unknown form", c.nc.ConnectedUrl())
-	}
-	c.Operator, c.Server, c.Custody = info.Metadata[MetaOperator], info.Metadata[MetaServer], info.Metadata[MetaCustody]
-	return nil
+// link carries requests. Its errors are fault.Unavailable unless it is known
+// that nothing was done.
+type link interface {
+	// send asks the endpoint of subject; auth is the value of AuthHeader, "" for none.
+	send(ctx context.Context, subject, auth string, body []byte) ([]byte, error)
+	close()
 }
 
 // Close ends the connection.
-func (c *Client) Close() { c.nc.Close() }
-
-// Conn returns the connection, for stock requests to the servers.
-func (c *Client) Conn() *nats.Conn { return c.nc }
+func (c *Client) Close() { c.link.close() }
 
 // Put sends changes of accounts, signed by s. A nil error means that the
 // request was decided; the outcomes are in the reply. fault.Unavailable means
@@ -108,16 +77,17 @@ func (c *Client) Seen(ctx context.Context, req SeenRequest) (SeenReply, error) {
 }
 
 func signed[R any](ctx context.Context, c *Client, s claims.Signer, subject string, req any) (R, error) {
-	var none R
 	body, err := json.Marshal(req)
 	if err != nil {
+		var none R
 		return none, fmt.Errorf("encode request: %w", err)
 	}
 	token, err := SignRequest(s, c.Operator, c.Server, body, c.now())
 	if err != nil {
+		var none R
 		return none, err
 	}
-	return send[R](ctx, c, &nats.Msg{Subject: subject, Header: nats.Header{AuthHeader: {token}}, Data: body})
+	return send[R](ctx, c, subject, token, body)
 }
 
 func call[R any](ctx context.Context, c *Client, subject string, req any) (R, error) {
@@ -126,17 +96,17 @@ func call[R any](ctx context.Context, c *Client, subject string, req any) (R, er
 		var none R
 		return none, fmt.Errorf("encode request: %w", err)
 	}
-	return send[R](ctx, c, &nats.Msg{Subject: subject, Data: body})
+	return send[R](ctx, c, subject, "", body)
 }
 
-func send[R any](ctx context.Context, c *Client, msg *nats.Msg) (R, error) {
+func send[R any](ctx context.Context, c *Client, subject, auth string, body []byte) (R, error) {
 	var reply R
-	answer, err := c.nc.RequestMsgWithContext(ctx, msg)
+	answer, err := c.link.send(ctx, subject, auth, body)
 	if err != nil {
-		return reply, fault.New(fault.Unavailable, "accountd did not answer %s: %w", msg.Subject, err).About("server", c.nc.ConnectedUrl())
+		return reply, err
 	}
-	if err := json.Unmarshal(answer.Data, &reply); err != nil {
-		return reply, fault.New(fault.Unavailable, "accountd answered %s in an unknown form", msg.Subject)
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return reply, fault.New(fault.Unavailable, "accountd answered %s in an unknown form", subject)
 	}
 	return reply, nil
 }

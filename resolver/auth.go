@@ -43,14 +43,8 @@ func (s *Service) authenticate(tx store.Tx, trust operator.Trust, op store.Recor
 	if err := s.checkEnvelope(trust, d, body, now); err != nil {
 		return "", err
 	}
-	switch {
-	case d.Issuer == s.cfg.Delegated:
-		return "", fault.New(fault.Denied, "signed by accountd's own key, which opens no door").ByRule("signed request")
-	case op.Retired[d.Issuer] != 0:
-		return "", fault.New(fault.Untrusted, "signed by operator key %s, which is retired", keys.Short(d.Issuer)).ByRule("signed request")
-	case !trust.Speaks(d.Issuer):
-		return "", fault.New(fault.Denied, "signed by %s, which is no key of operator %s", keys.Short(d.Issuer), op.Name).ByRule("signed request").
-			WithHint("sign with the operator's root key or one of its signing keys")
+	if err := s.checkSpeaker(trust, op, d.Issuer); err != nil {
+		return "", err
 	}
 	if err := tx.UseNonce(d.Nonce(), now, now.Add(api.NonceMemory)); err != nil {
 		if errors.Is(err, store.ErrReplay) {
@@ -59,6 +53,21 @@ func (s *Service) authenticate(tx store.Tx, trust operator.Trust, op store.Recor
 		return "", err
 	}
 	return d.Issuer, nil
+}
+
+// checkSpeaker: key may ask for the operator: its root key or a living signing
+// key, but not accountd's own.
+func (s *Service) checkSpeaker(trust operator.Trust, op store.Record, key string) error {
+	switch {
+	case key == s.cfg.Delegated:
+		return fault.New(fault.Denied, "signed by accountd's own key, which opens no door").ByRule("signed request")
+	case op.Retired[key] != 0:
+		return fault.New(fault.Untrusted, "signed by operator key %s, which is retired", keys.Short(key)).ByRule("signed request")
+	case !trust.Speaks(key):
+		return fault.New(fault.Denied, "signed by %s, which is no key of operator %s", keys.Short(key), op.Name).ByRule("signed request").
+			WithHint("sign with the operator's root key or one of its signing keys")
+	}
+	return nil
 }
 
 func (s *Service) checkEnvelope(trust operator.Trust, d *claims.Document, body []byte, now time.Time) error {

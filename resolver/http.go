@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,10 +18,11 @@ import (
 	"github.com/accountd/accountd/store"
 )
 
-// Handler serves the endpoints of the archived account server, so that tools
-// and servers that speak to it change nothing but the URL. The ETag of a claim
-// is its jti. Options of lookups: ?text (plain text), ?decode (header and body
-// as JSON), ?check (404 for an expired claim).
+// Handler serves package api under /v1, and the endpoints of the archived
+// account server under /jwt/v1, so that tools and servers that speak to it
+// change nothing but the URL. The ETag of a claim is its jti. Options of
+// lookups: ?text (plain text), ?decode (header and body as JSON), ?check (404
+// for an expired claim).
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /jwt/v1/accounts/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -41,6 +41,7 @@ func (s *Service) Handler() http.Handler {
 		s.serveJWT(w, r, store.Operator, "")
 	})
 	mux.HandleFunc("GET /jwt/v1/pack", s.servePack)
+	s.apiRoutes(mux)
 	return mux
 }
 
@@ -117,10 +118,10 @@ func (s *Service) postJWT(w http.ResponseWriter, r *http.Request) {
 }
 
 // servePack lists accounts as lines of key|JWT: up to ?max=N, 500 if absent,
-// or all with ?max=all. It names every tenant, so it is served on loopback only.
+// or all with ?max=all. It names every tenant, so other machines need a signed request.
 func (s *Service) servePack(w http.ResponseWriter, r *http.Request) {
-	if host, _, _ := net.SplitHostPort(r.RemoteAddr); !net.ParseIP(host).IsLoopback() {
-		httpError(w, fault.New(fault.Denied, "all accounts at once are served to this machine only"))
+	if err := s.mayRead(r, nil); err != nil {
+		httpError(w, err)
 		return
 	}
 	limit := 500

@@ -251,13 +251,15 @@ func (w *world) editOperator(d *claims.Document, s claims.Signer, f func(*jwt.Op
 	return must(must(claims.Edit(d, func(oc *jwt.OperatorClaims) error { f(oc); return nil })).Sign(s, w.clock.Unix()))
 }
 
+// drop is an edit that removes a signing key.
+func drop(key string) func(*jwt.OperatorClaims) {
+	return func(oc *jwt.OperatorClaims) { oc.SigningKeys.Remove(key) }
+}
+
 func TestOperatorPut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.mustPut(w.sign(w.sk2, w.account()), "")
-	drop := func(key string) func(*jwt.OperatorClaims) {
-		return func(oc *jwt.OperatorClaims) { oc.SigningKeys.Remove(key) }
-	}
 	for name, c := range map[string]struct {
 		doc  *claims.Document
 		base string
