@@ -24,12 +24,8 @@ func claimsOf(e entry) (*jwt.AccountClaims, error) {
 // bring applies a version to a loaded account, cuts, and leaves the sweeps and
 // the proof to a goroutine of the node. The account's lane is held.
 func (n *Node) bring(ctx context.Context, w *work, acc *server.Account) {
-	c, err := n.prepare(w, acc)
-	if err != nil {
-		n.finish(w, n.rejected(w.entry, err.Error()))
-		return
-	}
-	err = c.run(func() error {
+	c := n.newCut(w, acc)
+	err := c.run(func() error {
 		if w.entry.missing() {
 			removeAccount(n.srv, w.entry.Key)
 			return nil

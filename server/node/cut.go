@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -102,58 +104,39 @@ func rulesDiffer(before string, after *jwt.AccountClaims) bool {
 
 // cut is one version being brought into effect on a loaded account.
 type cut struct {
-	n      *Node
-	w      *work
-	acc    *server.Account
-	before effect
-	rule   rule
-	lost   narrowing
-	doomed []session // who was connected before the apply and has to go
-	closed map[uint64]bool
-	swap   time.Time // when the version was seen in effect
+	n       *Node
+	w       *work
+	acc     *server.Account
+	before  effect
+	present []unsafe.Pointer // the connections before the apply
+	rule    rule
+	lost    narrowing
+	doomed  []session // who was connected before the apply and has to go
+	closed  map[uint64]bool
+	swap    time.Time // when the version was seen in effect
 }
 
-// prepare works out what a version takes away and from whom.
-func (n *Node) prepare(w *work, acc *server.Account) (*cut, error) {
-	claims, err := claimsOf(w.entry)
-	if err != nil {
-		return nil, err
-	}
-	c := &cut{n: n, w: w, acc: acc, before: n.kernel.effect(acc), rule: n.ruleOf(claims), closed: map[uint64]bool{}}
-	c.lost = narrowed(acc.Name, c.before, c.rule)
-	if claims != nil {
-		c.lost.rules = rulesDiffer(c.before.jwt, claims)
-	}
-	n.kernel.peers(acc, c.foresee)
-	slices.Sort(c.lost.seen)
-	return c, nil
-}
-
-// foresee notes one connection before the apply.
-func (c *cut) foresee(p peer) {
-	ends := c.rule.ends(c.acc.Name, p.user) || p.user != nil && c.lost.scopes[p.user.SigningKey]
-	if !ends && !c.lost.rules {
-		return
-	}
-	s, ok := c.n.kernel.session(p)
-	if ok && c.lost.rules {
-		c.lost.seen = append(c.lost.seen, s.cid)
-	}
-	if ok && ends {
-		c.doomed = append(c.doomed, s)
+func (n *Node) newCut(w *work, acc *server.Account) *cut {
+	return &cut{
+		n: n, w: w, acc: acc, closed: map[uint64]bool{},
+		before: n.kernel.effect(acc), present: accountClients(acc),
 	}
 }
 
-// run applies with f and closes what the version ends as soon as it is in
-// effect, while the server is still looking through its clients.
+// run applies with f, works out meanwhile what the version takes away and from
+// whom, and closes what it ends as soon as it is in effect: while the server is
+// still looking through its clients.
 func (c *cut) run(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	if err := c.foresee(); err != nil {
+		return errors.Join(err, <-done)
+	}
 	if !c.lost.any() && len(c.doomed) == 0 {
-		err := f()
+		err := <-done
 		c.swap = time.Now()
 		return err
 	}
-	done := make(chan error, 1)
-	go func() { done <- f() }()
 	err, ended := c.inEffect(done)
 	c.swap = time.Now()
 	if ended && err != nil {
@@ -166,6 +149,42 @@ func (c *cut) run(f func() error) error {
 		c.sweep("after the apply")
 	}
 	return err
+}
+
+// foresee works out what the version takes away compared with what was in
+// effect before, and from whom of those present. A connection that the server
+// has closed meanwhile still tells who it was.
+func (c *cut) foresee() error {
+	claims, err := claimsOf(c.w.entry)
+	if err != nil {
+		return err
+	}
+	c.rule = c.n.ruleOf(claims)
+	c.lost = narrowed(c.acc.Name, c.before, c.rule)
+	if claims != nil {
+		c.lost.rules = rulesDiffer(c.before.jwt, claims)
+	}
+	for _, ptr := range c.present {
+		c.judge(c.n.kernel.peer(ptr))
+	}
+	slices.Sort(c.lost.seen)
+	c.present = nil
+	return nil
+}
+
+// judge notes one connection that was present before the apply.
+func (c *cut) judge(p peer) {
+	ends := c.rule.ends(c.acc.Name, p.user) || p.user != nil && c.lost.scopes[p.user.SigningKey]
+	if !ends && !c.lost.rules {
+		return
+	}
+	s, ok := c.n.kernel.session(p)
+	if ok && c.lost.rules {
+		c.lost.seen = append(c.lost.seen, s.cid)
+	}
+	if ok && ends {
+		c.doomed = append(c.doomed, s)
+	}
 }
 
 // inEffect waits until the server has swapped the account's lists, or until

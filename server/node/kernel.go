@@ -151,12 +151,15 @@ type peer struct {
 // peers calls f for every connection that is registered with acc.
 func (k *kernel) peers(acc *server.Account, f func(peer)) {
 	for _, c := range accountClients(acc) {
-		mu := at[sync.RWMutex](c, k.cliMu)
-		mu.RLock()
-		u := *at[*server.NkeyUser](c, k.cliUser)
-		mu.RUnlock()
-		f(peer{c, u})
+		f(k.peer(c))
 	}
+}
+
+func (k *kernel) peer(c unsafe.Pointer) peer {
+	mu := at[sync.RWMutex](c, k.cliMu)
+	mu.RLock()
+	defer mu.RUnlock()
+	return peer{c, *at[*server.NkeyUser](c, k.cliUser)}
 }
 
 // session describes the connection of a client or a leaf node.

@@ -43,7 +43,8 @@ func (n *Node) reconcileAccount(key string) {
 		return
 	}
 	w := &work{entry: held, received: n.cfg.Now(), out: &outcome{proof: api.NodeProof{}}}
-	c := &cut{n: n, w: w, acc: acc, rule: n.ruleOf(claims), closed: map[uint64]bool{}}
+	c := n.newCut(w, acc)
+	c.rule = n.ruleOf(claims)
 	if c.sweep("reconcile"); len(w.out.proof.Closed) > 0 {
 		n.repaired.Add(1)
 		n.cfg.Logger.Warn("closed connections that a claim had ended", "node", n.cfg.Name, "account", key, "connections", len(w.out.proof.Closed))
