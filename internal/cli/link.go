@@ -23,7 +23,7 @@ type link struct {
 	done    chan struct{}
 	client  *api.Client
 	err     error
-	connect func() (*nats.Conn, error) // a connection of its own, for servers without accountd
+	connect func() (*nats.Conn, error) // a connection of its own, for servers without accountd; nil over HTTP
 }
 
 // online reports whether changes are to be published, and if not, why.
@@ -33,19 +33,23 @@ func (s *session) online(r *root) (bool, string) {
 		return false, "not published, as --no-push says"
 	case r.claims.AccountServerURL == "":
 		return false, "operator " + r.Name() + " names no account server"
-	case !isNats(r.claims.AccountServerURL):
-		return false, "account servers over HTTP are not supported yet: " + r.claims.AccountServerURL
+	case !isNats(r.claims.AccountServerURL) && !isHTTP(r.claims.AccountServerURL):
+		return false, "the account server's URL has an unknown scheme: " + r.claims.AccountServerURL
 	}
 	return true, ""
 }
 
-func isNats(url string) bool {
+func isNats(url string) bool { return hasScheme(url, "nats", "tls", "ws", "wss") }
+
+func isHTTP(url string) bool { return hasScheme(url, "http", "https") }
+
+func hasScheme(url string, schemes ...string) bool {
 	scheme, _, ok := strings.Cut(strings.ToLower(url), "://")
-	return ok && slices.Contains([]string{"nats", "tls", "ws", "wss"}, scheme)
+	return ok && slices.Contains(schemes, scheme)
 }
 
-// dial finds the credentials and begins to connect to accountd; client waits
-// for the result. It is fault.Denied if there are no credentials.
+// dial finds the credentials, if the way needs any, and begins to connect to
+// accountd; client waits for the result. It is fault.Denied if there are none.
 func (s *session) dial(ctx context.Context, r *root) error {
 	if s.link != nil {
 		return nil
@@ -54,21 +58,20 @@ func (s *session) dial(ctx context.Context, r *root) error {
 		return fault.New(fault.Unavailable, "%s", why).About("operator", r.Name()).
 			WithHint("name the server with: nsc edit operator --account-jwt-server-url nats://host:4222")
 	}
-	token, pair, err := s.systemUser(r)
+	l := &link{done: make(chan struct{})}
+	dial, err := s.dialer(r, l)
 	if err != nil {
 		return err
 	}
-	urls := serverURLs(r.claims)
-	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // requests report their errors themselves
-	user := nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign)
-	l := &link{done: make(chan struct{}), connect: func() (*nats.Conn, error) {
-		return nats.Connect(urls, user, nats.DontRandomize(), nats.Name("nsc"), quiet)
-	}}
 	s.link = l
 	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
 	go func() {
 		defer close(l.done)
-		l.client, l.err = api.Dial(ctx, urls, s.env.Now, nats.DontRandomize(), user, quiet)
+		l.client, l.err = dial(ctx)
+		if l.err != nil && ctx.Err() != nil { // not known whether accountd is there
+			l.err = fault.New(fault.Unavailable, "accountd did not answer in %s", s.flags.timeout).
+				WithHint("give it more time with --timeout, or look whether it runs")
+		}
 	}()
 	s.closers = append(s.closers, func() {
 		cancel()
@@ -76,9 +79,32 @@ func (s *session) dial(ctx context.Context, r *root) error {
 		if l.client != nil {
 			l.client.Close()
 		}
-		pair.Wipe()
 	})
 	return nil
+}
+
+// dialer returns the function that connects: over HTTP, which needs no
+// credentials, or as the system user over NATS.
+func (s *session) dialer(r *root, l *link) (func(context.Context) (*api.Client, error), error) {
+	if isHTTP(r.claims.AccountServerURL) {
+		return func(ctx context.Context) (*api.Client, error) {
+			return api.DialHTTP(ctx, r.claims.AccountServerURL, s.env.Now)
+		}, nil
+	}
+	token, pair, err := s.systemUser(r)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, pair.Wipe)
+	urls := serverURLs(r.claims)
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // requests report their errors themselves
+	user := nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign)
+	l.connect = func() (*nats.Conn, error) {
+		return nats.Connect(urls, user, nats.DontRandomize(), nats.Name("nsc"), quiet)
+	}
+	return func(ctx context.Context) (*api.Client, error) {
+		return api.Dial(ctx, urls, s.env.Now, nats.DontRandomize(), user, quiet)
+	}, nil
 }
 
 // client returns the connection to accountd.

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -384,4 +385,54 @@ func TestForeignAccountd(t *testing.T) {
 			t.Error("a foreign operator's accountd was used")
 		}
 	})
+}
+
+// TestOverHTTP: the account server may be an HTTP URL; no system user is needed.
+func TestOverHTTP(t *testing.T) {
+	t.Parallel()
+	c := shared.get(t)
+	p := c.person(t)
+	p.pointTo(c.http(t) + "/jwt/v1")
+	p.ok("add", "account", "web", "--sys-user", "nobody").says("revision 1", "in force on 3 of 3 nodes")
+	p.ok("add", "user", "u1", "-a", "web")
+	p.ok("revoke", "user", "u1", "-a", "web").says("refused everywhere")
+	p.ok("pull", "-a", "web")
+	p.ok("status", "web")
+	p.ok("delete", "account", "web")
+	p.pointTo(strings.Replace(deadURL(t), "nats://", "http://", 1))
+	p.run("add", "account", "web2").exits(6)
+}
+
+// TestDeleteWhatOthersNeed: the importers are named, --force goes on.
+func TestDeleteWhatOthersNeed(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	p.ok("add", "account", "exporter")
+	p.ok("add", "account", "importer")
+	from, _ := p.account("exporter")
+	p.editAccount("exporter", func(c *jwt.AccountClaims) {
+		c.Exports.Add(&jwt.Export{Name: "orders", Subject: "orders.*", Type: jwt.Stream})
+	})
+	p.editAccount("importer", func(c *jwt.AccountClaims) {
+		c.Imports.Add(&jwt.Import{Name: "orders", Subject: "orders.*", Account: from.Subject, Type: jwt.Stream})
+	})
+	p.ok("push", "-a", "importer", "-a", "exporter")
+	p.unchanged(func() {
+		r := p.run("delete", "account", "exporter").complains("importer", "--force")
+		if r.code != 4 && r.code != 5 {
+			t.Errorf("exit %d", r.code)
+		}
+	})
+	p.ok("delete", "account", "exporter", "--force")
+}
+
+// TestInterrupted: an interrupt is exit 130, and what was written stays.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	p.ok("add", "account", "stopped")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.ctx = ctx
+	p.run("revoke", "user", "*", "-a", "stopped").exits(130)
 }

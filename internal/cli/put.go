@@ -15,6 +15,9 @@ import (
 // beyond the time that accountd waits.
 const proofSlack = 2 * time.Second
 
+// maxProofWait bounds the wait of one request: carriers end longer ones.
+const maxProofWait = 20 * time.Second
+
 // put sends one item, signed by the operator's key issuer, and begins to wait
 // for the proof as soon as it is committed; proof fills it into the receipt. A
 // result without an outcome means that nobody answered.
@@ -89,14 +92,8 @@ func (s *session) proof(ctx context.Context, r *root, res api.Result) func(*rece
 	s.closers = append(s.closers, cancel)
 	got := make(chan answer, 1)
 	go func() {
-		var a answer
-		a.reply, a.err = s.link.client.Proof(ctx, api.ProofRequest{
-			Key: res.Key, Revision: res.Revision, WaitMs: int(s.flags.timeout.Milliseconds()),
-		})
-		if a.err == nil {
-			a.err = a.reply.Error.Fault()
-		}
-		got <- a
+		reply, err := askProof(ctx, s.link.client, res, time.Now().Add(s.flags.timeout))
+		got <- answer{reply, err}
 	}()
 	return func(rec *receipt) error {
 		a := <-got
@@ -106,6 +103,21 @@ func (s *session) proof(ctx context.Context, r *root, res api.Result) func(*rece
 		}
 		rec.Waited, rec.Proven, rec.Nodes = true, a.reply.Proven, a.reply.Nodes
 		return rec.pending()
+	}
+}
+
+// askProof waits for the proof of a version until deadline, in as many requests
+// as that takes. The answer may be that it is not proven.
+func askProof(ctx context.Context, c *api.Client, res api.Result, deadline time.Time) (api.ProofReply, error) {
+	for {
+		wait := min(time.Until(deadline), maxProofWait)
+		reply, err := c.Proof(ctx, api.ProofRequest{Key: res.Key, Revision: res.Revision, WaitMs: int(max(wait, 0).Milliseconds())})
+		if err == nil {
+			err = reply.Error.Fault()
+		}
+		if err != nil || reply.Proven || wait < maxProofWait {
+			return reply, err
+		}
 	}
 }
 

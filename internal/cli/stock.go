@@ -28,6 +28,9 @@ func noService(err error) bool { return errors.Is(err, api.ErrNoService) }
 // that they stored a claim, which proves nothing about what they enforce. What
 // accountd has taken before is not pushed past it.
 func (s *session) stockPush(ctx context.Context, r *root, items []api.Item, cause error) ([]api.Result, error) {
+	if s.link.connect == nil {
+		return nil, cause // an HTTP server of another kind
+	}
 	docs := make([]*claims.Document, len(items))
 	for i, item := range items {
 		if item.Delete != "" {

@@ -85,7 +85,7 @@ func (c *cluster) start() error {
 	ready := c.dir + ".ready"
 	_ = os.Remove(ready)
 	c.log = &bytes.Buffer{}
-	c.cmd = exec.Command(os.Args[0], "dev", "--dir", c.dir, "--port", "0", "--http", "off", "--ready-file", ready)
+	c.cmd = exec.Command(os.Args[0], "dev", "--dir", c.dir, "--port", "0", "--http", "127.0.0.1:0", "--ready-file", ready)
 	c.cmd.Env = append(os.Environ(), asDaemon+"=1")
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	if err := c.cmd.Start(); err != nil {
@@ -116,6 +116,20 @@ func (c *cluster) kill() {
 	_ = c.cmd.Process.Signal(syscall.SIGKILL)
 }
 
+// http returns the URL of the cluster's HTTP listener.
+func (c *cluster) http(t *testing.T) string {
+	t.Helper()
+	var ready struct{ HTTP string }
+	data, err := os.ReadFile(c.dir + ".ready")
+	if err == nil {
+		err = json.Unmarshal(data, &ready)
+	}
+	if err != nil || ready.HTTP == "" {
+		t.Fatalf("no HTTP address: %v", err)
+	}
+	return ready.HTTP
+}
+
 // node stops or starts one node.
 func (c *cluster) node(t *testing.T, verb, name string) {
 	t.Helper()
@@ -143,7 +157,8 @@ type person struct {
 	t   *testing.T
 	dir string // holds nsc.json, stores/ and keys/
 	now func() time.Time
-	in  string // stdin of the next command
+	in  string          // stdin of the next command
+	ctx context.Context // of the next commands, nil for that of the test
 }
 
 // alone is a person with an empty store and no servers.
@@ -195,7 +210,11 @@ func (p *person) run(args ...string) result {
 	p.t.Helper()
 	var out, errs bytes.Buffer
 	vars := map[string]string{"NSC_HOME": p.dir, "NKEYS_PATH": filepath.Join(p.dir, "keys"), "XDG_DATA_HOME": filepath.Join(p.dir, "data")}
-	code := cli.Run(p.t.Context(), args, cli.Env{
+	ctx := p.ctx
+	if ctx == nil {
+		ctx = p.t.Context()
+	}
+	code := cli.Run(ctx, args, cli.Env{
 		Stdin: strings.NewReader(p.in), Stdout: &out, Stderr: &errs,
 		Getenv: func(name string) string { return vars[name] },
 		Now:    p.now, Dir: p.dir, Host: "laptop-7",
