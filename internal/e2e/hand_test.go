@@ -85,32 +85,6 @@ func (c *cloud) operatorSigner(ctx context.Context) (keys.OperatorPair, error) {
 	return keys.OperatorFromSeed(seed)
 }
 
-// edit changes the stored version of an account, by name or key, and puts the
-// result with item's further fields.
-func (h *hand) edit(ctx context.Context, account string, item api.Item, f func(*jwt.AccountClaims) error) (api.Result, error) {
-	stored, err := h.Get(ctx, api.GetRequest{Account: account})
-	if err == nil {
-		err = stored.Error.Fault()
-	}
-	if err != nil {
-		return api.Result{}, err
-	}
-	doc, err := claims.Decode(stored.Version.JWT)
-	if err != nil {
-		return api.Result{}, err
-	}
-	draft, err := claims.Edit(doc, f)
-	if err != nil {
-		return api.Result{}, err
-	}
-	next, err := draft.Sign(h.signer, max(time.Now().Unix(), doc.IssuedAt))
-	if err != nil {
-		return api.Result{}, err
-	}
-	item.JWT, item.Base = next.Token, doc.ID
-	return h.put(ctx, item)
-}
-
 // put sends one item. The error is a refusal of the request as a whole, or of
 // the item.
 func (h *hand) put(ctx context.Context, item api.Item) (api.Result, error) {
