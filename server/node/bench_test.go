@@ -44,7 +44,7 @@ func benchNode(b *testing.B, clients int) {
 	app := w.account("APP")
 	inForce(b, n, app.rec)
 	crowd(b, n, app, clients)
-	var cuts, proofs []time.Duration
+	var cuts, sweeps, proofs []time.Duration
 	for b.Loop() {
 		u := app.user("victim", nil, bearer)
 		c, err := rawDial(n, u.token, nil)
@@ -56,6 +56,8 @@ func benchNode(b *testing.B, clients int) {
 		start := time.Now()
 		rec := app.putJWT(token)
 		cuts = append(cuts, c.gone(b).Sub(start))
+		eventually(b, "swept", func() bool { return n.answered(rec).Swept })
+		sweeps = append(sweeps, time.Since(start))
 		if p := await(b, n, rec); p.State != api.InForce || !p.Swept {
 			b.Fatalf("%+v", p)
 		}
@@ -64,7 +66,14 @@ func benchNode(b *testing.B, clients int) {
 		n.lock(app.key)()
 	}
 	report(b, cuts, "cut")
+	report(b, sweeps, "swept")
 	report(b, proofs, "proven")
+}
+
+// answered is what the node can say about a version right now.
+func (n *Node) answered(rec store.Record) api.NodeProof {
+	p, _ := n.answer(rec.Key, rec.Revision)
+	return p
 }
 
 func report(b *testing.B, d []time.Duration, what string) {

@@ -144,11 +144,28 @@ func (c *cut) run(f func() error) error {
 	}
 	c.close(c.doomed, "index")
 	c.sweep("at once")
-	if !ended {
-		err = <-done
-		c.sweep("after the apply")
+	if ended {
+		return nil
 	}
-	return err
+	return c.attend(done)
+}
+
+// attend sweeps while the server looks through its clients, which takes it
+// about 100 ms a thousand.
+func (c *cut) attend(done <-chan error) error {
+	tick := time.NewTicker(firstLook)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			c.sweep("after the apply")
+			return err
+		case <-tick.C:
+			if c.sweep("during the apply") && time.Since(c.swap) >= secondLook {
+				c.n.swept(c.w)
+			}
+		}
+	}
 }
 
 // foresee works out what the version takes away compared with what was in

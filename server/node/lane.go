@@ -137,6 +137,18 @@ func (n *Node) finish(w *work, p api.NodeProof) {
 	n.wakeLocked()
 }
 
+// swept records that what a version ends is gone, while the server is still at
+// work on it.
+func (n *Node) swept(w *work) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !w.out.proof.Swept {
+		w.out.proof.Swept, w.out.proof.Loaded = true, true
+		w.out.proof.Reason = "cut and swept; the server is still looking through its clients"
+		n.wakeLocked()
+	}
+}
+
 // superseded forgets a version that a newer one replaced before it was proven.
 func (n *Node) superseded(w *work) {
 	n.mu.Lock()
