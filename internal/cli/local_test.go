@@ -404,3 +404,23 @@ func (p *person) editOperator(edit func(*jwt.OperatorClaims)) {
 		p.t.Fatal(err)
 	}
 }
+
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "user", "u1", "-a", "app", "-o", "yaml").says("schema: 1\nkind: \"user\"\nname: \"u1\"\n")
+	if r := p.ok("add", "user", "u2", "-a", "app", "-o", "name"); r.out != "u2\n" {
+		t.Errorf("%q", r.out)
+	}
+	doc, _ := p.account("app")
+	p.ok("revoke", "user", "u1", "-a", "app", "-o", "wide").says("key " + doc.Subject)
+	var m mutation
+	p.ok("unrevoke", "user", "u1", "-a", "app", "-o", "json").json(&m)
+	if m.Outcome != "local" {
+		t.Errorf("%+v", m)
+	}
+	p.run("add", "user", "u3", "-a", "app", "-o", "xml").exits(2).complains("known are table, wide, json, yaml and name")
+	p.ok("revocations", "add-user", "-a", "app", "-n", "u1")
+	p.ok("revocations", "list-users", "-a", "app", "-o", "yaml").says("revoked:\n  -\n    name: \"u1\"\n")
+	p.ok("env", "-o", "acme").says("operator        acme")
+}

@@ -73,9 +73,15 @@ func (a *app) finish(rec *receipt, err error) error {
 	}
 	rec.Schema = api.Schema
 	rec.Ms = float64(a.env.Now().Sub(a.started).Microseconds()) / 1000
-	if a.flags.json {
+	switch {
+	case a.flags.output == "name":
+		if err == nil || fault.Is(err, fault.Pending) {
+			fmt.Fprintln(a.env.Stdout, rec.Name)
+		}
+		return err
+	case a.flags.json:
 		rec.Error = api.ToError(err)
-		if werr := printJSON(a.env.Stdout, rec); werr != nil && err == nil {
+		if werr := a.printStructured(rec); werr != nil && err == nil {
 			return werr
 		}
 		return err
@@ -84,6 +90,14 @@ func (a *app) finish(rec *receipt, err error) error {
 		a.printReceipt(rec)
 	}
 	return err
+}
+
+// printStructured writes v to stdout as JSON, or as YAML with -o yaml.
+func (a *app) printStructured(v any) error {
+	if a.flags.output == "yaml" {
+		return printYAML(a.env.Stdout, v)
+	}
+	return printJSON(a.env.Stdout, v)
 }
 
 // printJSON writes v as indented JSON.
@@ -100,6 +114,9 @@ func printJSON(w io.Writer, v any) error {
 func (a *app) printReceipt(rec *receipt) {
 	out := a.env.Stdout
 	fmt.Fprintln(out, rec.title())
+	if a.flags.output == "wide" {
+		fmt.Fprintf(out, "  key %s\n  jti %s\n", first(rec.Key, "-"), first(rec.ID, "-"))
+	}
 	for _, line := range rec.Changes {
 		fmt.Fprintln(out, "  "+line)
 	}

@@ -36,12 +36,16 @@ func (a *app) finishAll(recs []*receipt, err error) error {
 		if recs == nil {
 			recs = []*receipt{}
 		}
-		if werr := printJSON(a.env.Stdout, results{api.Schema, recs, api.ToError(err)}); werr != nil && err == nil {
+		if werr := a.printStructured(results{api.Schema, recs, api.ToError(err)}); werr != nil && err == nil {
 			return werr
 		}
 		return err
 	}
 	for _, rec := range recs {
+		if a.flags.output == "name" {
+			fmt.Fprintln(a.env.Stdout, rec.Name)
+			continue
+		}
 		if rec.err == nil || fault.Is(rec.err, fault.Pending) {
 			if len(recs) > 1 {
 				a.printShort(rec)

@@ -117,7 +117,7 @@ func (a *app) listRevoked(ctx context.Context, accountName string) error {
 		users = append(users, revokedUser{Name: names[e.Key], Key: e.Key, At: e.At})
 	}
 	if a.flags.json {
-		return printJSON(a.env.Stdout, struct {
+		return a.printStructured(struct {
 			Schema  int           `json:"schema"`
 			Account string        `json:"account"`
 			Key     string        `json:"key"`

@@ -13,6 +13,7 @@ type globals struct {
 	interactive                           bool
 	configDir, dataDir, keysDir, allDirs  string
 	json                                  bool
+	output                                string // table, wide, json, yaml or name
 	noPush, wait, dryRun, incomplete, yes bool
 	timeout                               time.Duration
 	sysUser                               string
@@ -54,7 +55,22 @@ them into force on every server and proves it.`
 		newEnv(a),
 		newInit(a),
 	)
+	for _, cmd := range root.Commands() {
+		a.outputFlag(cmd)
+	}
 	return root
+}
+
+// outputFlag adds -o to the commands below cmd that have no other meaning for it.
+func (a *app) outputFlag(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		a.outputFlag(c)
+	}
+	f := cmd.Flags()
+	if cmd.HasSubCommands() || f.ShorthandLookup("o") != nil || f.Lookup("output") != nil || cmd.PersistentFlags().ShorthandLookup("o") != nil {
+		return
+	}
+	f.StringVarP(&a.flags.output, "output", "o", "", "table, wide, json, yaml or name")
 }
 
 func (a *app) globalFlags(f *pflag.FlagSet) {
@@ -78,6 +94,13 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 
 // checkFlags refuses global flags that contradict each other.
 func (a *app) checkFlags() error {
+	switch a.flags.output {
+	case "", "table", "wide", "name":
+	case "json", "yaml":
+		a.flags.json = true
+	default:
+		return usage("unknown output %q; known are table, wide, json, yaml and name", a.flags.output)
+	}
 	switch {
 	case a.flags.interactive && !a.env.Terminal:
 		return usage("--interactive needs a terminal")

@@ -119,7 +119,7 @@ func (a *app) showEnvironment(ctx context.Context, s *session) error {
 		}
 	}
 	if a.flags.json {
-		return errors.Join(rerr, printJSON(a.env.Stdout, e))
+		return errors.Join(rerr, a.printStructured(e))
 	}
 	for _, line := range [][2]string{
 		{"config", e.Config}, {"stores", e.Stores}, {"keystore", e.Keys},

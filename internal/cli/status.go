@@ -113,6 +113,10 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 	var b strings.Builder
 	if a.flags.json {
 		err := printJSON(&b, reply)
+		if a.flags.output == "yaml" {
+			b.Reset()
+			err = printYAML(&b, reply)
+		}
 		return b.String(), err
 	}
 	if one {
