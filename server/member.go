@@ -257,21 +257,22 @@ func (m *member) awaitHealthy(ctx context.Context) error {
 	return err
 }
 
-// seer is a node that knows the JWTs of its live connections.
-type seer interface {
-	Seen(account, user string) api.SeenReply
-}
-
 // Seen tells which JWTs of user, "*" for all, live connections of account use.
 func (m *member) Seen(account, user string) api.SeenReply {
 	n, _ := m.current()
 	if n == nil {
 		return api.SeenReply{Schema: api.Schema}
 	}
-	if s, ok := any(n).(seer); ok {
-		return s.Seen(account, user)
+	return n.Seen(account, user)
+}
+
+// campaign makes the node stand for leader of JetStream when there is none.
+func (m *member) campaign(ctx context.Context) error {
+	n, _ := m.current()
+	if n == nil {
+		return nil
 	}
-	return api.SeenReply{Schema: api.Schema}
+	return n.Campaign(ctx)
 }
 
 // inForce waits until the node proves rec.

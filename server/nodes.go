@@ -93,6 +93,7 @@ func (d *dev) awaitAll(ctx context.Context) error {
 		return fmt.Errorf("read the claims to wait for: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.members[0].campaign(ctx) })
 	for _, m := range d.members {
 		g.Go(func() error {
 			if err := m.awaitHealthy(ctx); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // This file is the only one that reaches behind the exported API of
-// nats-server. Four functions are linked by name: if one moves, the program
+// nats-server. Some functions are linked by name: if one moves, the program
 // does not link. A few fields are read through offsets that reflection
 // finds; if one changes its name or type, Start refuses. The empty kernel.s
 // lets the compiler accept functions without a body.
@@ -38,6 +38,17 @@ func removeAccount(s *server.Server, key string)
 //
 //go:linkname accountClients github.com/nats-io/nats-server/v2/server.(*Account).getClients
 func accountClients(acc *server.Account) []unsafe.Pointer
+
+// jetStreamOf returns the server's JetStream, nil without one.
+//
+//go:linkname jetStreamOf github.com/nats-io/nats-server/v2/server.(*Server).getJetStream
+func jetStreamOf(s *server.Server) unsafe.Pointer
+
+// metaGroup returns the group that leads JetStream in the cluster, nil if the
+// server is not part of one.
+//
+//go:linkname metaGroup github.com/nats-io/nats-server/v2/server.(*jetStream).getMetaGroup
+func metaGroup(js unsafe.Pointer) server.RaftNode
 
 // kernel reads what the server does not export.
 type kernel struct {
