@@ -32,64 +32,69 @@ func (n *Node) Await(ctx context.Context, key string, revision uint64) api.NodeP
 	}
 }
 
-// answer returns the outcome for a revision, or what is known so far and a
-// channel that is closed when there may be more.
-func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct{}) {
+// known is one consistent look at what the node holds of a key and what became
+// of it.
+type known struct {
+	held           entry
+	err            error // errNotHeld, or the copy cannot be read
+	out            *outcome
+	wake           <-chan struct{} // closed when there may be more
+	source, behind error
+}
+
+// known returns the outcome for a revision, 0 for the one that is held.
+func (n *Node) known(key string, revision uint64) (k known) {
 	n.intake.RLock()
 	defer n.intake.RUnlock()
+	k.held, k.err = n.copy.get(kindOf(key), key)
+	if revision == 0 {
+		revision = k.held.Revision
+	}
 	n.mu.Lock()
-	wake, source := n.moved, n.source
-	out := n.results.find(key, revision)
-	var p api.NodeProof
-	done := false
-	if out != nil {
-		p, done = out.proof, out.done
+	defer n.mu.Unlock()
+	if out := n.results.find(key, revision); out != nil {
+		now := *out
+		k.out = &now
 	}
-	n.mu.Unlock()
+	k.wake, k.source, k.behind = n.moved, n.source, n.behind
+	return k
+}
+
+// answer returns what there is to say about a revision, and a channel that is
+// closed when there may be more, nil if that was the last word.
+func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct{}) {
+	k := n.known(key, max(revision, 1))
 	switch {
-	case done && p.State == api.InForce:
-		return p, nil
-	case done:
+	case k.out != nil && !k.out.done:
+		return k.out.proof, k.wake
+	case k.out != nil && k.out.proof.State == api.InForce:
+		return k.out.proof, nil
+	case k.out != nil, k.err == nil && k.held.Revision >= revision:
 		return n.Proof(key), nil // a rejection may have healed since
-	case out != nil:
-		return p, wake
+	case k.source != nil:
+		return n.pending(k.held, "cannot follow the store: "+k.source.Error()), k.wake
 	}
-	held, err := n.copy.get(kindOf(key), key)
-	if err == nil && held.Revision >= revision {
-		return n.Proof(key), nil
-	}
-	p = n.pending(held, "not received yet")
-	if source != nil {
-		p.Reason = "cannot follow the store: " + source.Error()
-	}
-	return p, wake
+	return n.pending(k.held, "not received yet"), k.wake
 }
 
 // Proof returns, without waiting, what the node can show right now for an
 // account or operator: it reads the server's state anew and sweeps.
 func (n *Node) Proof(key string) api.NodeProof {
-	held, err := n.copy.get(kindOf(key), key)
-	if err != nil {
-		if errors.Is(err, errNotHeld) {
-			return n.pending(entry{}, "not received yet")
-		}
-		return n.pending(entry{}, err.Error())
+	k := n.known(key, 0)
+	switch {
+	case errors.Is(k.err, errNotHeld):
+		return n.pending(entry{}, "not received yet")
+	case k.err != nil:
+		return n.pending(entry{}, k.err.Error())
+	case k.out != nil && !k.out.done:
+		return k.out.proof
 	}
-	n.mu.Lock()
-	out, behind := n.results.find(key, held.Revision), n.behind
-	var last api.NodeProof
-	if out != nil {
-		last = out.proof
+	p := n.now(k.held)
+	if k.out != nil {
+		p.Closed, p.Ms = k.out.proof.Closed, k.out.proof.Ms
 	}
-	waiting := out != nil && !out.done
-	n.mu.Unlock()
-	if waiting {
-		return last
-	}
-	p := n.now(held)
-	p.Closed, p.Ms = last.Closed, last.Ms
-	if behind != nil && p.Reason == "" {
-		p.Reason = behind.Error()
+	if k.behind != nil && p.Reason == "" {
+		p.Reason = k.behind.Error()
 	}
 	return p
 }
