@@ -122,6 +122,7 @@ func (n *Node) drive(ctx context.Context, key string, l *lane) {
 // finish records what became of a version, once it is durable here, and wakes
 // who waits for it.
 func (n *Node) finish(w *work, p api.NodeProof) {
+	n.remark(w, "waiting for the disk")
 	if <-w.batch.done; w.batch.err != nil {
 		return
 	}
@@ -137,14 +138,23 @@ func (n *Node) finish(w *work, p api.NodeProof) {
 	n.wakeLocked()
 }
 
+// remark says why a version is still pending.
+func (n *Node) remark(w *work, reason string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !w.out.done {
+		w.out.proof.Reason = reason
+	}
+}
+
 // swept records that what a version ends is gone, while the server is still at
 // work on it.
 func (n *Node) swept(w *work) {
+	n.remark(w, "cut and swept; the server is still looking through its clients")
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !w.out.proof.Swept {
 		w.out.proof.Swept, w.out.proof.Loaded = true, true
-		w.out.proof.Reason = "cut and swept; the server is still looking through its clients"
 		n.wakeLocked()
 	}
 }

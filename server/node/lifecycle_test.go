@@ -310,3 +310,35 @@ func TestServerRefuses(t *testing.T) {
 	inForce(t, n, app.put())
 	c.alive(t)
 }
+
+// A disk that does not answer keeps no revocation from taking effect, and
+// nothing counts as proven before it is written.
+func TestStalledDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.start(Config{})
+	app := w.account("APP")
+	inForce(t, n, app.rec)
+	mallory := app.user("mallory", nil)
+	c := connect(t, n, mallory)
+	stall, err := n.copy.db.Begin(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := app.revoke(mallory)
+	c.gone(t)
+	refused(t, n, mallory)
+	eventually(t, "waiting for the disk", func() bool {
+		p := n.Proof(app.key)
+		return p.State == api.Pending && strings.Contains(p.Reason, "disk")
+	})
+	if n.Applied() >= rec.Seq {
+		t.Error("applied what is not written")
+	}
+	if err := stall.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if p := inForce(t, n, rec); !p.Swept || len(p.Closed) != 1 {
+		t.Errorf("proof %+v", p)
+	}
+}

@@ -66,6 +66,9 @@ func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct
 	k := n.known(key, max(revision, 1))
 	switch {
 	case k.out != nil && !k.out.done:
+		if k.source != nil {
+			k.out.proof.Reason += "; " + k.source.Error()
+		}
 		return k.out.proof, k.wake
 	case k.out != nil && k.out.proof.State == api.InForce:
 		return k.out.proof, nil
