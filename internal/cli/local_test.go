@@ -221,7 +221,7 @@ func TestUnrevokeUnderAStar(t *testing.T) {
 		p.run("unrevoke", "user", "u1", "-a", "app").exits(4).complains("the revocation of all users (*)", "nsc unrevoke user '*' -a app")
 	})
 	p.ok("revocations", "delete-user", "-a", "app", "-u", "*")
-	p.ok("unrevoke", "user", "u1", "-a", "app").says("unrevoked u1 in app")
+	p.ok("unrevoke", "user", "u1", "-a", "app").says("took back, in the local store, the revocation of u1 in app")
 	p.ok("unrevoke", "user", "u1", "-a", "app").says("(already so)")
 	if _, ac := p.account("app"); len(ac.Revocations) != 0 {
 		t.Errorf("revocations %v", ac.Revocations)

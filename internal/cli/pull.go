@@ -199,7 +199,7 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 		var moved error
 		if local != "" && local != next.Name {
 			moved = fault.New(fault.Conflict, "account %q is named %q by accountd", local, next.Name).
-				About("account", local).ByRule("renamed").WithHint("nsc rename account %s %s", local, next.Name)
+				About("account", local).ByRule("renamed").WithHint("publish your name with: nsc push -a %s, or take theirs into a store of its own: --data-dir <folder>", shellWords([]string{local}))
 		}
 		return errors.Join(moved,
 			tx.ExpectAccount(next.Name, before),

@@ -149,7 +149,7 @@ func (s *session) findStored(c choice) (signer, error) {
 		}
 	}
 	return nil, fault.New(fault.Denied, "the keystore holds no key of %s that may sign", c.what).ByRule("signer").
-		WithHint("bring its seed here with: nsc import keys, or name a seed file with -K")
+		WithHint("name a file with its seed: -K <file>, or - for stdin")
 }
 
 // findNamed resolves what -K names: a role, a public key, a file, - for stdin.

@@ -55,7 +55,11 @@ func (a *app) unrevokeUsers(ctx context.Context, accountName string, users []str
 		return nil, err
 	}
 	names := targetNames(targets)
-	rec.Title = fmt.Sprintf("unrevoked %s in %s%s", shortNames(targets), ac.name, targetKey(targets))
+	verb := "unrevoked"
+	if rec.Outcome == outcomeLocal { // servers know nothing of it yet
+		verb = "took back, in the local store, the revocation of"
+	}
+	rec.Title = fmt.Sprintf("%s %s in %s%s", verb, shortNames(targets), ac.name, targetKey(targets))
 	if rec.Revision > 0 {
 		rec.Title += fmt.Sprintf(", revision %d", rec.Revision)
 	}
