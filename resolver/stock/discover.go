@@ -1,0 +1,300 @@
+package stock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/accountd/accountd/store"
+)
+
+// missedPings is after how many pings without an answer a server is down.
+const missedPings = 3
+
+// listen subscribes to what servers say by themselves and to what others send
+// to them.
+func (f *Fleet) listen(ctx context.Context) error {
+	for subject, h := range map[string]nats.MsgHandler{
+		subjectStats:    func(m *nats.Msg) { f.heardFrom(ctx, m) },
+		subjectShutdown: f.ended,
+		subjectClosed:   f.closed,
+
+		subjectUpdate:                      func(m *nats.Msg) { f.foreign(ctx, m) },
+		fmt.Sprintf(subjectUpdateOf, "*"):  func(m *nats.Msg) { f.foreign(ctx, m) },
+		fmt.Sprintf(subjectUpdateOld, "*"): func(m *nats.Msg) { f.foreign(ctx, m) },
+		subjectDelete:                      func(m *nats.Msg) { f.foreign(ctx, m) },
+	} {
+		sub, err := f.nc.Subscribe(subject, h)
+		if err != nil {
+			return err
+		}
+		f.subs = append(f.subs, sub)
+	}
+	return f.nc.FlushTimeout(f.cfg.Answer)
+}
+
+// pingLoop looks for servers, for ever.
+func (f *Fleet) pingLoop(ctx context.Context) {
+	for pause(ctx, f.cfg.Ping) {
+		f.ping(ctx)
+		f.silent()
+	}
+}
+
+// ping asks all servers to show themselves, and waits for those that do within
+// a ping's time at most. It ends early once every expected one has answered.
+func (f *Fleet) ping(ctx context.Context) {
+	got := map[string]bool{}
+	_, _ = f.ask.gather(ctx, fmt.Sprintf(subjectPing, "STATSZ"), nil, f.cfg.Ping, f.stirred, func(m *nats.Msg) bool {
+		if m == nil {
+			return false
+		}
+		got[f.heardFrom(ctx, m)] = true
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.servers) == 0 {
+			return false
+		}
+		for id := range f.servers {
+			if !got[id] {
+				return false
+			}
+		}
+		return true
+	}) // servers that do not answer are down: silent says so
+}
+
+// heardFrom notes a sign of life and returns the server's identity.
+func (f *Fleet) heardFrom(ctx context.Context, m *nats.Msg) string {
+	a, err := decode[json.RawMessage](m)
+	if err != nil || a.Server.ID == "" || f.cfg.Exclude(a.Server.Name) {
+		return ""
+	}
+	who := a.Server
+	id := identity(who.Cluster, who.Name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leafs[who.ID] || ctx.Err() != nil {
+		return ""
+	}
+	s := f.servers[id]
+	if s != nil && s.id == who.ID {
+		s.heard = time.Now()
+		if s.up || s.probing {
+			return id
+		}
+	}
+	if s == nil {
+		s = &Server{f: f, name: who.Name, cluster: who.Cluster, open: map[string]uint64{}, since: f.cfg.Now()}
+		if f.expects(who) {
+			f.servers[id] = s
+			f.dirty = true
+		}
+	}
+	if s.probing {
+		return id
+	}
+	if s.up {
+		f.down(s, "restarted")
+	}
+	s.id, s.probing, s.heard = who.ID, true, time.Now()
+	f.wg.Go(func() { f.probe(ctx, s, who) })
+	return id
+}
+
+// expects reports whether a server belongs to the cluster of the connection.
+// Others may belong to it over gateways; a probe tells. f.mu is held.
+func (f *Fleet) expects(who info) bool {
+	return who.ID == f.nc.ConnectedServerId() || who.Cluster != "" && who.Cluster == f.nc.ConnectedClusterName()
+}
+
+// probe finds out what a server is, and then brings it what it lacks.
+func (f *Fleet) probe(ctx context.Context, s *Server, who info) {
+	err := f.inspect(ctx, s, who)
+	f.mu.Lock()
+	s.probing = false
+	if err == nil && s.id == who.ID && !f.leafs[who.ID] {
+		s.up, s.since = true, f.cfg.Now()
+		f.dirty = true
+	}
+	up, kind := s.up, s.kind
+	f.stir()
+	f.mu.Unlock()
+	if err == nil && up {
+		f.log.Info("stock server is up", "server", s.name, "cluster", s.cluster, "resolver", kind)
+		err = f.catchUp(ctx, s)
+		f.reconcileSoon()
+	}
+	if err != nil && ctx.Err() == nil { // the next ping tries again
+		f.log.Warn("stock server could not be looked at", "server", s.name, "err", err)
+		f.mu.Lock()
+		s.up = false
+		f.mu.Unlock()
+	}
+}
+
+// inspect learns a server's trust and kind. A server that is not expected is
+// remembered as such.
+func (f *Fleet) inspect(ctx context.Context, s *Server, who info) error {
+	m, err := f.ask.one(ctx, fmt.Sprintf(subjectServer, who.ID, "VARZ"), nil, f.cfg.Answer)
+	if err != nil {
+		return fmt.Errorf("ask for VARZ: %w", err)
+	}
+	v, err := decode[vars](m)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	_, expected := f.servers[s.identity()]
+	if !expected && v.Data.Gateway.Name == "" {
+		f.leafs[who.ID] = true
+	} else if !expected {
+		f.servers[s.identity()] = s
+	}
+	fresh := s.skip == 0 && len(s.open) == 0
+	f.mu.Unlock()
+	if !expected && v.Data.Gateway.Name == "" {
+		return nil
+	}
+	if fresh {
+		if err := f.openAll(ctx, s); err != nil {
+			return err
+		}
+	}
+	kind, err := f.discern(ctx, who)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.kind, s.trusts = kind, v.Data.trusts()
+	s.deletable, s.undeletable = false, false
+	s.url = "nats://" + net.JoinHostPort(v.Data.Host, strconv.Itoa(v.Data.Port))
+	return nil
+}
+
+// discern finds out the kind of a server: directories answer an update on the
+// general subject, and what else asks us for an account that we name to it.
+// What is sent is the system account's own version, which it has to have anyway.
+func (f *Fleet) discern(ctx context.Context, who info) (Kind, error) {
+	token, err := f.systemJWT(ctx)
+	if err != nil {
+		return Unknown, err
+	}
+	kind := Unknown
+	// Whoever answers ACCOUNTZ after the update has had the update before.
+	_, err = f.ask.gather(ctx, subjectUpdate, []byte(token), min(f.cfg.Answer, time.Second), func() <-chan struct{} { return nil }, func(m *nats.Msg) bool {
+		if m == nil {
+			return false
+		}
+		a, err := decode[status](m)
+		if err != nil || a.Server.ID != who.ID {
+			return false
+		}
+		kind = kindOf(a)
+		return true
+	})
+	if err != nil && !errors.Is(err, nats.ErrNoResponders) || kind != Unknown {
+		return kind, err
+	}
+	return f.fetches(ctx, who)
+}
+
+func kindOf(a answer[status]) Kind {
+	text := a.Data.Text
+	if a.Error != nil {
+		text = a.Error.Text
+	}
+	if strings.HasPrefix(text, "jwt updated cache") || strings.HasPrefix(text, "jwt update cache") {
+		return Cache
+	}
+	return Full
+}
+
+// fetches finds out whether a server gets its accounts from our HTTP address:
+// asked for the connections of an account, it tries to load the account.
+func (f *Fleet) fetches(ctx context.Context, who info) (Kind, error) {
+	kp, err := nkeys.CreateAccount()
+	if err != nil {
+		return Unknown, fmt.Errorf("make a probe: %w", err)
+	}
+	key, err := kp.PublicKey()
+	if err != nil {
+		return Unknown, fmt.Errorf("make a probe: %w", err)
+	}
+	seen := f.probes.add(key)
+	defer f.probes.remove(key)
+	body, err := json.Marshal(map[string]any{"acc": key, "limit": 1})
+	if err != nil {
+		return Unknown, err
+	}
+	if _, err := f.ask.one(ctx, fmt.Sprintf(subjectServer, who.ID, "CONNZ"), body, f.cfg.Answer); err != nil {
+		return Unknown, fmt.Errorf("ask for CONNZ: %w", err)
+	}
+	select {
+	case <-seen:
+		return URL, nil
+	default:
+		return Memory, nil
+	}
+}
+
+// systemJWT returns the stored version of the system account.
+func (f *Fleet) systemJWT(ctx context.Context) (token string, err error) {
+	err = f.cfg.Source.View(ctx, func(r store.Reader) error {
+		var op claim
+		var failed error
+		if err := r.Scan(store.Operator, "", func(rec store.Record) bool {
+			op, failed = parse(rec.JWT)
+			return false
+		}); err != nil || failed != nil {
+			return errors.Join(err, failed)
+		}
+		rec, err := r.Get(store.Account, op.NATS.SystemAccount)
+		token = rec.JWT
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the system account: %w", err)
+	}
+	return token, nil
+}
+
+// ended notes that a server says that it ends. The subject names its run.
+func (f *Fleet) ended(m *nats.Msg) {
+	id := strings.Split(m.Subject, ".")[2]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.servers {
+		if s.id == id && s.up {
+			f.down(s, "shut down")
+		}
+	}
+}
+
+// silent notes which servers have not answered for some pings.
+func (f *Fleet) silent() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.servers {
+		if s.up && time.Since(s.heard) > missedPings*f.cfg.Ping {
+			f.down(s, "does not answer")
+		}
+	}
+}
+
+// down notes that a server no longer answers. f.mu is held.
+func (f *Fleet) down(s *Server, why string) {
+	s.up, s.since = false, f.cfg.Now()
+	f.dirty = true
+	f.stir()
+	f.log.Warn("stock server is down", "server", s.name, "cluster", s.cluster, "why", why)
+}

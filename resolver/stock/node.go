@@ -1,0 +1,237 @@
+package stock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/store"
+)
+
+// Await waits until the server has shown revision of an account, or a newer
+// one, in force or stored, or refuses it, or until ctx ends; then the state is
+// api.Pending, with the reason.
+func (s *Server) Await(ctx context.Context, key string, revision uint64) api.NodeProof {
+	for {
+		p, wake, done := s.await(key, revision)
+		if done {
+			return p
+		}
+		if wake == nil { // it is not known to lack anything: look
+			p = s.look(ctx, key)
+			if p.Revision >= revision && p.State != api.Pending {
+				return p
+			}
+			s.f.mu.Lock()
+			wake = s.f.wait(key)
+			s.f.mu.Unlock()
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return p
+		}
+	}
+}
+
+// await returns the outcome for a revision, or what is known so far and a
+// channel that is closed at the next outcome; no channel when nothing is open.
+func (s *Server) await(key string, revision uint64) (p api.NodeProof, wake <-chan struct{}, done bool) {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	_, lacks := s.open[key]
+	out := s.outcomes.byKey[key]
+	switch {
+	case !s.up:
+		return s.absent(), s.f.wait(key), false
+	case out != nil && out.proof.Revision >= revision:
+		return out.proof, s.f.wait(key), out.done
+	case lacks:
+		return s.pending(0, "not delivered yet"), s.f.wait(key), false
+	case s.f.source != nil:
+		return s.pending(0, "cannot follow the store: "+s.f.source.Error()), s.f.wait(key), false
+	}
+	return s.pending(0, "not followed yet"), nil, false
+}
+
+// absent is the proof of a server that does not answer. f.mu is held.
+func (s *Server) absent() api.NodeProof {
+	reason := fmt.Sprintf("not reachable since %s; it gets this version when it returns", s.since.Local().Format(time.TimeOnly))
+	if s.probing {
+		reason = "being looked at"
+	}
+	return s.pending(0, reason)
+}
+
+func (s *Server) pending(revision uint64, reason string) api.NodeProof {
+	return api.NodeProof{Server: s.name, State: api.Pending, Revision: revision, Reason: reason}
+}
+
+// Proof returns what the server shows right now for an account or operator: it
+// is asked anew, and what is loaded is looked through for connections that the
+// version ends.
+func (s *Server) Proof(key string) api.NodeProof {
+	ctx, cancel := context.WithTimeout(context.Background(), s.f.cfg.Answer)
+	defer cancel()
+	return s.look(ctx, key)
+}
+
+func (s *Server) look(ctx context.Context, key string) api.NodeProof {
+	s.f.mu.Lock()
+	id, up := s.id, s.up
+	absent := s.absent()
+	var last api.NodeProof
+	waiting := false
+	if out := s.outcomes.byKey[key]; out != nil {
+		last, waiting = out.proof, !out.done && up
+	}
+	s.f.mu.Unlock()
+	switch {
+	case !up:
+		return absent
+	case waiting:
+		return last
+	case key != "" && key[0] == 'O':
+		return s.operatorProof(ctx, key)
+	}
+	rec, err := s.f.record(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return s.pending(0, "no version is stored")
+	} else if err != nil {
+		return s.pending(0, "cannot read the store: "+err.Error())
+	}
+	r, err := s.f.newRound(rec, s.f.cfg.Now())
+	if err != nil {
+		return s.pending(0, err.Error())
+	}
+	v := r.verdicts[id]
+	if v == nil {
+		return s.pending(0, "has gone meanwhile")
+	}
+	for other := range r.verdicts {
+		if other != id {
+			delete(r.verdicts, other)
+		}
+	}
+	v.sure = true // if it has the version now, it has it
+	if err := r.readBack(ctx); err != nil {
+		v.state, v.reason = api.Pending, err.Error()
+	}
+	p := r.proof(v)
+	p.Swept = r.sweeps(v) && r.inspect(ctx, v)
+	if r.sweeps(v) && !p.Swept {
+		p.State, p.Reason = api.Pending, "connections that must not be are still open"
+	}
+	if last.Revision == rec.Revision {
+		p.Closed, p.Ms = last.Closed, last.Ms
+		if p.Reason == "" {
+			p.Reason = last.Reason
+		}
+	}
+	return p
+}
+
+// inspect sweeps once.
+func (r *round) inspect(ctx context.Context, v *verdict) bool {
+	c := r.newCut(v)
+	return c.sweep(ctx, "look")
+}
+
+// operatorProof says whether the server trusts what the stored operator says.
+// What a server trusts is fixed when it starts.
+func (s *Server) operatorProof(ctx context.Context, key string) api.NodeProof {
+	var rec store.Record
+	if err := s.f.cfg.Source.View(ctx, func(r store.Reader) (err error) {
+		rec, err = r.Get(store.Operator, key)
+		return err
+	}); err != nil {
+		return s.pending(0, "cannot read the store: "+err.Error())
+	}
+	var c struct {
+		NATS struct {
+			Keys   []string `json:"signing_keys"`
+			Strict bool     `json:"strict_signing_key_usage"`
+		} `json:"nats"`
+	}
+	if err := payload(rec.JWT, &c); err != nil {
+		return s.pending(0, err.Error())
+	}
+	want := c.NATS.Keys
+	if !c.NATS.Strict {
+		want = append(want, rec.Key)
+	}
+	trusts, _ := s.f.nature(s)
+	p := api.NodeProof{Server: s.name, State: api.InForce, Revision: rec.Revision, Loaded: true}
+	for _, k := range slices.Concat(want, trusts) {
+		if !slices.Contains(want, k) || !slices.Contains(trusts, k) {
+			p.State, p.Restart = api.Pending, true
+			p.Reason = "the server trusts what its configuration says; put this operator JWT there and restart it"
+		}
+	}
+	return p
+}
+
+// Status returns how the server is and how far it was followed.
+func (s *Server) Status() api.NodeStatus {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	st := api.NodeStatus{
+		Server: s.name, URL: s.url, Healthy: s.up && s.kind != Memory, Since: s.since,
+		Applied: s.applied(), Trusts: slices.Clone(s.trusts),
+	}
+	switch {
+	case !s.up:
+		st.Reason = s.absent().Reason
+	case s.kind == Memory:
+		st.Reason = "not served: resolver: MEMORY"
+	case s.f.source != nil:
+		st.Healthy, st.Reason = false, "cannot follow the store: "+s.f.source.Error()
+	}
+	return st
+}
+
+// Seen tells which JWTs of user, "*" for all, live connections of account use,
+// as far as the server shows them: it hides those of bearer users.
+func (s *Server) Seen(account, user string) api.SeenReply {
+	reply := api.SeenReply{Schema: api.Schema}
+	ctx, cancel := context.WithTimeout(context.Background(), s.f.cfg.Answer)
+	defer cancel()
+	s.f.mu.Lock()
+	id, up := s.id, s.up
+	s.f.mu.Unlock()
+	if !up || !s.f.loads(ctx, id, account) {
+		return reply
+	}
+	conns, err := s.f.connections(ctx, id, account)
+	if err != nil {
+		reply.Error = api.ToError(err)
+		return reply
+	}
+	for _, c := range conns {
+		u, err := parse(c.JWT)
+		if err == nil && (user == "*" || u.Subject == user) {
+			reply.Connections++
+			reply.IssuedAt = max(reply.IssuedAt, u.IssuedAt)
+		}
+	}
+	return reply
+}
+
+// loads reports whether a server has an account in memory: a question for the
+// connections of another would make it load it.
+func (f *Fleet) loads(ctx context.Context, id, account string) bool {
+	body, err := json.Marshal(map[string]string{"account": account})
+	if err != nil {
+		return false
+	}
+	m, err := f.ask.one(ctx, fmt.Sprintf(subjectServer, id, "ACCOUNTZ"), body, f.cfg.Answer)
+	if err != nil {
+		return false
+	}
+	a, err := decode[accountz](m)
+	return err == nil && a.Data.Account != nil
+}

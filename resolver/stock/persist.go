@@ -1,0 +1,103 @@
+package stock
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+// metaServers is the name of the stored list of expected servers.
+const metaServers = "stock.servers"
+
+// saveEvery is how long the stored list may lag behind.
+const saveEvery = time.Second
+
+// known is one line of the stored list.
+type known struct {
+	Name    string    `json:"name"`
+	Cluster string    `json:"cluster,omitempty"`
+	Kind    Kind      `json:"kind,omitempty"`
+	URL     string    `json:"url,omitempty"`
+	Applied uint64    `json:"applied"` // change up to which it lacks nothing
+	Seen    time.Time `json:"seen"`
+}
+
+// load takes the stored list: every server on it is expected and down until it
+// answers, and what came after its last change is open for it.
+func (f *Fleet) load(ctx context.Context) error {
+	var text string
+	if err := f.cfg.Source.View(ctx, func(r store.Reader) (err error) {
+		if f.followed, err = r.Head(); err != nil { // nobody needs what came before
+			return err
+		}
+		text, err = r.Meta(metaServers)
+		return err
+	}); err != nil {
+		return err
+	}
+	if text == "" {
+		text = "[]"
+	}
+	var list []known
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return fault.New(fault.Invalid, "the stored list of servers is damaged: %w", err).About("store", metaServers)
+	}
+	for _, k := range list {
+		s := &Server{f: f, name: k.Name, cluster: k.Cluster, kind: k.Kind, url: k.URL, since: k.Seen, open: map[string]uint64{}}
+		f.servers[s.identity()] = s
+		f.followed = min(f.followed, k.Applied)
+		s.skip = k.Applied
+	}
+	return nil
+}
+
+// save stores the list if it differs from the stored one.
+func (f *Fleet) save(ctx context.Context) error {
+	f.mu.Lock()
+	list := make([]known, 0, len(f.servers))
+	for _, s := range f.servers {
+		list = append(list, known{
+			Name: s.name, Cluster: s.cluster, Kind: s.kind, URL: s.url,
+			Applied: s.applied(), Seen: s.since,
+		})
+	}
+	f.dirty = false
+	f.mu.Unlock()
+	slices.SortFunc(list, func(a, b known) int {
+		return strings.Compare(identity(a.Cluster, a.Name), identity(b.Cluster, b.Name))
+	})
+	text, err := json.Marshal(list)
+	if err != nil {
+		return fault.New(fault.Internal, "encode the list of servers: %w", err)
+	}
+	err = f.cfg.Source.Update(ctx, func(tx store.Tx) error { return tx.SetMeta(metaServers, string(text)) })
+	if err != nil {
+		f.mu.Lock()
+		f.dirty = true
+		f.mu.Unlock()
+	}
+	return err
+}
+
+// saveLoop stores the list whenever it has changed, and at the end.
+func (f *Fleet) saveLoop(ctx context.Context) {
+	for more := true; more; {
+		more = pause(ctx, saveEvery)
+		f.mu.Lock()
+		dirty := f.dirty
+		f.mu.Unlock()
+		if !dirty {
+			continue
+		}
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Answer)
+		if err := f.save(within); err != nil {
+			f.log.Warn("the list of stock servers could not be stored", "err", err)
+		}
+		cancel()
+	}
+}
