@@ -27,6 +27,7 @@ type DevOptions struct {
 	Port         int    // first client port, default 4222, or FreePorts
 	Host         string // address of the nodes' listeners, default 127.0.0.1
 	HTTP         string // address of the HTTP listener, default 127.0.0.1:9222, or "off"
+	Store        string // bolt:PATH, absolute, or postgres://…; default bolt:DIR/accountd.db, fixed at the first start
 	InsecureHTTP bool   // allow HTTP without TLS beyond this machine
 
 	ReadyFile  string // written when everything is in force, removed at the end; absolute

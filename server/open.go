@@ -17,7 +17,6 @@ import (
 	"github.com/accountd/accountd/operator/nscstore"
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/store"
-	"github.com/accountd/accountd/store/bolt"
 )
 
 // dev is one run of accountd dev.
@@ -32,7 +31,7 @@ type dev struct {
 	web     net.Listener // nil without HTTP
 	control net.Listener
 	servers *serverLog
-	store   *bolt.Store
+	store   store.Store
 	service *resolver.Service
 	members []*member
 	ready   atomic.Bool
@@ -125,12 +124,7 @@ func (d *dev) resume(ctx context.Context, before, st state) error {
 // its first claims.
 func (d *dev) openStore(ctx context.Context) (err error) {
 	l := d.folder.layout
-	d.store, err = bolt.Open(l.store(), bolt.Options{MustExist: d.state.Founded})
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.Invalid, "the store %s is missing", l.store()).About("store", l.store()).ByRule("file-missing").
-			WithHint("restore it from a backup; starting without it would forget every revocation")
-	}
-	if err != nil {
+	if d.store, err = openStore(ctx, d.state.Store, d.state.Founded, true); err != nil {
 		return err
 	}
 	if d.service, err = d.newService(); err != nil {
@@ -189,7 +183,7 @@ func (d *dev) requireOwnStore(ctx context.Context) error {
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
-		path := d.folder.store()
+		path := d.state.Store
 		return fault.New(fault.Invalid, "the store %s is not the one of this operator", path).About("store", path).
 			ByRule("foreign-store").WithHint("put the operator's own store back, or use another folder: accountd dev --dir DIR")
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/accountd/accountd/fault"
@@ -38,6 +39,9 @@ func (st *state) plan(opts DevOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := st.planStore(opts); err != nil {
+		return err
+	}
 	if opts.Host != "" {
 		st.Host = opts.Host
 	}
@@ -59,6 +63,28 @@ func (st *state) plan(opts DevOptions) error {
 		st.Nodes = portsFrom(opts.Port, count)
 	}
 	st.HTTP = firstSet(opts.HTTP, st.HTTP, defaultHTTP)
+	return nil
+}
+
+// planStore fixes the store at the first start: another one would not know what
+// is revoked.
+func (st *state) planStore(opts DevOptions) error {
+	if opts.Store != "" {
+		if err := checkStore(opts.Store); err != nil {
+			return err
+		}
+	}
+	own := boltScheme + layout(opts.Dir).store()
+	switch {
+	case opts.Store == "" && (st.Store == "" || strings.HasPrefix(st.Store, boltScheme+st.Dir+"/")):
+		st.Store = own // also after the folder was moved
+	case opts.Store == "" || opts.Store == st.Store:
+	case st.Founded:
+		return fault.New(fault.Usage, "--store %s: this folder's operator has its claims in %s", opts.Store, firstSet(st.Store, own)).
+			WithHint("leave --store out, or use another folder: accountd dev --dir DIR")
+	default:
+		st.Store = opts.Store
+	}
 	return nil
 }
 

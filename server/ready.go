@@ -125,7 +125,7 @@ func (d *dev) greet(took time.Duration) {
 	if len(d.state.Nodes) == 1 {
 		nodes = "node"
 	}
-	fmt.Fprintf(&b, "accountd dev: operator %s, %d %s, store %s\n", devOperator, len(d.state.Nodes), nodes, d.show("accountd.db"))
+	fmt.Fprintf(&b, "accountd dev: operator %s, %d %s, store %s\n", devOperator, len(d.state.Nodes), nodes, d.showStore())
 	for _, n := range d.state.Nodes {
 		fmt.Fprintf(&b, "  %s  nats://%s  leaf %d  ws %d  mqtt %d   healthy\n", n.Name, d.state.address(n.Client), n.Leaf, n.WebSocket, n.MQTT)
 	}
@@ -135,6 +135,15 @@ func (d *dev) greet(took time.Duration) {
 	fmt.Fprintf(&b, "ready in %.1f s. In another terminal:\n", took.Seconds())
 	fmt.Fprintf(&b, "  . %s\n  nsc add account qcon\n  nsc add user leaf1 -a qcon\n", quote(d.show("env")))
 	_, _ = fmt.Fprint(d.opts.Out, b.String()) // a closed terminal does not stop the service
+}
+
+// showStore names the store, the one in the folder as the person named that.
+func (d *dev) showStore() string {
+	path, isFile := strings.CutPrefix(d.state.Store, boltScheme)
+	if isFile && path == d.folder.store() {
+		return d.show(filepath.Base(path))
+	}
+	return d.state.Store
 }
 
 // show names a file in the folder as the person named the folder.

@@ -26,6 +26,7 @@ type state struct {
 	Founded  bool        `json:"founded"`  // the claims are in the store: it must exist from now on
 	Host     string      `json:"host"`     // address of the nodes' listeners
 	HTTP     string      `json:"http"`     // address of the HTTP listener, "off" for none
+	Store    string      `json:"store"`    // bolt:PATH or postgres://…
 	URLs     []string    `json:"urls"`     // as last written into the operator's JWT
 	Socket   string      `json:"socket"`   // control socket, absolute
 	Nodes    []nodeState `json:"nodes"`

@@ -73,7 +73,8 @@ func withProvider(ctx context.Context, dsn string, f func(*goose.Provider) error
 		if fault.As(err) != nil {
 			return err
 		}
-		return fault.New(fault.Unavailable, "migrate database %s: %w", nameOf(dsn), err)
+		return fault.New(fault.Unavailable, "reach database %s: %w", nameOf(dsn), err).
+			WithHint("check that PostgreSQL runs there and lets this user in; its password comes from PGPASSWORD")
 	}
 	return nil
 }

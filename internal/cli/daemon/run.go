@@ -45,14 +45,15 @@ func newRoot(env Env) *cobra.Command {
 		Short: "Authentication and accounts for NATS: holds claims, brings them into force everywhere, and proves it",
 		Example: `  accountd dev
   accountd dev --dir ./demo --port 0
-  accountd dev node stop nats-1`,
+  accountd dev node stop nats-1
+  accountd migrate status --store postgres://accountd@db/accountd`,
 		Version:       env.Version,
 		Args:          noArgs,
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return needsCommand(cmd) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.New(fault.Usage, "%w", err) })
-	root.AddCommand(newDev(env))
+	root.AddCommand(newDev(env), newMigrate(env))
 	return root
 }
 
@@ -105,6 +106,14 @@ func (e Env) absolute(path string) string {
 		return path
 	}
 	return filepath.Join(e.Dir, path)
+}
+
+// storeSpec is spec with the path of a file seen from the current folder.
+func (e Env) storeSpec(spec string) string {
+	if path, ok := strings.CutPrefix(spec, "bolt:"); ok && path != "" {
+		return "bolt:" + e.absolute(path)
+	}
+	return spec
 }
 
 // logger logs to stderr from level on.
