@@ -31,7 +31,6 @@ type round struct {
 	claim    claim
 	received time.Time
 	verdicts map[string]*verdict // by run
-	waiting  bool                // for a signature
 }
 
 func (f *Fleet) newRound(rec store.Record, received time.Time) (*round, error) {

@@ -54,15 +54,15 @@ type world struct {
 
 // member is one server of the cluster, running or not.
 type member struct {
-	w        *world
-	name     string
-	dir      string
-	config   func(*member) string
-	port     int
-	cluster  int
-	routes   string
-	operator string
-	running  *natstest.Server
+	w                *world
+	name             string
+	dir              string
+	config           func(*member) string
+	port             int
+	cluster          int
+	routes           string
+	operator, system string
+	running          *natstest.Server
 }
 
 // logs collects the fleet's log lines.
@@ -117,7 +117,7 @@ func newWorld(t testing.TB, configs ...func(*member) string) *world {
 	for i, config := range configs {
 		m := &member{
 			w: w, name: fmt.Sprintf("s%d", i), dir: t.TempDir(), config: config, port: ports[2*i], cluster: ports[2*i+1],
-			routes: strings.Join(routes, ", "), operator: w.operator,
+			routes: strings.Join(routes, ", "), operator: w.operator, system: w.sysJWT,
 		}
 		w.members = append(w.members, m)
 	}
@@ -137,7 +137,7 @@ operator: %s
 system_account: %s
 resolver_preload: { %s: %s }
 cluster { name: acme, listen: "127.0.0.1:%d", routes: [ %s ], no_advertise: true }
-%s`, m.port, m.name, m.operator, m.w.system.PublicKey(), m.w.system.PublicKey(), m.w.sysJWT, m.cluster, m.routes, m.config(m)))
+%s`, m.port, m.name, m.operator, m.w.system.PublicKey(), m.w.system.PublicKey(), m.system, m.cluster, m.routes, m.config(m)))
 }
 
 func (m *member) stop() { m.running.Stop() }

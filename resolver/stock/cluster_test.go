@@ -1,0 +1,305 @@
+package stock
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/internal/natstest"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/store"
+)
+
+// refused returns nil once a user is not let in.
+func refused(u *user, url string) func() error {
+	return func() error {
+		nc, err := u.connect(url)
+		if err == nil {
+			nc.Close()
+			return fmt.Errorf("%s lets the user in", url)
+		}
+		if !strings.Contains(err.Error(), "Authorization") {
+			return err
+		}
+		return nil
+	}
+}
+
+// TestServerThatWasAway: a server that was down during a push, a revocation and
+// a deletion returns with its old directory, and gets all of it by itself.
+func TestServerThatWasAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full, full)
+	w.start()
+	w.up("s0", "s1", "s2")
+	changed, revoked, deleted := w.tenant("changed"), w.tenant("revoked"), w.tenant("deleted")
+	bad, lost, good := w.user(revoked.kp), w.user(deleted.kp), w.user(revoked.kp)
+	for _, a := range []*tenant{changed, revoked, deleted} {
+		w.shows(api.Stored, a.put(), "s0", "s1", "s2")
+	}
+	away := w.members[2]
+	away.stop()
+	natstest.Eventually(t, patience, func() error {
+		if w.server("s2").Status().Healthy {
+			return fmt.Errorf("s2 counts as up")
+		}
+		return nil
+	})
+	recs := []store.Record{changed.put(), revoked.revoke(bad), deleted.delete()}
+	for _, rec := range recs {
+		w.shows(api.Stored, rec, "s0", "s1")
+		if p := w.server("s2").Proof(rec.Key); p.State != api.Pending || !strings.Contains(p.Reason, "not reachable") {
+			t.Fatalf("s2 is away: %+v", p)
+		}
+	}
+	away.start()
+	for _, rec := range recs {
+		w.shows(api.Stored, rec, "s2")
+	}
+	for _, m := range w.members {
+		natstest.Eventually(t, patience, refused(bad, m.url()))
+		natstest.Eventually(t, patience, refused(lost, m.url()))
+		nc := must(good.connect(m.url()))
+		nc.Close()
+	}
+	for _, s := range w.fleet.Servers() {
+		natstest.Eventually(t, patience, func() error {
+			if st := s.Status(); st.Applied != must(w.head()) {
+				return fmt.Errorf("%s has followed to %d", st.Server, st.Applied)
+			}
+			return nil
+		})
+	}
+}
+
+func (w *world) head() (n uint64, err error) {
+	err = w.store.View(context.Background(), func(r store.Reader) error {
+		n, err = r.Head()
+		return err
+	})
+	return n, err
+}
+
+// TestRestartWhileAServerIsAway: a new process still expects a server that is
+// down, and brings it what it missed.
+func TestRestartWhileAServerIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	w.start()
+	w.up("s0", "s1")
+	a := w.tenant("coke")
+	w.shows(api.Stored, a.put(), "s0", "s1")
+	w.members[1].stop()
+	w.fleet.Close()
+	rec := a.put()
+	w.start()
+	w.up("s0")
+	w.shows(api.Stored, rec, "s0")
+	if s := w.server("s1"); s == nil {
+		t.Fatal("s1 is forgotten")
+	} else if p := s.Proof(rec.Key); p.State != api.Pending {
+		t.Fatalf("s1 is away: %+v", p)
+	}
+	w.members[1].start()
+	w.shows(api.Stored, rec, "s1")
+}
+
+// TestForget: a server that is down is expected until it is forgotten, also by
+// the next process; one that is up cannot be forgotten.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	w.start()
+	w.up("s0", "s1")
+	ctx := context.Background()
+	if err := w.fleet.Forget(ctx, "s1"); err == nil {
+		t.Fatal("a server that is up was forgotten")
+	}
+	w.members[1].stop()
+	natstest.Eventually(t, patience, func() error { return w.fleet.Forget(ctx, "s1") })
+	if err := w.fleet.Forget(ctx, "s1"); err == nil {
+		t.Fatal("forgotten twice")
+	}
+	w.fleet.Close()
+	w.start()
+	w.up("s0")
+	if w.server("s1") != nil {
+		t.Fatal("s1 is still expected")
+	}
+}
+
+// TestServerOfAnotherOperator: it answers 200 to every push and enforces none;
+// the proof says so and why.
+func TestServerOfAnotherOperator(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	other, at := must(keys.NewOperator()), time.Now().Unix()
+	oc := jwt.NewOperatorClaims(other.PublicKey())
+	oc.Name, oc.SystemAccount = "other", w.system.PublicKey()
+	m := w.members[1]
+	m.stop()
+	sys := jwt.NewAccountClaims(w.system.PublicKey())
+	sys.Name = "SYS"
+	m.operator = must(must(claims.New(oc)).Sign(other, at)).Token
+	m.system = must(must(claims.New(sys)).Sign(other, at+10)).Token
+	m.dir = t.TempDir()
+	m.start()
+	w.start()
+	w.up("s0", "s1")
+	rec := w.tenant("coke").put()
+	w.shows(api.Stored, rec, "s0")
+	w.shows(api.Rejected, rec, "s1")
+	if p := w.server("s1").Proof(rec.Key); p.State != api.Rejected || !strings.Contains(p.Reason, "does not trust") {
+		t.Fatalf("asked anew: %+v", p)
+	}
+}
+
+// TestUndeletable: a server without allow_delete is named; its users are out
+// all the same.
+func TestUndeletable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full, func(m *member) string {
+		return fmt.Sprintf("resolver: { type: full, dir: %q, interval: \"2s\" }\n", m.dir)
+	})
+	w.start()
+	w.up("s0", "s1", "s2")
+	a := w.tenant("coke")
+	u := w.user(a.kp)
+	w.shows(api.Stored, a.put(), "s0", "s1", "s2")
+	closed := make(chan struct{})
+	nc := must(u.connect(w.members[2].url(), nats.ClosedHandler(func(*nats.Conn) { close(closed) })))
+	defer nc.Close()
+	rec := a.delete()
+	w.shows(api.Stored, rec, "s0", "s1")
+	w.shows(api.Rejected, rec, "s2")
+	if p := w.server("s2").Proof(rec.Key); !strings.Contains(p.Reason, "undeletable") {
+		t.Fatalf("s2: %+v", p)
+	}
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Fatal("the user is still connected")
+	}
+	for _, m := range w.members {
+		natstest.Eventually(t, patience, refused(u, m.url()))
+	}
+}
+
+// TestRevocationIsCut: whoever is connected is cut, and the proof lists it.
+func TestRevocationIsCut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full, full)
+	w.start()
+	w.up("s0", "s1", "s2")
+	a := w.tenant("coke")
+	bad, good := w.user(a.kp), w.user(a.kp)
+	w.shows(api.Stored, a.put(), "s0", "s1", "s2")
+	closed := make(chan struct{}, 3)
+	for i, m := range w.members {
+		nc := must(bad.connect(m.url(), nats.Name(fmt.Sprintf("bad-%d", i)), nats.ClosedHandler(func(*nats.Conn) { closed <- struct{}{} })))
+		defer nc.Close()
+		stay := must(good.connect(m.url(), nats.ClosedHandler(func(*nats.Conn) { t.Error("a user that may stay was cut") })))
+		defer func() {
+			stay.SetClosedHandler(nil)
+			stay.Close()
+		}()
+	}
+	rec := a.revoke(bad)
+	for range w.members {
+		select {
+		case <-closed:
+		case <-time.After(patience):
+			t.Fatal("the revoked user is still connected")
+		}
+	}
+	for i, m := range w.members {
+		p := w.await(m.name, rec)
+		if p.State != api.InForce || !p.Swept || len(p.Closed) != 1 {
+			t.Fatalf("%s: %+v", m.name, p)
+		}
+		if c := p.Closed[0]; c.User != bad.kp.PublicKey() || c.Name != fmt.Sprintf("bad-%d", i) || c.Kind != "client" {
+			t.Fatalf("%s closed %+v", m.name, c)
+		}
+		if err := refused(bad, m.url())(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestStalePushIsUndone: what somebody sends straight to the servers is taken
+// back within a second, and recorded.
+func TestStalePushIsUndone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full, full)
+	w.start()
+	w.up("s0", "s1", "s2")
+	a := w.tenant("coke")
+	bad := w.user(a.kp)
+	old := a.put()
+	w.shows(api.Stored, old, "s0", "s1", "s2")
+	rec := a.revoke(bad)
+	w.shows(api.Stored, rec, "s0", "s1", "s2")
+	pusher := w.systemConn()
+	for _, subject := range []string{"$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT." + rec.Key + ".CLAIMS.UPDATE"} {
+		was := w.fleet.Undone()
+		began := time.Now()
+		if _, err := pusher.Request(subject, []byte(old.JWT), patience); err != nil {
+			t.Fatal(err)
+		}
+		natstest.Eventually(t, patience, func() error {
+			equal, _, err := w.fleet.compare(context.Background(), rec.Key, rec.JWT)
+			if err == nil && (!equal || w.fleet.Undone() == was) {
+				err = fmt.Errorf("not undone")
+			}
+			return err
+		})
+		t.Logf("undone after %v", time.Since(began))
+		for _, m := range w.members {
+			if err := refused(bad, m.url())(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !strings.Contains(w.log.String(), "undoing what somebody sent straight to the servers") {
+		t.Fatal("not recorded")
+	}
+}
+
+// TestNewerPushIsAdmitted: the resolver's own door decides about what somebody
+// sends straight to the servers.
+func TestNewerPushIsAdmitted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	a := w.tenant("coke")
+	w.start(func(c *Config) {
+		c.Admit = func(_ context.Context, token string) error {
+			w.write(store.Record{Kind: store.Account, Key: a.kp.PublicKey(), JWT: token})
+			return nil
+		}
+	})
+	w.up("s0", "s1")
+	w.shows(api.Stored, a.put(), "s0", "s1")
+	newer := a.sign()
+	if _, err := w.systemConn().Request("$SYS.REQ.CLAIMS.UPDATE", []byte(newer), patience); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, func() error {
+		rec, err := w.fleet.record(context.Background(), a.kp.PublicKey())
+		if err == nil && (rec.JWT != newer || rec.Revision != 2) {
+			err = fmt.Errorf("not admitted yet")
+		}
+		return err
+	})
+	rec := must(w.fleet.record(context.Background(), a.kp.PublicKey()))
+	w.shows(api.Stored, rec, "s0", "s1")
+	if n := w.fleet.Undone(); n != 0 {
+		t.Fatalf("%d admitted pushes were undone", n)
+	}
+}
