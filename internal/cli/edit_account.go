@@ -144,9 +144,7 @@ func (s *session) runEditAccount(ctx context.Context, r *root, ac *account, o ed
 	if rec.Outcome == outcomeSame {
 		return rec, err
 	}
-	for _, k := range fresh {
-		rec.Lines = append(rec.Lines, "signing key "+k.public)
-	}
+	rec.Lines = append(rec.Lines, madeLines(fresh)...)
 	if werr := o.retired(r, ac, rec); werr != nil && err == nil {
 		err = werr
 	}
@@ -174,8 +172,8 @@ func (o editAccountOptions) check(r *root, ac *account) error {
 func (o editAccountOptions) retired(r *root, ac *account, rec *receipt) error {
 	for _, key := range o.edit.RemoveKeys {
 		rec.Cuts = true
-		rec.Lines = append(rec.Lines, fmt.Sprintf("signing key %s%s is retired for ever: what it signed is refused, and it cannot be added again",
-			keys.Short(key), roleText(ac.claims, key)))
+		rec.Lines = append(rec.Lines, fmt.Sprintf("signing key %s%s %s: what it signed is refused, and it cannot be added again",
+			keys.Short(key), roleText(ac.claims, key), retirement(rec)))
 		users, err := r.signedBy(ac.name, func(issuer string) bool { return issuer == key })
 		if err != nil {
 			return err
@@ -186,6 +184,28 @@ func (o editAccountOptions) retired(r *root, ac *account, rec *receipt) error {
 		}
 	}
 	return nil
+}
+
+// retirement says how far the retirement of a key has come.
+func retirement(rec *receipt) string {
+	switch {
+	case rec.Outcome == outcomeDry:
+		return "would be retired for ever"
+	case rec.Revision > 0:
+		return "is retired for ever"
+	}
+	return "is removed here, and retired for ever once this is published"
+}
+
+// madeLines names the signing keys that were made, so that they can be copied.
+func madeLines(fresh []newKey) []string {
+	var lines []string
+	for _, k := range fresh {
+		if k.seed != nil {
+			lines = append(lines, "signing key "+k.public+", its seed in the keystore")
+		}
+	}
+	return lines
 }
 
 func roleText(ac *jwt.AccountClaims, key string) string {

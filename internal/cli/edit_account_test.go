@@ -125,11 +125,17 @@ func TestEditAccountSigningKeys(t *testing.T) {
 	near := key[:55] + "A"
 	p.run("edit", "account", "app", "--rm-sk", near).exits(3).complains("did you mean")
 	p.ok("edit", "account", "app", "--rm-sk", key).
-		says("is retired for ever", keys.Short(key)).complains("it signed u, who can connect no more", "nsc add user u -a app --reissue")
+		says("retired for ever once this is published", keys.Short(key)).complains("it signed u, who can connect no more", "nsc add user u -a app --reissue")
 	if _, ac = p.account("app"); ac.SigningKeys.Contains(key) {
 		t.Error("the key is still there")
 	}
 	p.run("edit", "user", "u", "-a", "app", "--tag", "x").exits(4).complains("no longer has the key")
+	p.ok("edit", "signing-key", "--sk", "generate", "--role", "r", "-a", "app")
+	p.ok("edit", "user", "u", "-a", "app", "--tag", "x", "-K", "r")
+	if _, uc := p.user("app", "u"); !uc.HasEmptyPermissions() || uc.Issuer == key {
+		t.Errorf("%+v", uc)
+	}
+	p.ok("edit", "account", "app", "--rm-sk", "r").says(`of role "r"`)
 	doc, _ := p.account("app")
 	p.ok("edit", "account", "app", "--sk", "generate,generate")
 	if next, ac := p.account("app"); len(ac.SigningKeys) != 3 || next.Issuer != doc.Issuer {

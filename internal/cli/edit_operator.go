@@ -97,11 +97,9 @@ func (a *app) editOperator(ctx context.Context, o editOperatorOptions) (*receipt
 	if rec == nil || rec.Outcome == outcomeSame {
 		return rec, err
 	}
-	for _, k := range fresh {
-		rec.Lines = append(rec.Lines, "signing key "+k.public)
-	}
+	rec.Lines = append(rec.Lines, madeLines(fresh)...)
 	for _, key := range o.edit.RemoveKeys {
-		rec.Lines = append(rec.Lines, "signing key "+keys.Short(key)+" is retired for ever: no new account is admitted by it")
+		rec.Lines = append(rec.Lines, "signing key "+keys.Short(key)+" "+retirement(rec)+": no account is admitted by it any more")
 	}
 	if len(fresh)+len(o.edit.RemoveKeys) > 0 || o.edit.RequireSigningKeys != nil {
 		rec.Lines = append(rec.Lines, "running servers trust the keys that they started with, until they restart")
@@ -294,7 +292,7 @@ func (s *session) publishOperator(ctx context.Context, r *root, pair signer, nex
 		return fault.New(fault.CodeOf(err), "%w; and the local operator could not be put back: %v", err, berr)
 	}
 	if f := fault.As(err); f != nil && f.Code == fault.Conflict && f.Hint == "" {
-		return f.WithHint("take the version in force with: nsc pull -A, and repeat the command")
+		return f.WithHint("fetch the one in force, from /jwt/v1/operator of accountd, import it with: nsc add operator --url <file> --force, and repeat the command")
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func TestEditOperator(t *testing.T) {
 		p.run("edit", "operator", "--sk", "generate", "--service-url", "http://host").exits(7)
 		p.run("edit", "operator", "--tag", "x", "-K", used).exits(4).complains("is no key of the root of operator")
 	})
-	p.ok("edit", "operator", "--rm-sk", fresh).says("is retired for ever")
+	p.ok("edit", "operator", "--rm-sk", fresh).says("retired for ever once this is published")
 	p.ok("edit", "account", "app", "--js-enable", "0")
 	p.run("edit", "operator", "--system-account", "app").exits(4).complains("--js-disable")
 	p.ok("edit", "account", "app", "--js-disable")

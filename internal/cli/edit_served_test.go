@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -148,7 +150,7 @@ func TestEditOperatorPublishes(t *testing.T) {
 	fresh := oc.SigningKeys[len(oc.SigningKeys)-1]
 	p.ok("add", "account", "byfresh", "-K", oc.SigningKeys[0])
 	late.unchanged(func() {
-		late.run("edit", "operator", "--tag", "y").exits(5).complains("is at revision 2", "nsc pull -A")
+		late.run("edit", "operator", "--tag", "y").exits(5).complains("is at revision 2", "nsc add operator --url <file> --force")
 	})
 	p.ok("edit", "operator", "--tag", "local", "--no-push").says("local only")
 	var m mutation
@@ -164,6 +166,13 @@ func TestEditOperatorPublishes(t *testing.T) {
 	if _, oc := p.operatorClaims(); slices.Contains(oc.SigningKeys, fresh) {
 		t.Error("the retired key is back")
 	}
+	// The way out of the conflict that the hint names.
+	theirs := p.ok("describe", "operator", "--raw").out
+	if err := os.WriteFile(filepath.Join(late.dir, "dev.jwt"), []byte(theirs), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late.ok("add", "operator", "--url", "dev.jwt", "--force")
+	late.ok("edit", "operator", "--tag", "y").says("revision 5")
 	p.pointTo(deadURL(t))
 	p.unchanged(func() { p.run("edit", "operator", "--tag", "w", "--timeout", "2").exits(6) })
 }

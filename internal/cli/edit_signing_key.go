@@ -115,9 +115,7 @@ func (s *session) runEditRole(ctx context.Context, r *root, ac *account, o editR
 		title = "role " + role + " in " + ac.name + "  " + keys.Short(k.public)
 	}
 	s.describe(&done, rec, title)
-	if k.seed != nil {
-		rec.Lines = append(rec.Lines, "signing key "+k.public)
-	}
+	rec.Lines = append(rec.Lines, madeLines([]newKey{k})...)
 	if role != "" && rec.Outcome != outcomeSame {
 		rec.Lines = append(rec.Lines, "issue users of it with: nsc add user <name> -a "+shellWords([]string{ac.name})+" -K "+shellWords([]string{role}))
 	}
