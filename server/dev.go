@@ -23,12 +23,15 @@ type DevOptions struct {
 	Dir  string // folder of everything, absolute
 	Show string // how to name Dir to the person, Dir if empty
 
-	Nodes        int    // 1 to 10, default 3; fixed at the first start
-	Port         int    // first client port, default 4222, or FreePorts
-	Host         string // address of the nodes' listeners, default 127.0.0.1
-	HTTP         string // address of the HTTP listener, default 127.0.0.1:9222, or "off"
-	Store        string // bolt:PATH, absolute, or postgres://…; default bolt:DIR/accountd.db, fixed at the first start
-	InsecureHTTP bool   // allow HTTP without TLS beyond this machine
+	Nodes int    // 1 to 10, default 3; fixed at the first start
+	Port  int    // first client port, default 4222, or FreePorts
+	Host  string // address of the nodes' listeners, default 127.0.0.1
+	HTTP  string // address of the HTTP listener, default 127.0.0.1:9222, or "off"
+	Store string // bolt:PATH, absolute, or postgres://…; default bolt:DIR/accountd.db, fixed at the first start
+	// AccountServer is what the operator's account server URL is of: nats, the
+	// default, or http.
+	AccountServer string
+	InsecureHTTP  bool // allow HTTP without TLS beyond this machine
 
 	ReadyFile  string // written when everything is in force, removed at the end; absolute
 	BinDir     string // folder of the programs, for PATH in DIR/env; "" leaves PATH alone

@@ -18,7 +18,7 @@ import (
 // founder makes the operator of a first start, all as of one instant.
 type founder struct {
 	now     int64
-	urls    []string
+	urls    []string // of the nodes, then of the account server
 	root    keys.OperatorPair
 	signing keys.OperatorPair // nsc's
 	system  keys.AccountPair
@@ -58,8 +58,9 @@ func (f *founder) operatorJWT() (*claims.Document, error) {
 	oc.Name = devOperator
 	oc.SigningKeys.Add(f.signing.PublicKey(), f.secrets.delegated.PublicKey())
 	oc.SystemAccount = f.system.PublicKey()
-	oc.AccountServerURL = f.urls[0]
-	oc.OperatorServiceURLs.Add(f.urls...)
+	last := len(f.urls) - 1
+	oc.AccountServerURL = f.urls[last]
+	oc.OperatorServiceURLs.Add(f.urls[:last]...)
 	draft, err := claims.New(oc)
 	if err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func found(ctx context.Context, l layout, st state, now time.Time) error {
 	if err := os.RemoveAll(l.staging()); err != nil {
 		return unwritable(l.staging(), err)
 	}
-	f, err := newFounder(now, st.clientURLs())
+	f, err := newFounder(now, st.written())
 	if err != nil {
 		return err
 	}

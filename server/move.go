@@ -19,7 +19,7 @@ import (
 // its URLs were written, as the person would: with the root key from the
 // keystore, through the same door. URLs that the person set stay.
 func (d *dev) moveOperator(ctx context.Context) error {
-	urls := d.state.clientURLs()
+	urls := d.state.written()
 	if slices.Equal(urls, d.state.URLs) {
 		return nil
 	}
@@ -30,12 +30,12 @@ func (d *dev) moveOperator(ctx context.Context) error {
 	now := d.opts.Now().Unix()
 	draft, err := claims.Edit(stored, func(oc *jwt.OperatorClaims) error {
 		if slices.Contains(d.state.URLs, oc.AccountServerURL) {
-			oc.AccountServerURL = urls[0]
+			oc.AccountServerURL = d.state.accountServer()
 		}
 		for _, old := range d.state.URLs {
 			oc.OperatorServiceURLs.Remove(old)
 		}
-		oc.OperatorServiceURLs.Add(urls...)
+		oc.OperatorServiceURLs.Add(d.state.clientURLs()...)
 		return nil
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ func (st *state) plan(opts DevOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := st.planStore(opts); err != nil {
+	if err := errors.Join(st.planStore(opts), st.planTools(opts)); err != nil {
 		return err
 	}
 	if opts.Host != "" {
@@ -84,6 +84,18 @@ func (st *state) planStore(opts DevOptions) error {
 			WithHint("leave --store out, or use another folder: accountd dev --dir DIR")
 	default:
 		st.Store = opts.Store
+	}
+	return nil
+}
+
+// planTools says how tools find the service; managed operators need HTTP.
+func (st *state) planTools(opts DevOptions) error {
+	st.Tools = firstSet(opts.AccountServer, st.Tools, toolsNATS)
+	switch {
+	case st.Tools != toolsNATS && st.Tools != toolsHTTP:
+		return fault.New(fault.Usage, "--account-server %s: expected nats or http", st.Tools).WithHint("accountd dev --account-server http")
+	case st.Tools == toolsHTTP && firstSet(opts.HTTP, st.HTTP) == httpOff:
+		return fault.New(fault.Usage, "--account-server http needs the HTTP listener, which is off").WithHint("accountd dev --http %s", defaultHTTP)
 	}
 	return nil
 }

@@ -14,6 +14,12 @@ import (
 	"github.com/accountd/accountd/server/node"
 )
 
+// What the operator's account server URL is of.
+const (
+	toolsNATS = "nats"
+	toolsHTTP = "http"
+)
+
 // stateSchema is the version of state.json that this version reads and writes.
 const stateSchema = 1
 
@@ -27,7 +33,8 @@ type state struct {
 	Host     string      `json:"host"`     // address of the nodes' listeners
 	HTTP     string      `json:"http"`     // address of the HTTP listener, "off" for none
 	Store    string      `json:"store"`    // bolt:PATH or postgres://…
-	URLs     []string    `json:"urls"`     // as last written into the operator's JWT
+	Tools    string      `json:"tools"`    // what the operator's account server URL is of: nats or http
+	URLs     []string    `json:"urls"`     // as last written into the operator's JWT: the nodes', then the account server's
 	Socket   string      `json:"socket"`   // control socket, absolute
 	Nodes    []nodeState `json:"nodes"`
 }
@@ -125,6 +132,17 @@ func (st state) urls(scheme string, port func(nodeState) int) []string {
 func (st state) clientURLs() []string {
 	return st.urls("nats", func(n nodeState) int { return n.Client })
 }
+
+// accountServer is the URL under which tools find the service.
+func (st state) accountServer() string {
+	if st.Tools == toolsHTTP {
+		return "http://" + st.HTTP + "/jwt/v1"
+	}
+	return st.clientURLs()[0]
+}
+
+// written are the URLs that the operator's JWT holds.
+func (st state) written() []string { return append(st.clientURLs(), st.accountServer()) }
 
 // nodeConfig says how to run the i-th node.
 func (st state) nodeConfig(l layout, i int) node.Config {

@@ -14,9 +14,9 @@ const defaultDir = "accountd-dev"
 
 // devFlags are the flags of accountd dev as given.
 type devFlags struct {
-	dir, host, http, ready, level, store string
-	nodes, port                          int
-	insecure                             bool
+	dir, host, http, ready, level, store, tools string
+	nodes, port                                 int
+	insecure                                    bool
 }
 
 func newDev(env Env) *cobra.Command {
@@ -66,6 +66,7 @@ damaged, or the clock is before the claims.`,
 	fl.StringVar(&f.http, "http", "127.0.0.1:9222", "address of the HTTP listener; off for none")
 	fl.BoolVar(&f.insecure, "insecure-http", false, "allow HTTP without TLS beyond this machine")
 	fl.StringVar(&f.store, "store", "", "bolt:PATH or postgres://…; fixed at the first start (default bolt:DIR/accountd.db)")
+	fl.StringVar(&f.tools, "account-server", "nats", "how tools find the service: nats or http")
 	fl.StringVar(&f.ready, "ready-file", "", "file to write when all servers are healthy and the claims in force")
 	fl.StringVar(&f.level, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 	cmd.AddCommand(newNode(env, &f.dir))
@@ -101,6 +102,9 @@ func (f devFlags) options(env Env, given func(string) bool) (server.DevOptions, 
 		} else if f.port < 0 {
 			return opts, fault.New(fault.Usage, "--port %d: expected a port, or 0 for free ones", f.port)
 		}
+	}
+	if given("account-server") {
+		opts.AccountServer = f.tools
 	}
 	if given("store") {
 		opts.Store = env.storeSpec(f.store)
