@@ -424,3 +424,18 @@ func TestOutputs(t *testing.T) {
 	p.ok("revocations", "list-users", "-a", "app", "-o", "yaml").says("revoked:\n  -\n    name: \"u1\"\n")
 	p.ok("env", "-o", "acme").says("operator        acme")
 }
+
+// TestDeleteAsksOnATerminal: the name is typed, or --yes is given.
+func TestDeleteAsksOnATerminal(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.tty, p.in = true, "yes\n"
+	p.unchanged(func() {
+		p.run("delete", "account", "app").exits(4).complains("account app and its 0 users will be cut", "type app to go on", "not confirmed")
+	})
+	p.in = "app\n"
+	p.ok("delete", "account", "app").says("deleted account app")
+	p.ok("add", "account", "app")
+	p.in = ""
+	p.ok("delete", "account", "app", "--yes")
+}

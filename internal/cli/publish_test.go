@@ -426,6 +426,49 @@ func TestDeleteWhatOthersNeed(t *testing.T) {
 	p.ok("delete", "account", "exporter", "--force")
 }
 
+// TestIncomplete: an import without an export is refused unless the person
+// insists; then the receipt says what is missing.
+func TestIncomplete(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	p.ok("add", "account", "early")
+	from, err := keys.NewAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.editAccount("early", func(c *jwt.AccountClaims) {
+		c.Imports.Add(&jwt.Import{Name: "x", Subject: "x", Account: from.PublicKey(), Type: jwt.Stream})
+	})
+	p.unchanged(func() {
+		p.run("push", "-a", "early").exits(4).complains("--allow-incomplete")
+		p.run("revoke", "user", "*", "-a", "early").exits(4)
+	})
+	p.ok("push", "-a", "early", "--allow-incomplete").says("finding: ", "in force on 3 of 3 nodes")
+	p.ok("status").says("findings", "early: ")
+}
+
+// TestSameName: two people add accounts of one name; neither replaces the
+// other's in a store.
+func TestSameName(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	q := p.twin()
+	p.ok("add", "account", "twice")
+	q.ok("add", "account", "twice", "--no-push")
+	doc, _ := p.account("twice")
+	q.unchanged(func() {
+		q.run("pull", "-a", doc.Subject).exits(5).complains("the local account of that name is A")
+	})
+}
+
+// TestTerminal: colour marks the state on a terminal and NO_COLOR ends that.
+func TestTerminal(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	p.tty = true
+	p.ok("add", "account", "colour").says("nats-0  \x1b[32min force\x1b[0m\n")
+}
+
 // TestInterrupted: an interrupt is exit 130, and what was written stays.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()

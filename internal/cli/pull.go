@@ -165,6 +165,9 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
+	if other, err := r.AccountJWT(theirs.Name); local == "" && err == nil {
+		return sameName(theirs, other)
+	}
 	next, before, unpublished := theirs, "", false
 	rec.Outcome = "pulled"
 	if local != "" {
@@ -206,6 +209,18 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 			tx.PutAccount(next.Name, next.Token),
 			tx.SetPublished(next.Subject, nscstore.Publication{ID: theirs.ID, Revision: got.Version.Revision, Unpublished: unpublished}))
 	})
+}
+
+// sameName is the error of an account whose name the local store uses for
+// another one.
+func sameName(theirs *claims.Document, other string) error {
+	key := "another key"
+	if doc, err := claims.Decode(other); err == nil {
+		key = keys.Short(doc.Subject)
+	}
+	return fault.New(fault.Conflict, "account %q of accountd is %s, and the local account of that name is %s", theirs.Name, keys.Short(theirs.Subject), key).
+		About("account", theirs.Name).ByRule("same-name").
+		WithHint("take it into a store of its own: --data-dir <folder>, or delete one of the two by its public key: nsc delete account <key>")
 }
 
 // merge signs the local edits of mine on top of theirs.

@@ -88,7 +88,7 @@ func (s *session) lastVersion(ctx context.Context, r *root, name string) (*claim
 	}
 	if !got.Version.Deleted {
 		return nil, nil, fault.New(fault.Conflict, "account %q is not deleted; it is at revision %d", name, got.Version.Revision).
-			About("account", name).ByRule("not-deleted").WithHint("nsc status %s", shellWords([]string{name}))
+			About("account", name).ByRule("not-deleted").WithHint("if another account of that name was deleted, name it by its public key: nsc restore account <key>")
 	}
 	doc, err := claims.Decode(got.Version.JWT)
 	if err != nil {

@@ -159,6 +159,7 @@ type person struct {
 	now func() time.Time
 	in  string          // stdin of the next command
 	ctx context.Context // of the next commands, nil for that of the test
+	tty bool            // stdin and stdout are a terminal
 }
 
 // alone is a person with an empty store and no servers.
@@ -217,7 +218,7 @@ func (p *person) run(args ...string) result {
 	code := cli.Run(ctx, args, cli.Env{
 		Stdin: strings.NewReader(p.in), Stdout: &out, Stderr: &errs,
 		Getenv: func(name string) string { return vars[name] },
-		Now:    p.now, Dir: p.dir, Host: "laptop-7",
+		Now:    p.now, Dir: p.dir, Host: "laptop-7", Terminal: p.tty,
 	})
 	return result{p.t, args, code, out.String(), errs.String()}
 }
