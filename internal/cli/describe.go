@@ -34,6 +34,9 @@ func newDescribe(a *app) *cobra.Command {
 	f.StringVarP(&o.field, "field", "F", "", "print one field as JSON, such as nats.limits.conn or nats.exports[0].subject")
 	cmd.AddCommand(
 		newDescribeOperator(a, &o), newDescribeAccount(a, &o), newDescribeUser(a, &o), newDescribeJWT(a, &o))
+	for _, c := range cmd.Commands() {
+		a.longOutput(c)
+	}
 	return cmd
 }
 
@@ -136,7 +139,7 @@ func (a *app) describeOperator(ctx context.Context, o describeOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.show(o, r.doc, func() (string, error) { return r.operatorText(o.long) })
+	return a.show(o, r.doc, func() (string, error) { return r.operatorText(a.long(o)) })
 }
 
 func (a *app) describeAccount(ctx context.Context, o describeOptions) error {
@@ -144,7 +147,7 @@ func (a *app) describeAccount(ctx context.Context, o describeOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.show(o, ac.doc, func() (string, error) { return s.accountText(r, ac, o.long) })
+	return a.show(o, ac.doc, func() (string, error) { return s.accountText(r, ac, a.long(o)) })
 }
 
 func (a *app) describeUser(ctx context.Context, o describeOptions) error {
@@ -160,7 +163,7 @@ func (a *app) describeUser(ctx context.Context, o describeOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.show(o, doc, func() (string, error) { return s.userText(r, ac, doc, o.long) })
+	return a.show(o, doc, func() (string, error) { return s.userText(r, ac, doc, a.long(o)) })
 }
 
 func (a *app) describeJWT(o describeOptions) error {
@@ -176,7 +179,7 @@ func (a *app) describeJWT(o describeOptions) error {
 	if err != nil {
 		return fault.New(fault.CodeOf(err), "JWT in %s: %w", o.source, err).About("file", o.source)
 	}
-	return a.show(o, doc, func() (string, error) { return a.claimsText(doc, o.long) })
+	return a.show(o, doc, func() (string, error) { return a.claimsText(doc, a.long(o)) })
 }
 
 // readJWT reads a file that is said to hold a JWT.
@@ -202,8 +205,12 @@ func (a *app) readJWT(name string) ([]byte, error) {
 	return data, nil
 }
 
+// long reports whether whole public keys are wanted.
+func (a *app) long(o describeOptions) bool { return o.long || a.flags.output == "wide" }
+
 // show writes one form of a claim to where it is wanted.
 func (a *app) show(o describeOptions, doc *claims.Document, text func() (string, error)) error {
+	o.json = o.json || a.flags.json
 	if o.raw && (o.json || o.field != "" || o.long) {
 		return usage("--raw excludes --json, --field and --long-ids")
 	}
@@ -224,6 +231,12 @@ func (a *app) show(o describeOptions, doc *claims.Document, text func() (string,
 			return err
 		}
 		out.WriteString(value + "\n")
+	case a.flags.output == "name":
+		out.WriteString(doc.Name + "\n")
+	case a.flags.output == "yaml":
+		if err := printYAML(&out, claimsTree(doc)); err != nil {
+			return err
+		}
 	case o.json:
 		if err := officialIndent(&out, claimsTree(doc)); err != nil {
 			return err

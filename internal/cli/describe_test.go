@@ -32,6 +32,15 @@ func TestList(t *testing.T) {
 	if len(list) != 2 || list[0].Name != "u1" {
 		t.Errorf("%+v", list)
 	}
+	for _, args := range [][]string{{"list", "operators", "-o", "name"}, {"list", "accounts", "--output", "name"}, {"describe", "account", "SYS", "--output", "name"}} {
+		if out := p.ok(args...).out; strings.Contains(out, " ") || strings.Contains(out, "NAME") {
+			t.Errorf("%v: %q", args, out)
+		}
+	}
+	p.ok("list", "accounts", "--output", "yaml").says("name: \"app\"", "public_key:")
+	p.ok("describe", "account", "app", "--output", "yaml").says("sub: \"" + app.Subject)
+	p.ok("describe", "account", "SYS", "--output", "wide").says("by signing key O")
+	p.run("list", "accounts", "--output", "xml").exits(2)
 	p.run("list", "users", "-a", "ap").exits(3).complains(`did you mean "app"`)
 	p.run("list", "nosuch").exits(2)
 }

@@ -68,6 +68,7 @@ func newListAccounts(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listAccounts(cmd.Context(), o) },
 	}
 	officialJSON(cmd, &o.json)
+	a.longOutput(cmd)
 	cmd.Flags().StringVarP(&o.operator, "operator", "o", "", "operator to look at (default the current one, which stays)")
 	return cmd
 }
@@ -83,6 +84,7 @@ func newListUsers(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listUsers(cmd.Context(), o) },
 	}
 	officialJSON(cmd, &o.json)
+	a.longOutput(cmd)
 	cmd.Flags().StringVarP(&o.operator, "operator", "o", "", "operator to look at (default the current one, which stays)")
 	accountFlag(cmd, &o.account)
 	return cmd
@@ -241,11 +243,17 @@ func (a *app) printList(list []entry, asJSON bool, none string, columns ...strin
 			failed = e.err
 		}
 	}
-	if asJSON {
-		if list == nil {
-			list = []entry{}
+	if list == nil {
+		list = []entry{}
+	}
+	if done, err := a.structured(list, asJSON); done {
+		return firstErr(err, failed)
+	}
+	if a.flags.output == "name" {
+		for _, e := range list {
+			fmt.Fprintln(a.env.Stdout, e.Name)
 		}
-		return firstErr(officialIndent(a.env.Stdout, list), failed)
+		return failed
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(a.env.Stderr, none)
@@ -264,6 +272,22 @@ func (a *app) printList(list []entry, asJSON bool, none string, columns ...strin
 		rows = append(rows, row)
 	}
 	return firstErr(printTable(a.env.Stdout, rows), failed)
+}
+
+// structured prints v if JSON or YAML is wanted.
+func (a *app) structured(v any, asJSON bool) (bool, error) {
+	switch {
+	case a.flags.output == "yaml":
+		return true, printYAML(a.env.Stdout, v)
+	case asJSON || a.flags.json:
+		return true, officialIndent(a.env.Stdout, v)
+	}
+	return false, nil
+}
+
+// longOutput adds --output to a command whose -o means something else.
+func (a *app) longOutput(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.flags.output, "output", "", "table, wide, json, yaml or name")
 }
 
 func firstErr(errs ...error) error {

@@ -61,6 +61,7 @@ kinds are listed.`,
 	}
 	f := cmd.Flags()
 	officialJSON(cmd, &o.json)
+	a.longOutput(cmd)
 	f.BoolVarP(&o.operator, "operator", "o", false, "keys of the operator")
 	f.BoolVarP(&o.accounts, "accounts", "a", false, "keys of accounts")
 	f.BoolVarP(&o.users, "users", "u", false, "keys of users")
@@ -241,11 +242,17 @@ func (s *session) resolveKey(k *keyEntry, show bool) error {
 }
 
 func (a *app) printKeys(list []keyEntry, o listKeysOptions) error {
-	if o.json {
-		if list == nil {
-			list = []keyEntry{}
+	if list == nil {
+		list = []keyEntry{}
+	}
+	if done, err := a.structured(list, o.json); done {
+		return err
+	}
+	if a.flags.output == "name" {
+		for _, k := range list {
+			fmt.Fprintln(a.env.Stdout, k.Pub)
 		}
-		return officialIndent(a.env.Stdout, list)
+		return nil
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(a.env.Stderr, "no such key")
