@@ -35,8 +35,11 @@ func Dial(ctx context.Context, urls string, now func() time.Time, opts ...nats.O
 
 func (c *Client) discover(ctx context.Context, nc *nats.Conn) error {
 	msg, err := nc.RequestWithContext(ctx, "$SRV.INFO."+Service, nil)
-	if err != nil {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
 		return fault.New(fault.Unavailable, "%w at %s", ErrNoService, nc.ConnectedUrl()).About("server", nc.ConnectedUrl())
+	case err != nil:
+		return fault.New(fault.Unavailable, "accountd at %s did not answer: %w", nc.ConnectedUrl(), err).About("server", nc.ConnectedUrl())
 	}
 	var info struct {
 		Metadata map[string]string `json:"metadata"`

@@ -22,6 +22,12 @@ import (
 // PutOperator decides a signed request for a new version of the operator's JWT.
 // Running servers trust the keys that they started with (nsc status names them).
 func (s *Service) PutOperator(ctx context.Context, via, token string, body []byte) api.PutReply {
+	reply := s.putOperator(ctx, via, token, body)
+	s.count(via, reply)
+	return reply
+}
+
+func (s *Service) putOperator(ctx context.Context, via, token string, body []byte) api.PutReply {
 	var req api.OperatorPutRequest
 	if err := decodeBody(body, &req); err != nil {
 		return refusedRequest(err)

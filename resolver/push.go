@@ -88,13 +88,15 @@ type stockPlan func(store.Tx, operator.Trust, store.Record, time.Time) (changes 
 // item, or counts them; the first refusal is the error.
 func (s *Service) stockChange(ctx context.Context, via string, plan stockPlan) (api.Result, error) {
 	var results []api.Result
+	var changes []*change
 	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		now := s.now()
 		op, trust, err := s.trust(tx)
 		if err != nil {
 			return err
 		}
-		changes, key, err := plan(tx, trust, op, now)
+		var key string
+		changes, key, err = plan(tx, trust, op, now)
 		if err != nil {
 			return err
 		}
@@ -106,8 +108,16 @@ func (s *Service) stockChange(ctx context.Context, via string, plan stockPlan) (
 	})
 	if err = unavailable(err); err != nil {
 		s.logFailure(err)
+		s.count(via, api.PutReply{Error: api.ToError(err)})
 		return api.Result{}, err
 	}
+	s.count(via, api.PutReply{Results: results})
+	s.sizes(changes)
+	return summary(results)
+}
+
+// summary is the result of one item, or of several in one.
+func summary(results []api.Result) (api.Result, error) {
 	var refusals []string
 	for _, r := range results {
 		if r.Error != nil {

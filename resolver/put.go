@@ -23,6 +23,12 @@ var errDryRun = errors.New("dry run")
 // via names the door. Everything that is admitted is committed in one
 // transaction; the reply has one outcome an item.
 func (s *Service) Put(ctx context.Context, via, token string, body []byte) api.PutReply {
+	reply := s.put(ctx, via, token, body)
+	s.count(via, reply)
+	return reply
+}
+
+func (s *Service) put(ctx context.Context, via, token string, body []byte) api.PutReply {
 	var req api.PutRequest
 	if err := decodeBody(body, &req); err != nil {
 		return refusedRequest(err)
@@ -31,6 +37,7 @@ func (s *Service) Put(ctx context.Context, via, token string, body []byte) api.P
 		return refusedRequest(fault.New(fault.Invalid, "a request holds 1 to %d items, not %d", maxItems, len(req.Items)).ByRule("malformed"))
 	}
 	var results []api.Result
+	var changes []*change
 	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		now := s.now()
 		op, trust, err := s.trust(tx)
@@ -41,7 +48,7 @@ func (s *Service) Put(ctx context.Context, via, token string, body []byte) api.P
 		if err != nil {
 			return err
 		}
-		changes := decodeItems(req.Items)
+		changes = decodeItems(req.Items)
 		for _, c := range changes {
 			s.admit(tx, c, trust, op, now)
 		}
@@ -65,7 +72,19 @@ func (s *Service) Put(ctx context.Context, via, token string, body []byte) api.P
 	if err != nil {
 		return s.refused(err)
 	}
+	if !req.DryRun {
+		s.sizes(changes)
+	}
 	return api.PutReply{Schema: api.Schema, Results: results}
+}
+
+// sizes reports the size of each stored version.
+func (s *Service) sizes(changes []*change) {
+	for _, c := range changes {
+		if c.err == nil && !c.same && c.doc != nil {
+			s.cfg.Meter.Stored(c.key, c.rec.Name, len(c.rec.JWT))
+		}
+	}
 }
 
 // trust reads the operator's record and what it says.

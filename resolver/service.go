@@ -53,7 +53,8 @@ type Config struct {
 	// custody. Requests signed by it are refused: it opens no door from outside.
 	Delegated string
 	Now       func() time.Time
-	Logger    *slog.Logger
+	Logger    *slog.Logger // discards if nil
+	Meter     Meter        // counts nothing if nil
 }
 
 // Service admits, stores, publishes and proves claims. Its methods may be
@@ -70,6 +71,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Meter == nil {
+		cfg.Meter = noMeter{}
 	}
 	return &Service{cfg: cfg, log: cfg.Logger}, nil
 }

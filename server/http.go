@@ -89,6 +89,7 @@ func (d *dev) handler() http.Handler {
 		}
 		answer(w, http.StatusServiceUnavailable, map[string]any{"schema": api.Schema, "status": "not ready", "reasons": reasons})
 	})
+	mux.Handle("GET /metrics", d.metrics.handler())
 	mux.Handle("/", d.service.Handler())
 	return mux
 }

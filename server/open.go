@@ -34,6 +34,7 @@ type dev struct {
 	store   store.Store
 	service *resolver.Service
 	members []*member
+	metrics *metrics
 	ready   atomic.Bool
 	created bool // this is the first start
 }
@@ -159,7 +160,9 @@ func (d *dev) newService() (*resolver.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.metrics = newMetrics(d.expected, headOf(d.store))
 	return resolver.New(resolver.Config{
+		Meter: d.metrics,
 		Store: d.store, Nodes: d.expected,
 		Self:    resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
 		Custody: resolver.Delegated, Delegated: d.secrets.delegated.PublicKey(), Server: d.secrets.server.Key(),

@@ -1,0 +1,115 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/resolver"
+	"github.com/accountd/accountd/store"
+)
+
+// budgetShown is the share of the largest claim from which an account has a
+// gauge of its own: the others would only be many.
+const budgetShown = 0.5
+
+// metrics are the service's metrics on a registry of their own. It is a
+// resolver.Meter, and a collector of what the nodes show.
+type metrics struct {
+	registry *prometheus.Registry
+	decided  *prometheus.CounterVec
+	budget   *prometheus.GaugeVec
+
+	nodes func() []resolver.Node
+	head  func() (uint64, error)
+
+	headDesc, healthy, applied, behind *prometheus.Desc
+}
+
+func newMetrics(nodes func() []resolver.Node, head func() (uint64, error)) *metrics {
+	node := []string{"node"}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		decided: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "accountd_decisions_total", Help: "Changes of claims that were decided, by door, outcome and refusing rule.",
+		}, []string{"via", "outcome", "rule"}),
+		budget: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "accountd_claim_budget_ratio", Help: "Share of the largest possible claim in use, of accounts from 0.5 on, as of their last change.",
+		}, []string{"account", "name"}),
+		nodes: nodes, head: head,
+		headDesc: prometheus.NewDesc("accountd_changes_total", "Changes in the log.", nil, nil),
+		healthy:  prometheus.NewDesc("accountd_node_healthy", "Whether the server serves and follows the log.", node, nil),
+		applied:  prometheus.NewDesc("accountd_node_applied_changes", "The last change that the server follows.", node, nil),
+		behind:   prometheus.NewDesc("accountd_node_behind_changes", "Changes that the server has yet to follow.", node, nil),
+	}
+	m.registry.MustRegister(m, m.decided, m.budget,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Decided implements resolver.Meter.
+func (m *metrics) Decided(via, outcome, rule string) {
+	m.decided.WithLabelValues(via, outcome, rule).Inc()
+}
+
+// Stored implements resolver.Meter.
+func (m *metrics) Stored(account, name string, bytes int) {
+	share := float64(bytes) / api.MaxClaim
+	if share < budgetShown {
+		m.budget.DeletePartialMatch(prometheus.Labels{"account": account})
+		return
+	}
+	m.budget.WithLabelValues(account, name).Set(share)
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.headDesc, m.healthy, m.applied, m.behind} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector. A store that cannot be read leaves
+// out what is counted from it.
+func (m *metrics) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	head, err := m.head()
+	if err == nil {
+		to <- prometheus.MustNewConstMetric(m.headDesc, prometheus.CounterValue, float64(head))
+	}
+	for _, n := range m.nodes() {
+		st := n.Status()
+		up := 0.0
+		if st.Healthy {
+			up = 1
+		}
+		gauge(m.healthy, up, st.Server)
+		gauge(m.applied, float64(st.Applied), st.Server)
+		if err == nil {
+			gauge(m.behind, float64(head-min(head, st.Applied)), st.Server)
+		}
+	}
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// headOf reads the last sequence number of a store.
+func headOf(st store.Store) func() (uint64, error) {
+	return func() (head uint64, err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+		defer cancel()
+		err = st.View(ctx, func(r store.Reader) error {
+			head, err = r.Head()
+			return err
+		})
+		return head, err
+	}
+}
