@@ -166,7 +166,7 @@ func TestServerOfAnotherOperator(t *testing.T) {
 func TestUndeletable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, full, full, func(m *member) string {
-		return fmt.Sprintf("resolver: { type: full, dir: %q, interval: \"2s\" }\n", m.dir)
+		return fmt.Sprintf("resolver: { type: full, dir: %q }\n", m.dir)
 	})
 	w.start()
 	w.up("s0", "s1", "s2")
@@ -301,5 +301,85 @@ func TestNewerPushIsAdmitted(t *testing.T) {
 	w.shows(api.Stored, rec, "s0", "s1")
 	if n := w.fleet.Undone(); n != 0 {
 		t.Fatalf("%d admitted pushes were undone", n)
+	}
+}
+
+// TestOldDirectoryIsFound: what a directory holds is compared with the store
+// also where no change tells: here somebody pushed while accountd was away.
+func TestOldDirectoryIsFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	w.start()
+	w.up("s0", "s1")
+	a, gone := w.tenant("coke"), w.tenant("gone")
+	bad, lost := w.user(a.kp), w.user(gone.kp)
+	old, dead := a.put(), gone.put()
+	w.shows(api.Stored, old, "s0", "s1")
+	w.shows(api.Stored, dead, "s0", "s1")
+	rec := a.revoke(bad)
+	w.shows(api.Stored, rec, "s0", "s1")
+	w.shows(api.Stored, gone.delete(), "s0", "s1")
+	w.awaitAll()
+	w.fleet.Close()
+	pusher := w.systemConn()
+	for _, token := range []string{old.JWT, dead.JWT} {
+		must(pusher.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(token), patience))
+	}
+	w.start()
+	w.up("s0", "s1")
+	for _, m := range w.members {
+		natstest.Eventually(t, patience, refused(bad, m.url()))
+		natstest.Eventually(t, patience, refused(lost, m.url()))
+	}
+}
+
+// TestDeletionWithoutSigner: in offline custody a deletion waits for a signature
+// and says so; with one it is done.
+func TestDeletionWithoutSigner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full)
+	w.start(func(c *Config) { c.Signer = nil })
+	w.up("s0")
+	a := w.tenant("coke")
+	w.shows(api.Stored, a.put(), "s0")
+	rec := a.delete()
+	natstest.Eventually(t, patience, func() error {
+		if p := w.server("s0").Proof(rec.Key); p.State != api.Pending || !strings.Contains(p.Reason, "signature") {
+			return fmt.Errorf("%+v", p)
+		}
+		return nil
+	})
+	w.fleet.Close()
+	w.start()
+	w.up("s0")
+	w.shows(api.Stored, rec, "s0")
+}
+
+// TestBearerUsersAreSaid: servers hide the JWTs of bearer users from a sweep.
+func TestBearerUsersAreSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full)
+	w.start()
+	w.up("s0")
+	a := w.tenant("coke")
+	other := w.user(a.kp)
+	bearer := w.user(a.kp, func(uc *jwt.UserClaims) { uc.BearerToken = true })
+	w.shows(api.Stored, a.put(), "s0")
+	nc := must(bearer.connect(w.members[0].url()))
+	defer nc.Close()
+	rec := a.revoke(other)
+	if p := w.await("s0", rec); p.State != api.InForce || !strings.Contains(p.Reason, "bearer") {
+		t.Fatalf("%+v", p)
+	}
+	closed := make(chan struct{})
+	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
+	rec = a.revoke(bearer)
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Fatal("the revoked bearer user is still connected")
+	}
+	if p := w.await("s0", rec); len(p.Closed) != 1 || p.Closed[0].User != bearer.kp.PublicKey() {
+		t.Fatalf("%+v", p)
 	}
 }

@@ -38,6 +38,10 @@ type Config struct {
 	// Exclude tells which servers are not stock ones: the bundled nodes.
 	Exclude func(name string) bool
 
+	// Probes sees the requests of the account server's HTTP address. Nil: there
+	// is none, and no server with resolver: URL(...) is served.
+	Probes *Probes
+
 	// Signer signs deletions; nil in offline custody, where deletions wait.
 	Signer claims.Signer
 
@@ -59,6 +63,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fault.New(fault.Internal, "stock servers need a source and a connection")
 	case !c.Conn.Opts.NoEcho:
 		return c, fault.New(fault.Internal, "the connection to stock servers must be opened without echo")
+	}
+	if c.Probes == nil {
+		c.Probes = &Probes{}
 	}
 	if c.Exclude == nil {
 		c.Exclude = func(string) bool { return false }

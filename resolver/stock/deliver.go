@@ -80,6 +80,7 @@ func (f *Fleet) deliver(ctx context.Context, key string) {
 
 // put sends the version and reads it back.
 func (r *round) put(ctx context.Context, j *job) error {
+	r.wakeCaches(ctx)
 	err := r.push(ctx)
 	r.f.sent(j, r.rec.Revision)
 	if err != nil {
@@ -125,6 +126,9 @@ func answered[T any](r *round, m *nats.Msg, missing map[string]bool) (*verdict, 
 		return nil, a, false // not a server, or not one that was asked
 	}
 	delete(missing, a.Server.ID)
+	r.f.mu.Lock()
+	r.verdicts[a.Server.ID].server.heard = time.Now()
+	r.f.mu.Unlock()
 	return r.verdicts[a.Server.ID], a, true
 }
 
@@ -170,6 +174,7 @@ func (r *round) record(v *verdict, out outcome) {
 	s.outcomes.set(r.rec.Key, out)
 	if out.done && (v.state == api.InForce || v.state == api.Stored) && s.open[r.rec.Key] <= r.rec.Seq {
 		delete(s.open, r.rec.Key)
+		delete(s.files, r.rec.Key)
 	}
 }
 

@@ -16,8 +16,12 @@ import (
 	"github.com/accountd/accountd/store"
 )
 
-// missedPings is after how many pings without an answer a server is down.
-const missedPings = 3
+// A server is down when it has not given any answer for some pings, and for
+// some time: a busy one answers late.
+const (
+	missedPings = 3
+	silence     = 3 * time.Second
+)
 
 // listen subscribes to what servers say by themselves and to what others send
 // to them.
@@ -173,9 +177,15 @@ func (f *Fleet) inspect(ctx context.Context, s *Server, who info) error {
 	if err != nil {
 		return err
 	}
+	var files map[string]bool
+	if kind == Cache {
+		if files, err = f.files(ctx, who); err != nil {
+			return err
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s.kind, s.trusts = kind, v.Data.trusts()
+	s.kind, s.trusts, s.files = kind, v.Data.trusts(), files
 	s.deletable, s.undeletable = false, false
 	s.url = "nats://" + net.JoinHostPort(v.Data.Host, strconv.Itoa(v.Data.Port))
 	return nil
@@ -230,8 +240,8 @@ func (f *Fleet) fetches(ctx context.Context, who info) (Kind, error) {
 	if err != nil {
 		return Unknown, fmt.Errorf("make a probe: %w", err)
 	}
-	seen := f.probes.add(key)
-	defer f.probes.remove(key)
+	seen := f.cfg.Probes.add(key)
+	defer f.cfg.Probes.remove(key)
 	body, err := json.Marshal(map[string]any{"acc": key, "limit": 1})
 	if err != nil {
 		return Unknown, err
@@ -285,7 +295,7 @@ func (f *Fleet) silent() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range f.servers {
-		if s.up && time.Since(s.heard) > missedPings*f.cfg.Ping {
+		if s.up && time.Since(s.heard) > max(silence, missedPings*f.cfg.Ping) {
 			f.down(s, "does not answer")
 		}
 	}

@@ -25,7 +25,6 @@ type Fleet struct {
 	ask *asker
 
 	subs   []*nats.Subscription
-	probes probes
 	undone atomic.Uint64
 
 	mu       sync.Mutex

@@ -22,13 +22,19 @@ func (s *Server) Await(ctx context.Context, key string, revision uint64) api.Nod
 			return p
 		}
 		if wake == nil { // it is not known to lack anything: look
-			p = s.look(ctx, key)
-			if p.Revision >= revision && p.State != api.Pending {
-				return p
-			}
 			s.f.mu.Lock()
 			wake = s.f.wait(key)
 			s.f.mu.Unlock()
+			p = s.look(ctx, key)
+			s.f.mu.Lock()
+			_, lacks := s.open[key]
+			followed := s.f.followed
+			s.f.mu.Unlock()
+			// What was not followed yet has to be delivered and swept first.
+			rec, err := s.f.record(ctx, key)
+			if err == nil && rec.Seq <= followed && !lacks && p.Revision >= revision && p.State != api.Pending {
+				return p
+			}
 		}
 		select {
 		case <-wake:

@@ -6,14 +6,16 @@ import (
 	"sync"
 )
 
-// probes are accounts that exist nowhere: who asks our HTTP address for one has
-// heard of it from us. The zero value is ready.
-type probes struct {
+// Probes recognise servers that get their accounts from our HTTP address: they
+// ask it for accounts that exist nowhere and that only they were asked about.
+// The zero value is ready. It is made before the Fleet, since servers ask while
+// the Fleet starts.
+type Probes struct {
 	mu   sync.Mutex
 	open map[string]chan struct{}
 }
 
-func (p *probes) add(key string) <-chan struct{} {
+func (p *Probes) add(key string) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open == nil {
@@ -23,13 +25,13 @@ func (p *probes) add(key string) <-chan struct{} {
 	return p.open[key]
 }
 
-func (p *probes) remove(key string) {
+func (p *Probes) remove(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.open, key)
 }
 
-func (p *probes) see(key string) {
+func (p *Probes) see(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -38,12 +40,11 @@ func (p *probes) see(key string) {
 	}
 }
 
-// Handler passes all requests to next, and learns from them which servers get
-// their accounts over HTTP. Servers with resolver: URL(...) are recognised only
-// if the account server's address is served through it.
-func (f *Fleet) Handler(next http.Handler) http.Handler {
+// Handler passes all requests to next, and learns from them who asks. The
+// account server's address is to be served through it.
+func (p *Probes) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.probes.see(path.Base(r.URL.Path))
+		p.see(path.Base(r.URL.Path))
 		next.ServeHTTP(w, r)
 	})
 }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	maxAtWork = 128         // accounts under delivery at a time
+	maxAtWork = 512         // accounts under delivery at a time
 	spacing   = time.Second // between two versions of an account: full servers order by whole seconds
 	retryMin  = 200 * time.Millisecond
 )

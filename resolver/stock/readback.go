@@ -58,6 +58,9 @@ func (r *round) judge(v *verdict, a answer[accountz]) {
 		if kind == URL || kind == Cache {
 			v.state, v.reason = api.Stored, "fetched from accountd when it is first used"
 		}
+		if r.f.hasFile(v.server, r.rec.Key) {
+			v.state, v.reason = api.Pending, "the server has a file of it that may be old"
+		}
 		return
 	}
 	v.loaded, v.users = true, acc.Clients+acc.Leafs > 0

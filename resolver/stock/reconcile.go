@@ -36,12 +36,23 @@ func (f *Fleet) reconcileLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := f.reconcile(ctx); err != nil && ctx.Err() == nil {
+		err := f.reconcile(ctx)
+		switch {
+		case errors.Is(err, errBusy):
+			timer.Reset(min(busyTime, f.cfg.Reconcile))
+			continue
+		case err != nil && ctx.Err() == nil:
 			f.log.Warn("stock servers could not be compared with the store", "err", err)
 		}
 		timer.Reset(f.cfg.Reconcile)
 	}
 }
+
+// errBusy says that servers differ since changes are on their way to them.
+var errBusy = errors.New("changes are being delivered")
+
+// busyTime is the pause before the next comparison then.
+const busyTime = time.Second
 
 // digest is the sum of all claims as directories compute it: the exclusive or
 // of the SHA-256 of every JWT (nats-server, dirstore.go).
@@ -61,7 +72,7 @@ func (f *Fleet) reconcile(ctx context.Context) error {
 	busy := len(f.jobs) > 0
 	f.mu.Unlock()
 	if busy {
-		return nil // they differ since changes are on their way; next time
+		return errBusy
 	}
 	if err := f.listed(ctx); err != nil {
 		return err

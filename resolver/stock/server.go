@@ -29,8 +29,9 @@ type Server struct {
 	probing     bool
 	kind        Kind
 	trusts      []string
-	undeletable bool // its resolver refuses deletions
-	deletable   bool // it has confirmed one
+	undeletable bool            // its resolver refuses deletions
+	deletable   bool            // it has confirmed one
+	files       map[string]bool // accounts in the folder of a cache server that it had not loaded
 	url         string
 	since       time.Time // of up, or of its end
 	heard       time.Time

@@ -85,7 +85,7 @@ func (l *logs) String() string {
 
 // full is a directory that permits deletions.
 func full(m *member) string {
-	return fmt.Sprintf("resolver: { type: full, dir: %q, allow_delete: true, interval: \"2s\" }\n", m.dir)
+	return fmt.Sprintf("resolver: { type: full, dir: %q, allow_delete: true }\n", m.dir)
 }
 
 // newWorld makes a store with an operator and its system account, and starts a
@@ -130,14 +130,17 @@ func newWorld(t testing.TB, configs ...func(*member) string) *world {
 // start runs the server on the ports and in the folder that it had before.
 func (m *member) start() {
 	m.w.t.Helper()
+	config := m.config(m)
+	if !strings.Contains(config, "URL(") { // those fetch the system account
+		config += fmt.Sprintf("resolver_preload: { %s: %s }\n", m.w.system.PublicKey(), m.system)
+	}
 	m.running = natstest.StartServer(m.w.t, fmt.Sprintf(`
 listen: "127.0.0.1:%d"
 server_name: %s
 operator: %s
 system_account: %s
-resolver_preload: { %s: %s }
 cluster { name: acme, listen: "127.0.0.1:%d", routes: [ %s ], no_advertise: true }
-%s`, m.port, m.name, m.operator, m.w.system.PublicKey(), m.w.system.PublicKey(), m.system, m.cluster, m.routes, m.config(m)))
+%s`, m.port, m.name, m.operator, m.w.system.PublicKey(), m.cluster, m.routes, config))
 }
 
 func (m *member) stop() { m.running.Stop() }
