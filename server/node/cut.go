@@ -178,6 +178,9 @@ func (c *cut) foresee() error {
 	}
 	c.rule = c.n.ruleOf(claims)
 	c.lost = narrowed(c.acc.Name, c.before, c.rule)
+	if c.before.jwt == c.w.entry.JWT {
+		c.lost.entries = true // the server has read it by itself: what it took away is not known
+	}
 	if claims != nil {
 		c.lost.rules = rulesDiffer(c.before.jwt, claims)
 	}

@@ -209,11 +209,15 @@ func (n *Node) process(ctx context.Context, w *work) {
 	}
 }
 
-// lookAgain waits for a read of the account that began before the copy was
-// written: a late answer may have loaded an older version.
+// lookAgain waits until secondLook has passed since no read of the account was
+// under way: one that began before the version was staged may have loaded an
+// older one.
 func (n *Node) lookAgain(ctx context.Context, w *work) {
-	if !pause(ctx, secondLook) {
-		return
+	for reading := true; reading; {
+		reading = n.res.reading(w.entry.Key)
+		if !pause(ctx, secondLook) {
+			return
+		}
 	}
 	unlock := n.lock(w.entry.Key)
 	defer unlock()

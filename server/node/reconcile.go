@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/accountd/accountd/api"
-	"github.com/accountd/accountd/store"
 )
 
 // reconcileLoop compares all loaded accounts with the copy from time to time.
@@ -32,11 +31,12 @@ func (n *Node) reconcile(ctx context.Context) {
 func (n *Node) reconcileAccount(key string) {
 	unlock := n.lock(key)
 	defer unlock()
-	held, err := n.copy.get(store.Account, key)
+	k := n.known(key, 0)
 	acc := n.kernel.loaded(n.srv, key)
-	if err != nil || acc == nil {
-		return // the server's own global account, or a copy that cannot be read
+	if k.err != nil || acc == nil || k.out != nil && !k.out.done {
+		return // the server's own global account, no readable copy, or its lane is at it
 	}
+	held := k.held
 	n.repair(held, acc)
 	claims, err := claimsOf(held)
 	if err != nil {

@@ -77,6 +77,13 @@ func (r *resolver) wasAsked(key string) bool {
 	return ok
 }
 
+// reading reports whether the server is reading the account right now.
+func (r *resolver) reading(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked[key].running > 0
+}
+
 // Store refuses: claims enter through the store that the node follows.
 func (r *resolver) Store(string, string) error {
 	return errors.New("claims are written to accountd, not to a server")
