@@ -34,10 +34,10 @@ type cloud struct {
 	starts int
 }
 
-// ready is the file that accountd dev writes when the claims are in force.
+// ready is what the tests read of the file that accountd dev writes when the
+// claims are in force. Only the goroutine that starts the process may read it
+// while the process may be started again.
 type ready struct {
-	HTTP  string `json:"http"`
-	Creds string `json:"sys_creds"`
 	Nodes []struct {
 		Name, URL, Leaf, WS, MQTT string
 	} `json:"nodes"`

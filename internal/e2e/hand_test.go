@@ -32,7 +32,7 @@ func (c *cloud) hand(ctx context.Context, urls string, opts ...nats.Option) (*ha
 		return nil, err
 	}
 	all := append([]nats.Option{
-		nats.UserCredentials(c.ready.Creds), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		nats.UserCredentials(c.creds("SYS", "sys")), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}, opts...)
 	client, err := api.Dial(ctx, urls, time.Now, all...)
 	return &hand{client, signer}, err

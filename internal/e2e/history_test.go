@@ -83,7 +83,7 @@ func historySeed(t *testing.T) uint64 {
 func (c *cloud) disturb(ctx context.Context, r *rand.Rand) {
 	c.t.Helper()
 	for calm(ctx, r) {
-		if r.IntN(3) == 0 {
+		if r.IntN(2) == 0 {
 			c.daemon.Kill()
 			c.start()
 			continue

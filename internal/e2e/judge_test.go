@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func (h *history) everyNode(t *testing.T, ten *tenant, stored api.GetReply) {
 			}
 		}
 		for role, token := range ten.roles {
-			in := !stored.Version.Deleted && slices.Contains(live, role)
+			in := !stored.Version.Deleted && slices.Contains(live, role) && !revocation.List(ac.Revocations).Covers(revocation.All, ten.issued)
 			if err := dials(n.URL, token, in); err != nil {
 				t.Errorf("account %s, a user of signing key %s at %s: %v", ten.name, role, n.Name, err)
 			}
@@ -177,7 +178,7 @@ func dials(url, token string, in bool) error {
 
 // readBack asks a server which version of an account it has in memory.
 func (h *history) readBack(url string, ten *tenant, stored *api.Version) error {
-	nc, err := tryDial(url, h.cloud.ready.Creds)
+	nc, err := tryDial(url, h.cloud.creds("SYS", "sys"))
 	if err != nil {
 		return err
 	}
@@ -216,10 +217,6 @@ func (h *history) readBack(url string, ten *tenant, stored *api.Version) error {
 // noneIn reports whether no user of the account may connect.
 func noneIn(ten *tenant, stored *api.Version) bool {
 	list := revocation.List(acceptedAccount(stored.JWT).Revocations)
-	for user := range ten.users {
-		if !list.Covers(user, ten.issued) {
-			return false
-		}
-	}
-	return true
+	in := func(user string) bool { return !list.Covers(user, ten.issued) }
+	return !slices.ContainsFunc(slices.Collect(maps.Keys(ten.users)), in)
 }

@@ -147,6 +147,9 @@ func TestHammeringDialersLeaveNoSurvivor(t *testing.T) {
 	}
 }
 
+// hammerEvery is how often one dialer connects, if it can.
+const hammerEvery = 2 * time.Millisecond
+
 // hammer lets n dialers connect again and again, each holding the connection
 // that it made last, while revoke runs. It is an error if one of them is
 // connected when revoke has returned.
@@ -180,7 +183,9 @@ func hammerOne(url, jwt string, stop <-chan struct{}, connected chan<- struct{})
 		told = true
 	}
 	defer tell()
-	for {
+	pause := time.NewTicker(hammerEvery) // leaves the processor to the servers
+	defer pause.Stop()
+	for ; ; <-pause.C {
 		select {
 		case <-stop: // the receipt was printed
 			if last != nil && last.alive() == nil {

@@ -140,6 +140,24 @@ func TestREADMEComparesLoosely(t *testing.T) {
 	}
 }
 
+// TestREADMELinks requires what the README links to in the repository to exist.
+func TestREADMELinks(t *testing.T) {
+	t.Parallel()
+	root := natstest.ModuleRoot(t)
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(string(text), -1) {
+		if strings.Contains(link[1], "://") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(root, link[1])); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // fenced returns the fenced blocks of a Markdown file.
 func fenced(t *testing.T, file string) []block {
 	t.Helper()

@@ -186,7 +186,7 @@ func (c *cloud) rawPush(jwt string, log func(string, ...any)) error {
 	}
 	requests := []string{"$SYS.REQ.ACCOUNT." + doc.Subject + ".CLAIMS.UPDATE", "$SYS.REQ.CLAIMS.UPDATE"}
 	for _, url := range slices.Clone(c.urls()) {
-		sys, err := tryDial(url, c.ready.Creds)
+		sys, err := tryDial(url, c.creds("SYS", "sys"))
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,6 +46,8 @@ type story struct {
 	laptop    *natstest.Server
 	local     *nats.Conn // a client on the laptop
 	crowd     []*device
+	moved     *device    // on the laptop
+	cloudAsk  *nats.Conn // a client in the cloud
 }
 
 func (s *story) bootstrap() {
@@ -109,6 +112,7 @@ func (s *story) joins() {
 		t.Fatal(err)
 	}
 	s.t.Cleanup(s.local.Close)
+	s.moves()
 	s.everyDeviceAnswers(s.local)
 	js, err := s.local.JetStream(nats.Domain("leaf"))
 	if err != nil {
@@ -118,6 +122,22 @@ func (s *story) joins() {
 		t.Fatal(err)
 	}
 	s.store(10, 10)
+}
+
+// moves has a device leave the cloud for the laptop; it goes on answering both.
+func (s *story) moves() {
+	nc, err := nats.Connect(s.laptop.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(nc.Close)
+	s.moved = natsDevice("moved", nc)
+	if err := s.moved.serve(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.cloudAsk = s.dial(s.ready.Nodes[2].URL, s.creds("qcon", "operator"))
+	natstest.Eventually(s.t, patience, func() error { return s.moved.answers(s.local) })
+	natstest.Eventually(s.t, patience, func() error { return s.moved.answers(s.cloudAsk) })
 }
 
 // store publishes n messages on the laptop and requires its stream to hold total.
@@ -161,7 +181,13 @@ func (s *story) revoked() {
 	natstest.Eventually(t, patience, s.laptop.Unlinked)
 	s.refusedEverywhere(s.leafCreds)
 	s.store(10, 20)
-	s.everyDeviceAnswers(s.dial(s.ready.Nodes[0].URL, s.creds("qcon", "operator")))
+	if err := s.moved.answers(s.local); err != nil {
+		t.Errorf("on the laptop: %v", err)
+	}
+	if err := s.moved.answers(s.cloudAsk); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("the cloud still reaches the laptop: %v", err)
+	}
+	s.everyDeviceAnswers(s.cloudAsk)
 	if err := s.laptop.Unlinked(); err != nil { // it tries every 100 ms
 		t.Errorf("the laptop is back: %v", err)
 	}
@@ -175,6 +201,7 @@ func (s *story) returns() {
 	}
 	natstest.Eventually(t, patience, s.laptop.Linked)
 	s.everyDeviceAnswers(s.local)
+	natstest.Eventually(t, patience, func() error { return s.moved.answers(s.cloudAsk) })
 	s.store(10, 30)
 }
 

@@ -153,6 +153,8 @@ func (a *actor) choose(t *tenant, v *api.Version) (s *step, evil string, err err
 		return a.forget(doc, ac)
 	case n < 18:
 		return a.revive(t, doc, ac)
+	case n < 19:
+		s, err = a.everyone(doc, ac)
 	default:
 		s, err = a.sign(doc, api.Item{}, func(*jwt.AccountClaims) {})
 	}
@@ -178,6 +180,14 @@ func (a *actor) addRole(t *tenant, doc *claims.Document) (*step, error) {
 	t.roles[role.PublicKey()] = token
 	t.mu.Unlock()
 	return a.sign(doc, api.Item{}, func(c *jwt.AccountClaims) { c.SigningKeys.Add(role.PublicKey()) })
+}
+
+// everyone revokes all users, or takes that back.
+func (a *actor) everyone(doc *claims.Document, ac *jwt.AccountClaims) (*step, error) {
+	if _, there := ac.Revocations[jwt.All]; there {
+		return a.sign(doc, api.Item{Unrevoke: []string{jwt.All}}, func(c *jwt.AccountClaims) { delete(c.Revocations, jwt.All) })
+	}
+	return a.sign(doc, api.Item{}, func(c *jwt.AccountClaims) { c.RevokeAt(jwt.All, time.Now()) })
 }
 
 // forget leaves out a revocation without naming it.
