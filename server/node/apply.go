@@ -127,6 +127,9 @@ func (n *Node) repairOnce(e entry, acc *server.Account) bool {
 		return true
 	}
 	have := n.kernel.effect(acc)
+	if have.jwt == "" {
+		return false // registered, and about to get what the server has just read
+	}
 	if have.jwt != e.JWT {
 		return applyClaims(n.srv, acc, e.JWT) == nil
 	}
