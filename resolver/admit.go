@@ -19,9 +19,10 @@ import (
 // change is one item on its way through admission.
 type change struct {
 	item      api.Item
-	noBase    bool  // came through a door that carries no base
-	notAfter  int64 // a deletion without a base holds for versions issued until then, Unix seconds
-	bootstrap bool  // first version of a new store
+	noBase    bool     // came through a door that carries no base
+	notAfter  int64    // a deletion without a base holds for versions issued until then, Unix seconds
+	bootstrap bool     // first version of a new store
+	streams   []string // of an account to be deleted: they would be lost
 
 	key    string
 	doc    *claims.Document   // nil for a deletion
@@ -215,6 +216,9 @@ func (c *change) admitDelete(trust operator.Trust, now time.Time) error {
 		return nil
 	case !c.noBase && c.item.Base != c.old.ID:
 		return c.conflict()
+	case len(c.streams) > 0 && !c.item.Force:
+		return fault.New(fault.Denied, "account %s holds JetStream data that would be lost: %s", c.old.Name, strings.Join(c.streams, ", ")).
+			ByRule("jetstream data").WithHint("delete it all the same with --force")
 	case c.noBase && c.old.IssuedAt > c.notAfter:
 		return fault.New(fault.Conflict, "account %s has a version that is newer than the deletion request", c.old.Name).ByRule("older")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
 )
@@ -36,9 +37,13 @@ func (s *Service) put(ctx context.Context, via, token string, body []byte) api.P
 	if len(req.Items) == 0 || len(req.Items) > maxItems {
 		return refusedRequest(fault.New(fault.Invalid, "a request holds 1 to %d items, not %d", maxItems, len(req.Items)).ByRule("malformed"))
 	}
+	streams, err := s.streamsOf(ctx, req.Items)
+	if err != nil {
+		return s.refused(err)
+	}
 	var results []api.Result
 	var changes []*change
-	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		now := s.now()
 		op, trust, err := s.trust(tx)
 		if err != nil {
@@ -50,6 +55,7 @@ func (s *Service) put(ctx context.Context, via, token string, body []byte) api.P
 		}
 		changes = decodeItems(req.Items)
 		for _, c := range changes {
+			c.streams = streams[c.key]
 			s.admit(tx, c, trust, op, now)
 		}
 		who := actor{Key: key, Via: via, Host: clip(req.Host), Request: clip(req.Request)}
@@ -76,6 +82,22 @@ func (s *Service) put(ctx context.Context, via, token string, body []byte) api.P
 		s.sizes(changes)
 	}
 	return api.PutReply{Schema: api.Schema, Results: results}
+}
+
+// streamsOf asks what JetStream data the deletions would lose.
+func (s *Service) streamsOf(ctx context.Context, items []api.Item) (map[string][]string, error) {
+	out := map[string][]string{}
+	for _, item := range items {
+		if item.Delete == "" || item.Force || s.cfg.Streams == nil {
+			continue
+		}
+		names, err := s.cfg.Streams(ctx, item.Delete)
+		if err != nil {
+			return nil, fault.New(fault.Unavailable, "nothing was committed: cannot tell what JetStream data %s holds: %w", keys.Short(item.Delete), err)
+		}
+		out[item.Delete] = names
+	}
+	return out, nil
 }
 
 // sizes reports the size of each stored version.

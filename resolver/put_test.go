@@ -3,7 +3,9 @@ package resolver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
@@ -130,6 +132,27 @@ func TestDeleteAndRestore(t *testing.T) {
 	}
 	res = w.put(api.Item{JWT: renewed.Token, Base: s.current.ID, Restore: true})
 	if res.Error != nil || res.Outcome != api.OutcomeRestore || w.record(s.current.Subject).Deleted {
+		t.Fatalf("%+v", res)
+	}
+}
+
+// TestDeletionNamesTheDataItWouldLose: JetStream data needs --force, and a
+// service that cannot ask deletes nothing.
+func TestDeletionNamesTheDataItWouldLose(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.setup()
+	item := api.Item{Delete: s.current.Subject, Base: s.current.ID}
+	w.s.cfg.Streams = func(context.Context, string) ([]string, error) { return nil, errors.New("no answer") }
+	if reply := w.request(api.PutRequest{Items: []api.Item{item}}); reply.Error == nil || reply.Error.Code != fault.Unavailable {
+		t.Fatalf("%+v", reply)
+	}
+	w.s.cfg.Streams = func(context.Context, string) ([]string, error) { return []string{"ORDERS", "KV_config"}, nil }
+	if res := w.put(item); res.Error == nil || res.Error.Rule != "jetstream data" || !strings.Contains(res.Error.Message, "ORDERS, KV_config") {
+		t.Fatalf("%+v", res)
+	}
+	item.Force = true
+	if res := w.put(item); res.Error != nil {
 		t.Fatalf("%+v", res)
 	}
 }

@@ -52,9 +52,12 @@ type Config struct {
 	// Delegated is the public key of accountd's own signing key, "" in offline
 	// custody. Requests signed by it are refused: it opens no door from outside.
 	Delegated string
-	Now       func() time.Time
-	Logger    *slog.Logger // discards if nil
-	Meter     Meter        // counts nothing if nil
+	// Streams names the JetStream streams of an account, whose deletion would
+	// lose them; nil where nobody can tell.
+	Streams func(ctx context.Context, account string) ([]string, error)
+	Now     func() time.Time
+	Logger  *slog.Logger // discards if nil
+	Meter   Meter        // counts nothing if nil
 }
 
 // Service admits, stores, publishes and proves claims. Its methods may be

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -162,7 +163,7 @@ func (d *dev) newService() (*resolver.Service, error) {
 	}
 	d.metrics = newMetrics(d.expected, headOf(d.store))
 	return resolver.New(resolver.Config{
-		Meter: d.metrics,
+		Meter: d.metrics, Streams: d.streams,
 		Store: d.store, Nodes: d.expected,
 		Self:    resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
 		Custody: resolver.Delegated, Delegated: d.secrets.delegated.PublicKey(), Server: d.secrets.server.Key(),
@@ -177,6 +178,24 @@ func (d *dev) expected() []resolver.Node {
 		nodes[i] = m
 	}
 	return nodes
+}
+
+// streams names the JetStream streams of an account on the nodes that run.
+func (d *dev) streams(_ context.Context, account string) ([]string, error) {
+	var out []string
+	for _, m := range d.members {
+		n, _ := m.current()
+		if n == nil {
+			continue
+		}
+		names, err := n.Streams(account)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, names...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 // requireOwnStore refuses the store of another operator.

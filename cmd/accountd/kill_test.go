@@ -71,7 +71,7 @@ func signer(t *testing.T, dir string) keys.OperatorPair {
 }
 
 // putAccount puts a new account with JetStream and returns its key.
-func (r *running) putAccount(t *testing.T, name string) keys.AccountPair {
+func (r *running) putAccount(t *testing.T, name string, edits ...func(*jwt.AccountClaims)) keys.AccountPair {
 	t.Helper()
 	account, err := keys.NewAccount()
 	if err != nil {
@@ -79,6 +79,9 @@ func (r *running) putAccount(t *testing.T, name string) keys.AccountPair {
 	}
 	ac := jwt.NewAccountClaims(account.PublicKey())
 	ac.Name = name
+	for _, edit := range edits {
+		edit(ac)
+	}
 	draft, err := claims.New(ac)
 	if err != nil {
 		t.Fatal(err)

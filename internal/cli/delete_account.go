@@ -42,7 +42,7 @@ brings it back. Keys and credentials files stay unless flags say otherwise.`,
 	f := cmd.Flags()
 	f.BoolVarP(&o.rmKey, "rm-nkey", "D", false, "also delete the account's and users' keys")
 	f.BoolVarP(&o.rmCreds, "rm-creds", "C", false, "also delete the users' credentials files")
-	f.BoolVarP(&o.force, "force", "F", false, "delete it although other accounts import from it")
+	f.BoolVarP(&o.force, "force", "F", false, "delete it although others import from it or it holds JetStream data")
 	f.BoolP("revoke", "R", true, "has no effect: a deleted account refuses all its users")
 	return cmd
 }
