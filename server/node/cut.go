@@ -110,6 +110,7 @@ type cut struct {
 	before  effect
 	present []unsafe.Pointer // the connections before the apply
 	rule    rule
+	newer   *rule // of the version that has taken this one's place, if any
 	lost    narrowing
 	doomed  []session // who was connected before the apply and has to go
 	closed  map[uint64]bool
@@ -245,7 +246,7 @@ func (c *cut) sweep(found string) (clean bool) {
 	clean = true
 	var out []session
 	c.n.kernel.peers(c.acc, func(p peer) {
-		ends := c.rule.ends(c.acc.Name, p.user)
+		ends := c.rule.ends(c.acc.Name, p.user) && (c.newer == nil || c.newer.ends(c.acc.Name, p.user))
 		if !ends && p.user != nil && !c.lost.rules && len(c.lost.scopes) == 0 {
 			return
 		}
@@ -277,8 +278,9 @@ func (c *cut) overlooked(p peer, s session) bool {
 	return c.lost.rules && !seen
 }
 
-// current returns what the copy holds now, and takes its rule when it is a
-// newer version: a sweep must not end what a newer version permits.
+// current returns what the copy holds now. When that is a newer version, a
+// sweep must not end what it permits; and what it ends is for its own work to
+// close and to list.
 func (c *cut) current(ctx context.Context) (entry, bool) {
 	held, err := c.n.copy.get(c.w.entry.Kind, c.w.entry.Key)
 	if err != nil || ctx.Err() != nil {
@@ -291,6 +293,7 @@ func (c *cut) current(ctx context.Context) (entry, bool) {
 	if err != nil {
 		return entry{}, false
 	}
-	c.rule = c.n.ruleOf(claims)
+	newer := c.n.ruleOf(claims)
+	c.newer = &newer
 	return held, true
 }
