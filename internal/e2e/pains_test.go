@@ -258,10 +258,14 @@ func (c *cloud) stream(creds, name string) nats.JetStreamContext {
 	return js
 }
 
+// election is how long a cluster may take to agree on leaders after all its
+// servers were killed: several rounds of the servers' own time-outs.
+const election = 4 * patience
+
 func publish(t testing.TB, js nats.JetStreamContext, subject string, n int) {
 	t.Helper()
 	for range n {
-		natstest.Eventually(t, patience, func() error { // a new leader may be on its way
+		natstest.Eventually(t, election, func() error { // a new leader may be on its way
 			_, err := js.Publish(subject, []byte("x"))
 			return err
 		})
@@ -273,7 +277,7 @@ func publish(t testing.TB, js nats.JetStreamContext, subject string, n int) {
 func (c *cloud) replicated(creds, name string, msgs uint64) {
 	c.t.Helper()
 	js := c.jsAt(0, creds)
-	natstest.Eventually(c.t, patience, func() error {
+	natstest.Eventually(c.t, election, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		info, err := js.StreamInfo(name, nats.Context(ctx))
