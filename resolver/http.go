@@ -109,7 +109,11 @@ func (s *Service) postJWT(w http.ResponseWriter, r *http.Request) {
 		httpError(w, fault.New(fault.Invalid, "the path does not name the account of the JWT").ByRule("malformed"))
 		return
 	}
-	res, err := s.Push(r.Context(), "http", jwt)
+	admit := s.Push
+	if isSelfSigned(jwt) {
+		admit = s.Countersign
+	}
+	res, err := admit(r.Context(), "http", jwt)
 	if err != nil {
 		httpError(w, err)
 		return

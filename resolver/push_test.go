@@ -163,7 +163,7 @@ func TestHTTPPush(t *testing.T) {
 	}{
 		"stale":         {path, s.first.Token, 409},
 		"shrinking":     {path, w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Revocations = nil }).Token, 403},
-		"untrusted":     {path, w.sign(w.tenant, w.account()).Token, 400},
+		"untrusted":     {path, w.sign(must(keys.NewOperator()), w.account()).Token, 400},
 		"other account": {"/jwt/v1/accounts/" + w.system.PublicKey(), next.Token, 400},
 		"oversized":     {path, strings.Repeat("x", 2<<20), 400},
 		"good":          {path, next.Token, 200},

@@ -52,6 +52,8 @@ type Config struct {
 	// Delegated is the public key of accountd's own signing key, "" in offline
 	// custody. Requests signed by it are refused: it opens no door from outside.
 	Delegated string
+	// Signer is that key, for what accountd signs itself; nil in offline custody.
+	Signer claims.Signer
 	// Streams names the JetStream streams of an account, whose deletion would
 	// lose them; nil where nobody can tell.
 	Streams func(ctx context.Context, account string) ([]string, error)

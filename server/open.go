@@ -166,7 +166,7 @@ func (d *dev) newService() (*resolver.Service, error) {
 		Meter: d.metrics, Streams: d.streams,
 		Store: d.store, Nodes: d.expected,
 		Self:    resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
-		Custody: resolver.Delegated, Delegated: d.secrets.delegated.PublicKey(), Server: d.secrets.server.Key(),
+		Custody: resolver.Delegated, Delegated: d.secrets.delegated.PublicKey(), Signer: d.secrets.delegated, Server: d.secrets.server.Key(),
 		Now: d.opts.Now, Logger: d.log,
 	})
 }

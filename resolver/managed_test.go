@@ -1,0 +1,79 @@
+package resolver
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+)
+
+// selfSign signs a changed copy of d with the tenant's own key, a second later.
+func (w *world) selfSign(d *claims.Document, f func(*jwt.AccountClaims)) *claims.Document {
+	w.tick()
+	return must(must(claims.Edit(d, func(ac *jwt.AccountClaims) error { f(ac); return nil })).Sign(w.tenant, w.clock.Unix()))
+}
+
+func (w *world) countersign(d *claims.Document) (api.Result, error) {
+	return w.s.Countersign(context.Background(), "http", d.Token)
+}
+
+// TestCountersign: a tenant changes what is its own, within what the operator
+// decided, and takes nothing back.
+func TestCountersign(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.s.cfg.Signer = w.accountd
+	ac := w.account()
+	ac.Limits.Conn = 10
+	ac.Tags.Add("namespace:coke")
+	first := w.sign(w.sk, ac)
+	unknown := w.selfSign(first, func(*jwt.AccountClaims) {})
+	if _, err := w.countersign(unknown); fault.RuleOf(err) != "not allowed" {
+		t.Fatalf("an account that nobody allowed: %v", err)
+	}
+	w.mustPut(first, "")
+	posted := w.selfSign(first, func(ac *jwt.AccountClaims) {
+		ac.Name, ac.Limits.Conn, ac.Limits.DiskStorage, ac.Tags = "pepsi", -1, -1, jwt.TagList{"namespace:pepsi"}
+		ac.Exports = jwt.Exports{{Name: "o", Subject: "orders", Type: jwt.Stream}}
+		ac.Revocations = jwt.RevocationList{victim: w.clock.Unix()}
+	})
+	res, err := w.countersign(posted)
+	if err != nil || res.Revision != 2 {
+		t.Fatalf("%+v %v", res, err)
+	}
+	stored := must(claims.Decode(w.record(first.Subject).JWT))
+	got := must(claims.As[jwt.AccountClaims](stored))
+	if stored.Issuer != w.accountd.PublicKey() || got.Name != "coke" || got.Limits.Conn != 10 || got.Limits.IsJSEnabled() ||
+		len(got.Tags) != 1 || got.Tags[0] != "namespace:coke" {
+		t.Errorf("not clamped: %s", got)
+	}
+	if len(got.Exports) != 1 || len(got.Revocations) != 1 {
+		t.Errorf("the tenant's own changes are lost: %s", got)
+	}
+	if _, err := w.countersign(unknown); fault.RuleOf(err) != "older" {
+		t.Errorf("an older self-signed version: %v", err)
+	}
+	back := w.selfSign(stored, func(ac *jwt.AccountClaims) { ac.Revocations = nil })
+	if _, err := w.countersign(back); fault.RuleOf(err) != "revocation" {
+		t.Errorf("a tenant un-revokes in passing: %v", err)
+	}
+	w.s.cfg.Signer = nil
+	if _, err := w.countersign(w.selfSign(stored, func(*jwt.AccountClaims) {})); fault.RuleOf(err) != "custody" {
+		t.Errorf("offline custody: %v", err)
+	}
+}
+
+func TestSelfSignedIsOnlyTheIdentityKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := must(keys.NewAccount())
+	if !isSelfSigned(w.sign(w.tenant, w.account()).Token) || isSelfSigned(w.sign(other, w.account()).Token) ||
+		isSelfSigned(w.sign(w.sk, w.account()).Token) || isSelfSigned("x") {
+		t.Error("misjudged")
+	}
+}
