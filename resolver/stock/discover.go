@@ -47,7 +47,7 @@ func (f *Fleet) listen(ctx context.Context) error {
 
 // pingLoop looks for servers, for ever.
 func (f *Fleet) pingLoop(ctx context.Context) {
-	for pause(ctx, f.cfg.Ping) {
+	for more := true; more; more = pause(ctx, f.cfg.Ping) {
 		f.ping(ctx)
 		f.silent()
 	}

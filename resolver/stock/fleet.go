@@ -47,7 +47,7 @@ type Fleet struct {
 }
 
 // Start reads which servers are expected, looks for others, and follows the
-// source until Close. It returns when the servers that answer at once are known.
+// source until Close. Servers are found after it has returned.
 //
 // Errors: fault.Internal for a wrong configuration, fault.Invalid for a damaged
 // list of servers, else those of the source and the connection.
@@ -74,7 +74,6 @@ func Start(ctx context.Context, cfg Config) (*Fleet, error) {
 		f.Close()
 		return nil, fmt.Errorf("listen to stock servers: %w", err)
 	}
-	f.ping(ctx)
 	for _, task := range []func(context.Context){f.pingLoop, f.follow, f.schedule, f.saveLoop, f.reconcileLoop} {
 		f.wg.Go(func() { task(run) })
 	}

@@ -53,7 +53,7 @@ func newRoot(env Env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return needsCommand(cmd) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.New(fault.Usage, "%w", err) })
-	root.AddCommand(newDev(env), newMigrate(env))
+	root.AddCommand(newDev(env), newResolver(env), newMigrate(env))
 	return root
 }
 

@@ -1,0 +1,233 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/resolver"
+	"github.com/accountd/accountd/resolver/stock"
+	"github.com/accountd/accountd/store"
+)
+
+// ResolverOptions say how to run the resolver service alone, for a cluster of
+// stock servers. Operator, SystemCreds, Servers and Store are required. Files
+// are named by absolute paths.
+type ResolverOptions struct {
+	Operator      string // file with the operator's JWT
+	SystemAccount string // file with the system account's JWT, for an empty store; "" asks the servers for it
+	SystemCreds   string // credentials file of a user of the system account
+	SigningKey    string // file with the seed of a signing key delegated to accountd, plain or sealed; "" for offline custody
+	Identity      string // file with the identity that opens a sealed SigningKey
+	Servers       string // nats:// URLs of the cluster, separated by commas
+	Store         string // bolt:PATH or postgres://…
+	HTTP          string // address of the HTTP listener, "off" for none
+	InsecureHTTP  bool   // allow HTTP without TLS beyond this machine
+	ReadyFile     string // written when a server is served, removed at the end
+
+	Out    io.Writer        // what is being served
+	Logger *slog.Logger     // discards if nil
+	Now    func() time.Time // time.Now if nil
+}
+
+func (o ResolverOptions) withDefaults() ResolverOptions {
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// alone is one run of accountd resolver.
+type alone struct {
+	opts  ResolverOptions
+	log   *slog.Logger
+	began time.Time
+
+	credentials resolverKeys
+	store       store.Store
+	service     *resolver.Service
+	metrics     *metrics
+	web         net.Listener // nil without HTTP
+	probes      stock.Probes
+	nc          *nats.Conn
+	fleet       atomic.Pointer[stock.Fleet]
+	ready       atomic.Bool
+}
+
+// Resolver runs the resolver service for a cluster of stock servers until ctx
+// ends; then it returns nil. The servers go on without it.
+//
+// Errors before it is ready: fault.Usage for options that cannot be met,
+// fault.Invalid for a file or store that is not the operator's, fault.Denied
+// when the servers refuse the credentials, fault.Unavailable when a port is
+// taken or the store cannot be reached. Servers that do not answer are waited
+// for.
+func Resolver(ctx context.Context, opts ResolverOptions) (err error) {
+	a := &alone{opts: opts.withDefaults()}
+	a.log, a.began = a.opts.Logger, a.opts.Now()
+	defer func() {
+		if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+			err = nil // asked to end before it was ready
+		}
+		err = errors.Join(err, a.close())
+	}()
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, task := range []func(context.Context) error{a.serveHTTP, a.serveServers} {
+		g.Go(func() error { return task(ctx) })
+	}
+	return g.Wait()
+}
+
+// open does everything that needs no server.
+func (a *alone) open(ctx context.Context) (err error) {
+	if err := removeReadyFile(a.opts.ReadyFile); err != nil { // of a run that was killed
+		return err
+	}
+	if a.credentials, err = loadResolverKeys(a.opts); err != nil {
+		return err
+	}
+	if a.web, err = listenResolver(a.opts); err != nil {
+		return err
+	}
+	if a.store, err = openStore(ctx, a.opts.Store, false, false); err != nil {
+		return err
+	}
+	a.metrics = newMetrics(a.nodes, headOf(a.store))
+	if a.service, err = a.newService(ctx); err != nil {
+		return err
+	}
+	if a.opts.SystemAccount == "" {
+		return nil
+	}
+	sys, err := readToken(a.opts.SystemAccount)
+	if err != nil {
+		return err
+	}
+	return a.service.Bootstrap(ctx, a.credentials.operator.Token, sys)
+}
+
+func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
+	id, err := serviceIdentity(ctx, a.store)
+	if err != nil {
+		return nil, err
+	}
+	k := a.credentials
+	cfg := resolver.Config{
+		Store: a.store, Nodes: a.nodes, Custody: resolver.Offline, Server: id,
+		Self: resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
+		Now:  a.opts.Now, Logger: a.log, Meter: a.metrics,
+	}
+	if k.delegated != nil {
+		cfg.Custody, cfg.Delegated = resolver.Delegated, k.delegated.PublicKey()
+	}
+	return resolver.New(cfg)
+}
+
+// nodes returns the expected servers.
+func (a *alone) nodes() []resolver.Node { return fleetNodes(a.fleet.Load()) }
+
+// fleetNodes returns the expected servers of a fleet, none before it runs.
+func fleetNodes(f *stock.Fleet) []resolver.Node {
+	if f == nil {
+		return nil
+	}
+	servers := f.Servers()
+	out := make([]resolver.Node, len(servers))
+	for i, s := range servers {
+		out[i] = s
+	}
+	return out
+}
+
+// serveServers connects to the cluster, and serves it until ctx ends.
+func (a *alone) serveServers(ctx context.Context) (err error) {
+	if a.nc, err = a.connect(ctx); err != nil {
+		return err
+	}
+	if err := a.bootstrap(ctx); err != nil {
+		return err
+	}
+	cfg := stock.Config{
+		Source: a.store, Conn: a.nc, Probes: &a.probes, Now: a.opts.Now, Logger: a.log,
+		Admit: func(ctx context.Context, token string) error {
+			_, err := a.service.Push(ctx, "push", token)
+			return err
+		},
+	}
+	if a.credentials.delegated != nil {
+		cfg.Signer = a.credentials.delegated
+	}
+	fleet, err := stock.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	a.fleet.Store(fleet)
+	defer fleet.Close()
+	// The doors are on the fleet's own connection, which does not hear itself.
+	stop, err := a.service.ServeNATS(a.nc, "accountd")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return a.becomeReady(ctx, fleet)
+}
+
+// close ends what serveServers and open began.
+func (a *alone) close() error {
+	a.ready.Store(false)
+	var errs []error
+	if a.nc != nil {
+		a.nc.Close()
+	}
+	if a.web != nil {
+		if err := a.web.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if a.store != nil {
+		if err := a.store.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close store: %w", err))
+		}
+	}
+	a.credentials.wipe()
+	errs = append(errs, removeReadyFile(a.opts.ReadyFile))
+	return errors.Join(errs...)
+}
+
+// listenResolver opens the HTTP listener, nil for none.
+func listenResolver(opts ResolverOptions) (net.Listener, error) {
+	if opts.HTTP == httpOff || opts.HTTP == "" {
+		return nil, nil
+	}
+	host, _, err := net.SplitHostPort(opts.HTTP)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "--http %s: expected host:port, or off", opts.HTTP).WithHint("accountd resolver --http %s", defaultHTTP)
+	}
+	if !isLoopback(host) && !opts.InsecureHTTP {
+		return nil, fault.New(fault.Usage, "--http %s: beyond this machine HTTP needs TLS", opts.HTTP).ByRule("http-loopback").
+			WithHint("listen on %s behind a proxy with TLS, or accept the risk with --insecure-http", defaultHTTP)
+	}
+	ln, err := net.Listen("tcp", opts.HTTP)
+	if err != nil {
+		return nil, listenFault(err, "HTTP address "+opts.HTTP, "choose another: accountd resolver --http 127.0.0.1:PORT, or --http off")
+	}
+	return ln, nil
+}

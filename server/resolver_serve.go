@@ -1,0 +1,257 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/durable"
+	"github.com/accountd/accountd/resolver/stock"
+	"github.com/accountd/accountd/store"
+)
+
+// Pauses of accountd resolver.
+const (
+	reconnectWait = 250 * time.Millisecond
+	dialTime      = 2 * time.Second
+	lookEvery     = 50 * time.Millisecond
+)
+
+// connect opens the connection to the system account, and waits for the first
+// server that answers.
+func (a *alone) connect(ctx context.Context) (*nats.Conn, error) {
+	k := &a.credentials
+	opts := []nats.Option{
+		nats.Name("accountd"), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.Timeout(dialTime),
+		nats.IgnoreAuthErrorAbort(),
+		nats.UserJWT(func() (string, error) { return k.user.Token, nil }, k.userPair.Sign),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { a.log.Warn("system connection is down", "err", err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { a.log.Info("system connection is up again", "server", nc.ConnectedServerName()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { a.log.Warn("system connection", "err", err) }),
+	}
+	for said := false; ; {
+		nc, err := nats.Connect(a.opts.Servers, opts...)
+		switch {
+		case err == nil:
+			return nc, nil
+		case errors.Is(err, nats.ErrAuthorization):
+			return nil, fault.New(fault.Denied, "the servers refuse the credentials in %s: %w", a.opts.SystemCreds, err).About("file", a.opts.SystemCreds).
+				WithHint("take a user of the operator's system account: nsc generate creds -a SYS -n NAME")
+		case !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout):
+			return nil, fault.New(fault.Usage, "--servers %s: %w", a.opts.Servers, err).WithHint("accountd resolver --servers nats://127.0.0.1:4222")
+		case !said:
+			a.log.Warn("no server answers yet", "servers", a.opts.Servers, "err", err)
+			said = true
+		}
+		if !wait(ctx, reconnectWait) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// bootstrap makes sure that the store is this operator's and holds its system
+// account, which the servers have loaded.
+func (a *alone) bootstrap(ctx context.Context) error {
+	op := a.credentials.operator
+	if head, err := headOf(a.store)(); err != nil {
+		return fault.New(fault.Unavailable, "the store cannot be read: %w", err)
+	} else if head > 0 {
+		return a.service.Bootstrap(ctx, op.Token)
+	}
+	within, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	m, err := a.nc.RequestWithContext(within, "$SYS.REQ.SERVER.PING.ACCOUNTZ",
+		fmt.Appendf(nil, `{"account":%q}`, a.credentials.system))
+	if err != nil {
+		return fault.New(fault.Unavailable, "no server shows its system account: %w", err).
+			WithHint("give its JWT: accountd resolver --system-account FILE")
+	}
+	var reply struct {
+		Data struct {
+			Account struct {
+				JWT string `json:"jwt"`
+			} `json:"account_detail"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(m.Data, &reply); err != nil || reply.Data.Account.JWT == "" {
+		return fault.New(fault.Unavailable, "the servers do not show the JWT of system account %s", a.credentials.system).
+			WithHint("give it: accountd resolver --system-account FILE")
+	}
+	return a.service.Bootstrap(ctx, op.Token, reply.Data.Account.JWT)
+}
+
+// ResolverReady is the content of the ready file of accountd resolver.
+type ResolverReady struct {
+	Schema   int            `json:"schema"`
+	PID      int            `json:"pid"`
+	Operator string         `json:"operator"` // public key
+	HTTP     string         `json:"http"`     // URL, "" for none
+	Servers  []ServedServer `json:"servers"`
+	Ms       float64        `json:"ms"` // from the start to ready, in milliseconds
+}
+
+// ServedServer is one expected server.
+type ServedServer struct {
+	Name     string `json:"name"`
+	Cluster  string `json:"cluster,omitempty"`
+	Resolver string `json:"resolver"` // full, cache, url or memory
+}
+
+// becomeReady waits until a server is served, says so, and keeps the ready file
+// until ctx ends.
+func (a *alone) becomeReady(ctx context.Context, fleet *stock.Fleet) error {
+	for !anyHealthy(fleet) {
+		if !wait(ctx, lookEvery) {
+			return nil
+		}
+	}
+	a.ready.Store(true)
+	defer a.ready.Store(false)
+	r := ResolverReady{
+		Schema: api.Schema, PID: os.Getpid(), Operator: a.credentials.operator.Subject, HTTP: a.httpURL(),
+		Ms: float64(a.opts.Now().Sub(a.began).Microseconds()) / 1000,
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "accountd resolver: operator %s, %d servers, store %s\n", a.credentials.operator.Name, len(fleet.Servers()), hidePassword(a.opts.Store))
+	for _, s := range fleet.Servers() {
+		r.Servers = append(r.Servers, ServedServer{Name: s.Name(), Cluster: s.Cluster(), Resolver: string(s.Kind())})
+		fmt.Fprintf(&b, "  %s  %s\n", s.Name(), s.Kind())
+	}
+	if r.HTTP != "" {
+		fmt.Fprintf(&b, "  http    %s\n", r.HTTP)
+	}
+	if err := writeReadyFile(a.opts.ReadyFile, r); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprint(a.opts.Out, b.String()) // a closed terminal does not stop the service
+	<-ctx.Done()
+	return nil
+}
+
+func anyHealthy(fleet *stock.Fleet) bool {
+	for _, s := range fleet.Servers() {
+		if s.Status().Healthy {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *alone) httpURL() string {
+	if a.web == nil {
+		return ""
+	}
+	return "http://" + a.web.Addr().String()
+}
+
+// serveHTTP answers until ctx ends.
+func (a *alone) serveHTTP(ctx context.Context) error {
+	if a.web == nil {
+		return nil
+	}
+	return serveOn(ctx, a.web, a.probes.Handler(a.handler()), a.log)
+}
+
+// serveOn answers on ln until ctx ends.
+func serveOn(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,
+		MaxHeaderBytes: headerBytes,
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		if srv.Shutdown(end) != nil {
+			_ = srv.Close() // requests in flight are cut
+		}
+	})
+	defer stop()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+// handler routes the probes here and the rest to the resolver.
+func (a *alone) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "alive"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if reasons := a.notReady(r.Context()); len(reasons) > 0 {
+			answer(w, http.StatusServiceUnavailable, map[string]any{"schema": api.Schema, "status": "not ready", "reasons": reasons})
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "ready"})
+	})
+	mux.Handle("GET /metrics", a.metrics.handler())
+	mux.Handle("/", a.service.Handler())
+	return mux
+}
+
+// notReady returns why the service is not ready: a server that is away is no
+// reason, since the service is there for the others.
+func (a *alone) notReady(ctx context.Context) map[string]string {
+	reasons := map[string]string{}
+	if !a.ready.Load() {
+		reasons["accountd"] = "no server is served yet, or stopping"
+	}
+	if err := a.store.View(ctx, func(r store.Reader) error { _, err := r.Head(); return err }); err != nil {
+		reasons["store"] = "cannot be read"
+		a.log.Error("read store", "err", err)
+	}
+	if a.ready.Load() && !a.nc.IsConnected() {
+		reasons["servers"] = "no connection to any server"
+	}
+	return reasons
+}
+
+func writeReadyFile(path string, r ResolverReady) error {
+	if path == "" {
+		return nil
+	}
+	raw, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fault.New(fault.Internal, "encode ready file: %w", err)
+	}
+	if err := durable.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
+		return unwritable(path, err)
+	}
+	return nil
+}
+
+func removeReadyFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unwritable(path, err)
+	}
+	return nil
+}
