@@ -56,7 +56,7 @@ func (d *dev) serveHTTP(ctx context.Context) error {
 		return nil
 	}
 	srv := &http.Server{
-		Handler:           d.handler(),
+		Handler:           d.beside.handler(d.handler()),
 		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: headerBytes,
 		ErrorLog:       slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),

@@ -35,6 +35,7 @@ type dev struct {
 	store   store.Store
 	service *resolver.Service
 	members []*member
+	beside  beside
 	metrics *metrics
 	ready   atomic.Bool
 	created bool // this is the first start
@@ -177,7 +178,7 @@ func (d *dev) expected() []resolver.Node {
 	for i, m := range d.members {
 		nodes[i] = m
 	}
-	return nodes
+	return append(nodes, d.beside.nodes()...)
 }
 
 // streams names the JetStream streams of an account on the nodes that run.

@@ -27,10 +27,8 @@ const (
 // to them.
 func (f *Fleet) listen(ctx context.Context) error {
 	for subject, h := range map[string]nats.MsgHandler{
-		subjectStats:    func(m *nats.Msg) { f.heardFrom(ctx, m) },
-		subjectShutdown: f.ended,
-		subjectClosed:   f.closed,
-
+		subjectStats:                       func(m *nats.Msg) { f.heardFrom(ctx, m) },
+		subjectShutdown:                    f.ended,
 		subjectUpdate:                      func(m *nats.Msg) { f.foreign(ctx, m) },
 		fmt.Sprintf(subjectUpdateOf, "*"):  func(m *nats.Msg) { f.foreign(ctx, m) },
 		fmt.Sprintf(subjectUpdateOld, "*"): func(m *nats.Msg) { f.foreign(ctx, m) },
@@ -43,6 +41,20 @@ func (f *Fleet) listen(ctx context.Context) error {
 		f.subs = append(f.subs, sub)
 	}
 	return f.nc.FlushTimeout(f.cfg.Answer)
+}
+
+// listenToEnds subscribes to the ends of connections, once there is a server:
+// in a busy cluster these are many.
+func (f *Fleet) listenToEnds() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ends != nil {
+		return
+	}
+	var err error
+	if f.ends, err = f.nc.Subscribe(subjectClosed, f.closed); err != nil {
+		f.log.Warn("connections that servers close cannot be listed", "err", err)
+	}
 }
 
 // pingLoop looks for servers, for ever.
@@ -133,6 +145,7 @@ func (f *Fleet) probe(ctx context.Context, s *Server, who info) {
 	f.stir()
 	f.mu.Unlock()
 	if err == nil && up {
+		f.listenToEnds()
 		f.log.Info("stock server is up", "server", s.name, "cluster", s.cluster, "resolver", kind)
 		err = f.catchUp(ctx, s)
 		f.reconcileSoon()

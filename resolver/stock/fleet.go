@@ -25,6 +25,7 @@ type Fleet struct {
 	ask *asker
 
 	subs   []*nats.Subscription
+	ends   *nats.Subscription // of ended connections, guarded by mu
 	undone atomic.Uint64
 
 	mu       sync.Mutex
@@ -90,6 +91,9 @@ func (f *Fleet) Close() {
 		_ = s.Unsubscribe() // the connection may be gone
 	}
 	f.wg.Wait()
+	if f.ends != nil {
+		_ = f.ends.Unsubscribe()
+	}
 	f.ask.close()
 }
 

@@ -38,8 +38,11 @@ func (f *Fleet) follow(ctx context.Context) {
 // step reads what follows and queues the accounts that it names.
 func (f *Fleet) step(ctx context.Context) (more bool, err error) {
 	f.mu.Lock()
-	after := f.followed
+	after, alone := f.followed, len(f.servers) == 0
 	f.mu.Unlock()
+	if alone {
+		return false, f.skipAll(ctx)
+	}
 	var changes []store.Change
 	recs := map[string]store.Record{}
 	err = f.cfg.Source.View(ctx, func(r store.Reader) error {
@@ -83,6 +86,24 @@ func (f *Fleet) step(ctx context.Context) (more bool, err error) {
 	f.followed = changes[len(changes)-1].Seq
 	f.dirty = true
 	return len(changes) == followBatch, nil
+}
+
+// skipAll follows without a look at what changes, as long as nobody needs it: a
+// server that comes gets all accounts.
+func (f *Fleet) skipAll(ctx context.Context) error {
+	var head uint64
+	if err := f.cfg.Source.View(ctx, func(r store.Reader) (err error) {
+		head, err = r.Head()
+		return err
+	}); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.servers) == 0 {
+		f.followed = head
+	}
+	return nil
 }
 
 // openAll opens every account for a server that was never seen before.

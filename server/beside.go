@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/resolver"
+	"github.com/accountd/accountd/resolver/stock"
+)
+
+// beside are the stock servers that join the cluster of the bundled nodes.
+type beside struct {
+	probes stock.Probes
+	fleet  atomic.Pointer[stock.Fleet]
+}
+
+// nodes returns the stock servers that are expected.
+func (b *beside) nodes() []resolver.Node { return fleetNodes(b.fleet.Load()) }
+
+// handler lets stock servers with resolver: URL(...) be recognised.
+func (b *beside) handler(next http.Handler) http.Handler { return b.probes.Handler(next) }
+
+// serveBeside finds stock servers in the cluster and serves them until ctx
+// ends. Bundled nodes never wait for it.
+func (d *dev) serveBeside(ctx context.Context) error {
+	nc, err := d.connectBeside(ctx)
+	if err != nil || nc == nil {
+		return err
+	}
+	defer nc.Close()
+	fleet, err := stock.Start(ctx, stock.Config{
+		Source: d.store, Conn: nc, Probes: &d.beside.probes, Signer: d.secrets.delegated, Now: d.opts.Now, Logger: d.log,
+		Doors: 1, // each node has its own connection for them; one of them answers
+		Exclude: func(name string) bool {
+			_, err := d.member(name)
+			return err == nil
+		},
+		Admit: func(ctx context.Context, token string) error {
+			_, err := d.service.Push(ctx, "push", token)
+			return err
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("serve stock servers: %w", err)
+	}
+	defer fleet.Close()
+	d.beside.fleet.Store(fleet)
+	<-ctx.Done()
+	return nil
+}
+
+// connectBeside opens a connection that stays while single nodes stop, and
+// returns nil when ctx ends first.
+func (d *dev) connectBeside(ctx context.Context) (*nats.Conn, error) {
+	var urls []string
+	for _, n := range d.state.Nodes {
+		urls = append(urls, "nats://"+d.state.address(n.Client))
+	}
+	for {
+		nc, err := nats.Connect(strings.Join(urls, ","), nats.Name("accountd beside"), nats.NoEcho(),
+			nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.Timeout(dialTime), nats.IgnoreAuthErrorAbort(),
+			nats.UserJWT(func() (string, error) { return d.secrets.userJWT, nil }, d.secrets.user.Sign),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				d.log.Warn("system connection", "connection", "beside", "error", err)
+			}))
+		if err == nil {
+			return nc, nil
+		}
+		d.log.Debug("no node answers yet", "error", err)
+		if !wait(ctx, reconnectWait) {
+			return nil, nil
+		}
+	}
+}
