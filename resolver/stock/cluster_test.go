@@ -3,6 +3,8 @@ package stock
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -381,5 +383,99 @@ func TestBearerUsersAreSaid(t *testing.T) {
 	}
 	if p := w.await("s0", rec); len(p.Closed) != 1 || p.Closed[0].User != bearer.kp.PublicKey() {
 		t.Fatalf("%+v", p)
+	}
+}
+
+// TestDigest: our sum of the store is what directories compute, so that one
+// that holds the same answers without its content, also beside accounts that
+// accountd does not know.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full)
+	w.start()
+	w.up("s0")
+	ctx := context.Background()
+	w.shows(api.Stored, w.tenant("coke").put(), "s0")
+	_, sum, err := w.fleet.stored(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held, whole, err := w.fleet.pack(ctx, sum); err != nil || !whole || len(held) != 0 {
+		t.Fatalf("%d accounts sent, whole %v, err %v", len(held), whole, err)
+	}
+	stranger := w.tenant("stranger").sign()
+	must(w.systemConn().Request("$SYS.REQ.CLAIMS.UPDATE", []byte(stranger), patience))
+	held, whole, err := w.fleet.pack(ctx, sum)
+	if err != nil || !whole || len(held) != 3 {
+		t.Fatalf("%d accounts sent, whole %v, err %v", len(held), whole, err)
+	}
+	var extra digest
+	extra.add(stranger)
+	if held, _, err := w.fleet.pack(ctx, sum.xor(extra)); err != nil || len(held) != 0 {
+		t.Fatalf("%d accounts sent, err %v", len(held), err)
+	}
+}
+
+// TestRestoredAccount: a deleted account that is signed anew serves again,
+// where it was deleted and where it was only suspended.
+func TestRestoredAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, func(m *member) string { return fmt.Sprintf("resolver: { type: full, dir: %q }\n", m.dir) })
+	w.start()
+	w.up("s0", "s1")
+	a := w.tenant("coke")
+	u := w.user(a.kp)
+	w.shows(api.Stored, a.put(), "s0", "s1")
+	for _, m := range w.members {
+		nc := must(u.connect(m.url()))
+		defer nc.Close()
+	}
+	gone := a.delete()
+	w.shows(api.InForce, gone, "s0")
+	w.shows(api.Rejected, gone, "s1")
+	natstest.Eventually(t, patience, refused(u, w.members[1].url()))
+	rec := a.put()
+	w.shows(api.InForce, rec, "s0", "s1")
+	for _, m := range w.members {
+		must(u.connect(m.url())).Close()
+	}
+}
+
+// TestLeafIsNotExpected: a server that is linked to the cluster as a leaf node
+// of the system account answers as those of the cluster do, and is none.
+func TestLeafIsNotExpected(t *testing.T) {
+	t.Parallel()
+	leafPort := natstest.FreePort(t)
+	w := newWorld(t, func(m *member) string {
+		return full(m) + fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }\n", leafPort)
+	})
+	u := w.user(w.system)
+	creds := must(jwt.FormatUserConfig(u.jwt, u.kp.Seed()))
+	file := filepath.Join(t.TempDir(), "leaf.creds")
+	if err := os.WriteFile(file, creds, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	leaf := natstest.StartServer(t, fmt.Sprintf(`
+server_name: leaf
+operator: %s
+system_account: %s
+resolver: { type: full, dir: %q, allow_delete: true }
+resolver_preload: { %s: %s }
+leafnodes { remotes [ { urls: [ "nats-leaf://127.0.0.1:%d" ], credentials: %q, account: %s } ] }
+`, w.operator, w.system.PublicKey(), t.TempDir(), w.system.PublicKey(), w.sysJWT, leafPort, file, w.system.PublicKey()))
+	natstest.Eventually(t, patience, leaf.Linked)
+	w.start()
+	w.up("s0")
+	natstest.Eventually(t, patience, func() error {
+		w.fleet.mu.Lock()
+		defer w.fleet.mu.Unlock()
+		if len(w.fleet.leafs) != 1 {
+			return fmt.Errorf("%d leaf nodes seen", len(w.fleet.leafs))
+		}
+		return nil
+	})
+	w.shows(api.Stored, w.tenant("coke").put(), "s0")
+	if w.server("leaf") != nil {
+		t.Fatal("the leaf node is expected")
 	}
 }

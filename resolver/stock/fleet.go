@@ -42,6 +42,7 @@ type Fleet struct {
 
 	queue  queue
 	slots  chan struct{}
+	extra  digest        // what directories hold beside the store; of reconcileLoop
 	look   chan struct{} // asks for a comparison of all accounts now
 	cancel context.CancelFunc
 	wg     sync.WaitGroup

@@ -71,17 +71,19 @@ func (f *Fleet) step(ctx context.Context) (more bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, ch := range changes {
-		if ch.Kind != store.Account {
+		rec, ok := recs[ch.Key]
+		if !ok {
 			continue
 		}
 		for _, s := range f.servers {
-			if ch.Seq > s.skip {
-				s.open[ch.Key] = ch.Seq
+			if ch.Seq <= s.skip {
+				continue
+			}
+			s.open[ch.Key] = ch.Seq
+			if s.up && ch.Seq == rec.Seq { // who is away gets it at its return
+				f.enqueue(rec, now)
 			}
 		}
-	}
-	for _, rec := range recs {
-		f.enqueue(rec, now)
 	}
 	f.followed = changes[len(changes)-1].Seq
 	f.dirty = true

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/accountd/accountd/store"
 )
@@ -64,9 +61,18 @@ func (d *digest) add(token string) {
 	}
 }
 
+// xor returns what d and o differ in.
+func (d digest) xor(o digest) digest {
+	for i := range d {
+		d[i] ^= o[i]
+	}
+	return d
+}
+
 // reconcile asks the directories who differs from the store. Which of them
-// answers is chance, so it asks some times as often as there are directories.
-// What differs is brought to all.
+// answers is chance, so it asks some times as often as there are directories:
+// one that holds what it should answers at once, whatever it holds. What
+// differs is brought to all.
 func (f *Fleet) reconcile(ctx context.Context) error {
 	f.mu.Lock()
 	busy := len(f.jobs) > 0
@@ -74,10 +80,7 @@ func (f *Fleet) reconcile(ctx context.Context) error {
 	if busy {
 		return errBusy
 	}
-	if err := f.listed(ctx); err != nil {
-		return err
-	}
-	for range 4 * f.directories() {
+	for range looksEach * f.directories() {
 		found, err := f.comparePack(ctx)
 		if err != nil || found > 0 {
 			return err
@@ -85,6 +88,10 @@ func (f *Fleet) reconcile(ctx context.Context) error {
 	}
 	return nil
 }
+
+// looksEach is how often a directory is asked on average: one that differs is
+// missed by a whole round in 2 of 100 cases, and asked again in the next.
+const looksEach = 4
 
 // stored reads all accounts: their JWTs, "" for tombstones, and the digest of
 // the living ones.
@@ -106,29 +113,40 @@ func (f *Fleet) stored(ctx context.Context) (map[string]string, digest, error) {
 	return all, sum, err
 }
 
-// comparePack asks one directory for its digest, and for its content if that
-// differs, and queues the accounts that do. It returns how many.
+// comparePack asks one directory whether it holds the store's accounts, and for
+// its content if it does not, and queues the accounts that differ. It returns
+// how many. What only the directory has is left alone, and known the next time.
 func (f *Fleet) comparePack(ctx context.Context) (int, error) {
 	all, sum, err := f.stored(ctx)
 	if err != nil {
 		return 0, err
 	}
-	held, whole, err := f.pack(ctx, sum)
+	held, whole, err := f.pack(ctx, sum.xor(f.extra))
 	if err != nil || len(held) == 0 {
 		return 0, err
 	}
 	var differ []string
+	var extra digest
 	for key, token := range held {
-		if want, known := all[key]; known && want != token && !(want == "" && permitsNobody(token)) {
+		want, known := all[key]
+		switch {
+		case want == token:
+		case !known, want == "" && permitsNobody(token):
+			extra.add(token)
+		default:
 			differ = append(differ, key)
 		}
 	}
-	if whole {
-		for key, want := range all {
-			if _, ok := held[key]; !ok && want != "" {
-				differ = append(differ, key)
-			}
+	if !whole {
+		return len(differ), f.repair(ctx, differ)
+	}
+	for key, want := range all {
+		if _, ok := held[key]; !ok && want != "" {
+			differ = append(differ, key)
 		}
+	}
+	if len(differ) == 0 {
+		f.extra = extra
 	}
 	return len(differ), f.repair(ctx, differ)
 }
@@ -186,59 +204,4 @@ func (f *Fleet) pack(ctx context.Context, sum digest) (map[string]string, bool, 
 		}
 	}
 	return held, true, nil
-}
-
-// listed finds which directory lacks an account, or has a deleted one, by name.
-func (f *Fleet) listed(ctx context.Context) error {
-	up := f.upNow()
-	missing := map[string]bool{}
-	for id, s := range up {
-		if f.kindOf(s) == Full {
-			missing[id] = true
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	all, _, err := f.stored(ctx)
-	if err != nil {
-		return err
-	}
-	differ := map[string]bool{}
-	if _, err := f.ask.gather(ctx, subjectList, nil, f.cfg.Answer, f.stirred, func(m *nats.Msg) bool {
-		if m != nil {
-			f.compareList(m, up, all, missing, differ)
-		}
-		return len(missing) == 0
-	}); err != nil {
-		return err
-	}
-	keys := make([]string, 0, len(differ))
-	for key := range differ {
-		keys = append(keys, key)
-	}
-	return f.repair(ctx, keys)
-}
-
-func (f *Fleet) compareList(m *nats.Msg, up map[string]*Server, all map[string]string, missing, differ map[string]bool) {
-	var a answer[[]string]
-	if json.Unmarshal(m.Data, &a) != nil || !missing[a.Server.ID] {
-		return
-	}
-	delete(missing, a.Server.ID)
-	f.mu.Lock()
-	undeletable := up[a.Server.ID].undeletable
-	f.mu.Unlock()
-	has := make(map[string]bool, len(a.Data))
-	for _, key := range a.Data {
-		has[key] = true
-		if want, known := all[key]; known && want == "" && !undeletable {
-			differ[key] = true
-		}
-	}
-	for key, want := range all {
-		if want != "" && !has[key] {
-			differ[key] = true
-		}
-	}
 }
