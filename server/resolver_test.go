@@ -35,6 +35,7 @@ type outside struct {
 	system                  keys.AccountPair
 	operator, sysJWT, creds string
 	options                 ResolverOptions
+	beforeReady             func() // nil for nothing to do
 }
 
 func newOutside(t *testing.T) *outside {
@@ -114,6 +115,9 @@ func (o *outside) run(opts ResolverOptions) ResolverReady {
 			o.t.Error("the ready file is still there")
 		}
 	})
+	if o.beforeReady != nil {
+		o.beforeReady()
+	}
 	var ready ResolverReady
 	natstest.Eventually(o.t, resolverPatience, func() error {
 		select {
@@ -239,4 +243,74 @@ func TestResolverRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestResolverServesURLServers: a stock server with resolver: URL(...) starts
+// on accountd alone, authenticates through it, and loses a revoked user at once.
+func TestResolverServesURLServers(t *testing.T) {
+	t.Parallel()
+	o := newOutside(t)
+	port, web := natstest.FreePort(t), fmt.Sprintf("127.0.0.1:%d", natstest.FreePort(t))
+	o.options.Servers = fmt.Sprintf("nats://127.0.0.1:%d", port)
+	o.options.HTTP = web
+	o.options.SystemAccount = o.file("SYS.jwt", []byte(o.sysJWT))
+	o.beforeReady = func() {
+		natstest.Eventually(t, resolverPatience, func() error {
+			resp, err := http.Get("http://" + web + "/healthz")
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		})
+		natstest.StartServer(t, fmt.Sprintf(`
+listen: "127.0.0.1:%d"
+server_name: s0
+operator: %s
+system_account: %s
+resolver: URL(http://%s/jwt/v1/accounts/)
+`, port, o.operator, o.system.PublicKey(), web))
+	}
+	ready := o.run(o.options)
+	if len(ready.Servers) != 1 || ready.Servers[0].Resolver != "url" {
+		t.Fatalf("ready: %+v", ready)
+	}
+	sys, err := nats.Connect(o.options.Servers, nats.UserCredentials(o.creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	tenant, _ := keys.NewAccount()
+	ac := jwt.NewAccountClaims(tenant.PublicKey())
+	ac.Name = "coke"
+	push := func() {
+		t.Helper()
+		resp, err := http.Post(ready.HTTP+"/jwt/v1/accounts/"+tenant.PublicKey(), "application/jwt", strings.NewReader(signed(t, ac, o.sk)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", resp.Status, body)
+		}
+	}
+	push()
+	user, _ := keys.NewUser()
+	uc := jwt.NewUserClaims(user.PublicKey())
+	token := signed(t, uc, tenant)
+	closed := make(chan struct{})
+	nc, err := nats.Connect(o.options.Servers, nats.NoReconnect(), nats.UserJWT(func() (string, error) { return token, nil }, user.Sign),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ac.Revocations = jwt.RevocationList{user.PublicKey(): time.Now().Unix()}
+	ac.Tags = jwt.TagList{"v:2"}
+	push()
+	select {
+	case <-closed:
+	case <-time.After(resolverPatience):
+		t.Fatal("the revoked user is still connected")
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
