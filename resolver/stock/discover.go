@@ -109,7 +109,7 @@ func (f *Fleet) heardFrom(ctx context.Context, m *nats.Msg) string {
 		}
 	}
 	if s == nil {
-		s = &Server{f: f, name: who.Name, cluster: who.Cluster, open: map[string]uint64{}, since: f.cfg.Now()}
+		s = &Server{f: f, name: who.Name, cluster: who.Cluster, fresh: true, open: map[string]uint64{}, since: f.cfg.Now()}
 		if f.expects(who) {
 			f.servers[id] = s
 			f.dirty = true
@@ -121,7 +121,7 @@ func (f *Fleet) heardFrom(ctx context.Context, m *nats.Msg) string {
 	if s.up {
 		f.down(s, "restarted")
 	}
-	s.id, s.probing, s.heard = who.ID, true, time.Now()
+	s.id, s.probing, s.stranger, s.heard = who.ID, true, false, time.Now()
 	f.wg.Go(func() { f.probe(ctx, s, who) })
 	return id
 }
@@ -176,7 +176,7 @@ func (f *Fleet) inspect(ctx context.Context, s *Server, who info) error {
 	} else if !expected {
 		f.servers[s.identity()] = s
 	}
-	fresh := s.skip == 0 && len(s.open) == 0
+	fresh := s.fresh
 	f.mu.Unlock()
 	if !expected && v.Data.Gateway.Name == "" {
 		return nil

@@ -76,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (*Fleet, error) {
 		f.Close()
 		return nil, fmt.Errorf("listen to stock servers: %w", err)
 	}
-	for _, task := range []func(context.Context){f.pingLoop, f.follow, f.schedule, f.saveLoop, f.reconcileLoop} {
+	for _, task := range []func(context.Context){f.pingLoop, f.follow, f.schedule, f.saveLoop, f.reconcileLoop, f.strangerLoop} {
 		f.wg.Go(func() { task(run) })
 	}
 	return f, nil
@@ -164,10 +164,18 @@ func (f *Fleet) stirred() <-chan struct{} {
 	return f.moved
 }
 
+// maxWaits bounds the accounts that are waited for.
+const maxWaits = 100_000
+
 // wait returns a channel that is closed at the next outcome for key. f.mu is held.
 func (f *Fleet) wait(key string) <-chan struct{} {
 	c, ok := f.waits[key]
 	if !ok {
+		for len(f.waits) >= maxWaits { // those for accounts that never change
+			for other := range f.waits {
+				f.wake(other)
+			}
+		}
 		c = make(chan struct{})
 		f.waits[key] = c
 	}

@@ -131,7 +131,7 @@ func (f *Fleet) openAll(ctx context.Context, s *Server) error {
 			s.open[key] = seq
 		}
 	}
-	s.skip = head
+	s.skip, s.fresh = head, false
 	return nil
 }
 

@@ -53,7 +53,7 @@ func (s *Server) await(key string, revision uint64) (p api.NodeProof, wake <-cha
 	out := s.outcomes.byKey[key]
 	switch {
 	case !s.up:
-		return s.absent(), s.f.wait(key), false
+		return s.absent(), s.f.wait(key), s.stranger
 	case out != nil && out.proof.Revision >= revision:
 		return out.proof, s.f.wait(key), out.done
 	case lacks:
@@ -67,10 +67,15 @@ func (s *Server) await(key string, revision uint64) (p api.NodeProof, wake <-cha
 // absent is the proof of a server that does not answer. f.mu is held.
 func (s *Server) absent() api.NodeProof {
 	reason := fmt.Sprintf("not reachable since %s; it gets this version when it returns", s.since.Local().Format(time.TimeOnly))
-	if s.probing {
-		reason = "being looked at"
+	p := s.pending(0, reason)
+	switch {
+	case s.stranger:
+		p.State = api.Rejected
+		p.Reason = "it is in the cluster and does not answer on the system account: its configuration has another operator or system account"
+	case s.probing:
+		p.Reason = "being looked at"
 	}
-	return s.pending(0, reason)
+	return p
 }
 
 func (s *Server) pending(revision uint64, reason string) api.NodeProof {

@@ -26,6 +26,8 @@ type Server struct {
 	// Guarded by f.mu.
 	id          string // of the run that was seen last
 	up          bool   // it answers and its kind is known
+	stranger    bool   // it has routes, and does not answer on the system account
+	fresh       bool   // nothing was ever opened for it
 	probing     bool
 	kind        Kind
 	trusts      []string
