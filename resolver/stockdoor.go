@@ -17,17 +17,24 @@ import (
 
 // serveStock answers stock tools on the subjects and in the shapes of servers
 // with a directory resolver (nats-server, accounts.go, DirAccResolver.Start).
+// An update is answered on behalf of every server, since tools count the
+// answers; the first to look commits it, the others find it stored. Of the rest
+// there is one answer.
 func (d *natsDoor) serveStock(nc *nats.Conn) error {
-	for subject, h := range map[string]func(*nats.Msg) []byte{
-		"$SYS.REQ.CLAIMS.UPDATE":           d.update,
-		"$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE": d.updateOf,
-		"$SYS.ACCOUNT.*.CLAIMS.UPDATE":     d.updateOf,
-		"$SYS.REQ.CLAIMS.DELETE":           d.remove,
-		"$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP": d.lookup,
-		"$SYS.REQ.CLAIMS.LIST":             d.list,
-		"$SYS.REQ.CLAIMS.PACK":             d.pack,
+	for _, sub := range []struct {
+		subject, queue string
+		h              func(*nats.Msg) []byte
+	}{
+		{"$SYS.REQ.CLAIMS.UPDATE", "", d.update},
+		{"$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE", "", d.updateOf},
+		{"$SYS.ACCOUNT.*.CLAIMS.UPDATE", "", d.updateOf},
+		{"$SYS.REQ.CLAIMS.DELETE", queueGroup, d.remove},
+		{"$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP", queueGroup, d.lookup},
+		{"$SYS.REQ.CLAIMS.LIST", queueGroup, d.list},
+		{"$SYS.REQ.CLAIMS.PACK", queueGroup, d.pack},
 	} {
-		if _, err := nc.QueueSubscribe(subject, queueGroup, func(m *nats.Msg) {
+		h := sub.h
+		if _, err := nc.QueueSubscribe(sub.subject, sub.queue, func(m *nats.Msg) {
 			d.run(func() {
 				out := h(m)
 				if m.Reply == "" {
@@ -155,9 +162,6 @@ func subjectOf(token string) string {
 // pushedText says what became of a push, with what servers will not honour.
 func pushedText(res api.Result) string {
 	text := fmt.Sprintf("jwt updated: revision %d", res.Revision)
-	if res.Outcome == api.OutcomeSame {
-		text = fmt.Sprintf("jwt unchanged: revision %d", res.Revision)
-	}
 	if len(res.Findings) > 0 {
 		text += "; incomplete: " + strings.Join(res.Findings, "; ")
 	}

@@ -38,6 +38,7 @@ type cloud struct {
 // claims are in force. Only the goroutine that starts the process may read it
 // while the process may be started again.
 type ready struct {
+	HTTP  string `json:"http"`
 	Nodes []struct {
 		Name, URL, Leaf, WS, MQTT string
 	} `json:"nodes"`

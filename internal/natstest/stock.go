@@ -32,6 +32,12 @@ func NatsCLI(t testing.TB) string {
 	return buildTool(t, "nats", "github.com/nats-io/natscli/nats")
 }
 
+// OfficialNSC returns the path of the official nsc, built as StockServer's.
+func OfficialNSC(t testing.TB) string {
+	t.Helper()
+	return buildTool(t, "nsc", "github.com/nats-io/nsc/v2")
+}
+
 // ModuleRoot returns the folder of the module that the running test belongs to.
 func ModuleRoot(t testing.TB) string {
 	t.Helper()
