@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/resolver/stock"
@@ -24,6 +25,13 @@ func (b *beside) nodes() []resolver.Node { return fleetNodes(b.fleet.Load()) }
 
 // handler lets stock servers with resolver: URL(...) be recognised.
 func (b *beside) handler(next http.Handler) http.Handler { return b.probes.Handler(next) }
+
+// countUndone shows how often a fleet took back what was sent past accountd.
+func countUndone(m *metrics, f *stock.Fleet) error {
+	return m.registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "accountd_stock_undone_total", Help: "Pushes and deletions sent straight to stock servers that were undone.",
+	}, func() float64 { return float64(f.Undone()) }))
+}
 
 // serveBeside finds stock servers in the cluster and serves them until ctx
 // ends. Bundled nodes never wait for it.
@@ -50,6 +58,9 @@ func (d *dev) serveBeside(ctx context.Context) error {
 	}
 	defer fleet.Close()
 	d.beside.fleet.Store(fleet)
+	if err := countUndone(d.metrics, fleet); err != nil {
+		return fmt.Errorf("serve stock servers: %w", err)
+	}
 	<-ctx.Done()
 	return nil
 }

@@ -181,6 +181,9 @@ func (a *alone) serveServers(ctx context.Context) (err error) {
 	}
 	a.fleet.Store(fleet)
 	defer fleet.Close()
+	if err := countUndone(a.metrics, fleet); err != nil {
+		return fmt.Errorf("count what is undone: %w", err)
+	}
 	// The doors are on the fleet's own connection, which does not hear itself.
 	stop, err := a.service.ServeNATS(a.nc, "accountd")
 	if err != nil {

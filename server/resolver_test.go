@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -181,6 +182,25 @@ func TestResolverServesStockServers(t *testing.T) {
 	if got, _ := io.ReadAll(resp.Body); string(got) != token {
 		t.Fatalf("the HTTP account server has %q", got)
 	}
+	ac.Tags = jwt.TagList{"stale"}
+	stale, err := claims.New(ac)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := stale.Sign(o.sk, time.Now().Unix()-100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(old.Token), resolverPatience); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, resolverPatience, func() error {
+		if page := fetch(t, ready.HTTP+"/metrics"); !strings.Contains(page, "accountd_stock_undone_total 1") {
+			return errors.New("the stale push is not counted as undone")
+		}
+		return nil
+	})
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // TestResolverStartsAgain: a store goes on with its operator, under the same
