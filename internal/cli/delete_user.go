@@ -78,6 +78,7 @@ func (a *app) deleteUsers(ctx context.Context, o deleteUserOptions) (*receipt, e
 	}
 	if s.flags.dryRun {
 		rec.Outcome = outcomeDry
+		rec.Title = fmt.Sprintf("would delete %s in %s%s", names, ac.name, targetKey(targets))
 		return rec, proof
 	}
 	if err := s.forgetUsers(ctx, r, ac, targets, o); err != nil {

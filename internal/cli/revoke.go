@@ -156,10 +156,14 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 	rec.Cuts, rec.Warnings = true, append(rec.Warnings, warnings...)
 	names := targetNames(targets)
 	shown := shortNames(targets)
-	rec.Title = fmt.Sprintf("revoked %s in %s%s", shown, ac.name, targetKey(targets))
-	if rec.Outcome == outcomeLocal { // servers know nothing of it yet
-		rec.Title = fmt.Sprintf("wrote the revocation of %s in %s%s", shown, ac.name, targetKey(targets))
+	verb := "revoked"
+	switch rec.Outcome {
+	case outcomeDry:
+		verb = "would revoke"
+	case outcomeLocal: // servers know nothing of it yet
+		verb = "wrote the revocation of"
 	}
+	rec.Title = fmt.Sprintf("%s %s in %s%s", verb, shown, ac.name, targetKey(targets))
 	if rec.Revision > 0 {
 		rec.Title += fmt.Sprintf(", revision %d", rec.Revision)
 	}

@@ -56,7 +56,10 @@ func (a *app) unrevokeUsers(ctx context.Context, accountName string, users []str
 	}
 	names := targetNames(targets)
 	verb := "unrevoked"
-	if rec.Outcome == outcomeLocal { // servers know nothing of it yet
+	switch rec.Outcome {
+	case outcomeDry:
+		verb = "would un-revoke"
+	case outcomeLocal: // servers know nothing of it yet
 		verb = "took back, in the local store, the revocation of"
 	}
 	rec.Title = fmt.Sprintf("%s %s in %s%s", verb, shortNames(targets), ac.name, targetKey(targets))

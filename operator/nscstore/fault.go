@@ -1,6 +1,8 @@
 package nscstore
 
 import (
+	"strings"
+
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +47,9 @@ func missing(kind, name, in string, among []string) error {
 	f := fault.New(fault.NotFound, "%s %q not found%s", kind, name, where).About(kind, name)
 	if near := suggest.Nearest(name, among); near != "" {
 		return f.WithHint("did you mean %q?", near)
+	}
+	if account, ok := strings.CutPrefix(in, "account "); ok {
+		return f.WithHint("list them with: nsc list %ss -a %s", kind, account)
 	}
 	return f.WithHint("list them with: nsc list %ss", kind)
 }
