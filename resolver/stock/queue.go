@@ -25,7 +25,6 @@ type job struct {
 	running bool
 	again   bool // another version came while it ran
 	pushed  bool // this version was sent at least once
-	last    time.Time
 	fails   int
 }
 
@@ -33,17 +32,36 @@ type job struct {
 type queue struct {
 	ready   []string
 	later   map[string]time.Time
-	changed chan struct{} // holds a token when there is something new
+	last    map[string]sending // what was sent of an account, for a spacing at least
+	recent  []string           // the keys of last, oldest first
+	changed chan struct{}      // holds a token when there is something new
+}
+
+// sending is a version that was sent, and when.
+type sending struct {
+	at       time.Time
+	revision uint64
 }
 
 func newQueue() queue {
-	return queue{later: map[string]time.Time{}, changed: make(chan struct{}, 1)}
+	return queue{later: map[string]time.Time{}, last: map[string]sending{}, changed: make(chan struct{}, 1)}
 }
 
 func (q *queue) signal() {
 	select {
 	case q.changed <- struct{}{}:
 	default:
+	}
+}
+
+// note remembers that an account was sent now, and forgets what is long ago.
+func (q *queue) note(key string, revision uint64) {
+	now := time.Now()
+	q.last[key] = sending{at: now, revision: revision}
+	q.recent = append(q.recent, key)
+	for len(q.recent) > 0 && now.Sub(q.last[q.recent[0]].at) > spacing {
+		delete(q.last, q.recent[0])
+		q.recent = q.recent[1:]
 	}
 }
 
@@ -147,7 +165,8 @@ func (f *Fleet) take() (string, bool) {
 			continue
 		}
 		j.queued = false
-		if wait := spacing - time.Since(j.last); wait > 0 && !j.pushed && f.spaced() {
+		last := f.queue.last[key] // the same version may be sent again at any time
+		if wait := spacing - time.Since(last.at); wait > 0 && last.revision != j.rec.Revision && !j.rec.Deleted && f.spaced() {
 			f.queue.later[key] = time.Now().Add(wait)
 			f.queue.signal()
 			continue
@@ -200,7 +219,7 @@ func (f *Fleet) first(key string, j *job) string {
 func (f *Fleet) sent(j *job, revision uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	j.last = time.Now()
+	f.queue.note(j.rec.Key, revision)
 	if j.rec.Revision == revision {
 		j.pushed = true
 	}

@@ -1,0 +1,108 @@
+package stock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/internal/natstest"
+	"github.com/accountd/accountd/store"
+)
+
+// TestOneVersionASecond: full servers order versions by whole seconds, so that
+// quick changes of an account are merged; the last one arrives.
+func TestOneVersionASecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full)
+	w.start()
+	w.up("s0")
+	a := w.tenant("coke")
+	type push struct {
+		at  time.Time
+		jwt string
+	}
+	pushes := make(chan push, 100)
+	nc := w.systemConn()
+	if _, err := nc.Subscribe(fmt.Sprintf(subjectUpdateOf, a.kp.PublicKey()), func(m *nats.Msg) {
+		pushes <- push{time.Now(), string(m.Data)}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	w.shows(api.Stored, a.put(), "s0")
+	var last store.Record
+	for range 10 {
+		last = a.put()
+	}
+	w.shows(api.Stored, last, "s0")
+	var seen []push
+	natstest.Eventually(t, patience, func() error {
+		for len(pushes) > 0 {
+			if p := <-pushes; len(seen) == 0 || seen[len(seen)-1].jwt != p.jwt {
+				seen = append(seen, p)
+			}
+		}
+		if len(seen) == 0 || seen[len(seen)-1].jwt != last.JWT {
+			return errors.New("the last version was not seen")
+		}
+		return nil
+	})
+	if len(seen) > 3 {
+		t.Fatalf("%d of 11 versions were sent", len(seen))
+	}
+	for i := 1; i < len(seen); i++ {
+		if gap := seen[i].at.Sub(seen[i-1].at); gap < spacing*9/10 {
+			t.Fatalf("two versions within %v", gap)
+		}
+	}
+}
+
+// TestKilledServer: a server that ends without a word, and takes the fleet's
+// own connection with it, holds nobody up and gets what it missed.
+func TestKilledServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	w.start()
+	w.up("s0", "s1")
+	a := w.tenant("coke")
+	w.shows(api.Stored, a.put(), "s0", "s1")
+	w.members[0].running.Kill()
+	rec := a.put()
+	w.shows(api.Stored, rec, "s1")
+	if p := w.server("s0").Proof(rec.Key); p.State != api.Pending {
+		t.Fatalf("s0 is gone: %+v", p)
+	}
+	w.members[0].start()
+	w.shows(api.Stored, rec, "s0", "s1")
+}
+
+// TestStrayDeletion: a deletion that somebody sends straight to the servers,
+// and that the store does not have, is taken back.
+func TestStrayDeletion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	w.start()
+	w.up("s0", "s1")
+	rec := w.tenant("coke").put()
+	w.shows(api.Stored, rec, "s0", "s1")
+	w.awaitAll()
+	now := time.Now().Unix()
+	d := must(claims.Request("generic", w.sk.PublicKey(), "", "n", now+60, map[string]any{"accounts": []string{rec.Key}}).Sign(w.sk, now))
+	must(w.systemConn().Request(subjectDelete, []byte(d.Token), patience))
+	natstest.Eventually(t, patience, func() error {
+		equal, _, err := w.fleet.compare(context.Background(), rec.Key, rec.JWT)
+		if err == nil && (!equal || w.fleet.Undone() != 1) {
+			err = errors.New("not undone")
+		}
+		return err
+	})
+	w.shows(api.Stored, rec, "s0", "s1")
+}
