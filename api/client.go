@@ -51,6 +51,11 @@ func (c *Client) PutOperator(ctx context.Context, s claims.Signer, req OperatorP
 	return signed[PutReply](ctx, c, s, SubjectOpPut, req)
 }
 
+// Forget sends a request, signed by s, to expect a stock server no more.
+func (c *Client) Forget(ctx context.Context, s claims.Signer, req ForgetRequest) (ForgetReply, error) {
+	return signed[ForgetReply](ctx, c, s, SubjectForget, req)
+}
+
 // Get returns a stored claim.
 func (c *Client) Get(ctx context.Context, req GetRequest) (GetReply, error) {
 	return call[GetReply](ctx, c, SubjectGet, req)

@@ -22,6 +22,7 @@ const (
 	SubjectProof   = "accountd.v1.claims.proof"
 	SubjectStatus  = "accountd.v1.status"
 	SubjectSeen    = "accountd.v1.users.seen"
+	SubjectForget  = "accountd.v1.servers.forget"
 	MetaOperator   = "operator"
 	MetaServer     = "server"
 	MetaCustody    = "custody"
@@ -238,4 +239,17 @@ type SeenReply struct {
 	IssuedAt    int64  `json:"iat"` // the latest, Unix seconds, 0 for none
 	Connections int    `json:"connections"`
 	Error       *Error `json:"error,omitempty"`
+}
+
+// ForgetRequest asks to expect a stock server no more that has gone for good.
+type ForgetRequest struct {
+	Server  string `json:"server"` // name, or cluster/name where two have one name
+	Host    string `json:"host,omitempty"`
+	Request string `json:"request,omitempty"`
+}
+
+// ForgetReply answers ForgetRequest.
+type ForgetReply struct {
+	Schema int    `json:"schema"`
+	Error  *Error `json:"error,omitempty"`
 }

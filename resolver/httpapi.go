@@ -29,6 +29,7 @@ func (s *Service) apiRoutes(mux *http.ServeMux) {
 	}
 	handle(api.SubjectPut, signedHTTP(s.Put))
 	handle(api.SubjectOpPut, signedHTTP(s.PutOperator))
+	handle(api.SubjectForget, signedHTTP(s.Forget))
 	handle(api.SubjectGet, readHTTP(s, s.Get))
 	handle(api.SubjectList, readHTTP(s, s.List))
 	handle(api.SubjectStatus, readHTTP(s, s.Status))
@@ -69,7 +70,7 @@ func limited(gate chan struct{}, h func(*http.Request, []byte) (any, error)) htt
 	}
 }
 
-func signedHTTP(call signedCall) func(*http.Request, []byte) (any, error) {
+func signedHTTP[R any](call signedCall[R]) func(*http.Request, []byte) (any, error) {
 	return func(r *http.Request, body []byte) (any, error) {
 		return call(r.Context(), "http", r.Header.Get(api.AuthHeader), body), nil
 	}
@@ -160,6 +161,8 @@ func errorIn(v any) *api.Error {
 		if r.Error == nil && len(r.Results) == 1 {
 			return r.Results[0].Error
 		}
+		return r.Error
+	case api.ForgetReply:
 		return r.Error
 	case api.GetReply:
 		return r.Error

@@ -62,6 +62,28 @@ func TestClientOverHTTP(t *testing.T) {
 	}
 }
 
+// TestForgetServer is for the operator alone, and once a request.
+func TestForgetServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var forgotten []string
+	w.s.cfg.Forget = func(_ context.Context, name string) error {
+		forgotten = append(forgotten, name)
+		return nil
+	}
+	body := []byte(`{"server":"edge-7"}`)
+	token := w.envelope(w.sk, body)
+	for name, c := range map[string]string{"unsigned": "", "by a tenant": w.envelope(w.tenant, body), "of another body": w.envelope(w.sk, []byte("{}"))} {
+		if reply := w.s.Forget(context.Background(), "test", c, body); reply.Error == nil {
+			t.Errorf("%s: forgotten", name)
+		}
+	}
+	first, again := w.s.Forget(context.Background(), "test", token, body), w.s.Forget(context.Background(), "test", token, body)
+	if first.Error != nil || again.Error == nil || len(forgotten) != 1 || forgotten[0] != "edge-7" {
+		t.Errorf("%+v, %+v, %v", first, again, forgotten)
+	}
+}
+
 func TestDialHTTPRefusesOthers(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]http.HandlerFunc{

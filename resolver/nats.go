@@ -78,8 +78,9 @@ func (d *natsDoor) serve(nc *nats.Conn) (micro.Service, error) {
 		return nil, err
 	}
 	for subject, h := range map[string]func(micro.Request) any{
-		api.SubjectPut:    d.signed(d.s.Put),
-		api.SubjectOpPut:  d.signed(d.s.PutOperator),
+		api.SubjectPut:    signedNATS(d, d.s.Put),
+		api.SubjectOpPut:  signedNATS(d, d.s.PutOperator),
+		api.SubjectForget: signedNATS(d, d.s.Forget),
 		api.SubjectGet:    plain(d, d.s.Get),
 		api.SubjectList:   plain(d, d.s.List),
 		api.SubjectProof:  plain(d, d.s.Proof),
@@ -94,9 +95,10 @@ func (d *natsDoor) serve(nc *nats.Conn) (micro.Service, error) {
 	return service, nil
 }
 
-type signedCall func(ctx context.Context, via, token string, body []byte) api.PutReply
+// signedCall is a request whose token authorises its body.
+type signedCall[R any] func(ctx context.Context, via, token string, body []byte) R
 
-func (d *natsDoor) signed(call signedCall) func(micro.Request) any {
+func signedNATS[R any](d *natsDoor, call signedCall[R]) func(micro.Request) any {
 	return func(r micro.Request) any {
 		return call(d.ctx, "nats", r.Headers().Get(api.AuthHeader), r.Data())
 	}

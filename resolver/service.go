@@ -57,9 +57,11 @@ type Config struct {
 	// Streams names the JetStream streams of an account, whose deletion would
 	// lose them; nil where nobody can tell.
 	Streams func(ctx context.Context, account string) ([]string, error)
-	Now     func() time.Time
-	Logger  *slog.Logger // discards if nil
-	Meter   Meter        // counts nothing if nil
+	// Forget expects a stock server no more; nil where there are none.
+	Forget func(ctx context.Context, server string) error
+	Now    func() time.Time
+	Logger *slog.Logger // discards if nil
+	Meter  Meter        // counts nothing if nil
 }
 
 // Service admits, stores, publishes and proves claims. Its methods may be

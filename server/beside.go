@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/resolver/stock"
 )
@@ -22,6 +23,23 @@ type beside struct {
 
 // nodes returns the stock servers that are expected.
 func (b *beside) nodes() []resolver.Node { return fleetNodes(b.fleet.Load()) }
+
+// forget expects a stock server no more. The nodes stay.
+func (d *dev) forget(ctx context.Context, name string) error {
+	if _, err := d.member(name); err == nil {
+		return fault.New(fault.Denied, "%s is a bundled node, which is always expected", name).About("server", name).
+			WithHint("stop and start it with: accountd dev node stop %s", name)
+	}
+	return forgetServer(ctx, d.beside.fleet.Load(), name)
+}
+
+// forgetServer hands a request to a fleet, which may not run yet.
+func forgetServer(ctx context.Context, f *stock.Fleet, name string) error {
+	if f == nil {
+		return fault.New(fault.Unavailable, "stock servers are not known yet").WithHint("try again")
+	}
+	return f.Forget(ctx, name)
+}
 
 // handler lets stock servers with resolver: URL(...) be recognised.
 func (b *beside) handler(next http.Handler) http.Handler { return b.probes.Handler(next) }

@@ -164,7 +164,7 @@ func (d *dev) newService() (*resolver.Service, error) {
 	}
 	d.metrics = newMetrics(d.expected, headOf(d.store))
 	return resolver.New(resolver.Config{
-		Meter: d.metrics, Streams: d.streams,
+		Meter: d.metrics, Streams: d.streams, Forget: d.forget,
 		Store: d.store, Nodes: d.expected,
 		Self:    resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
 		Custody: resolver.Delegated, Delegated: d.secrets.delegated.PublicKey(), Signer: d.secrets.delegated, Server: d.secrets.server.Key(),

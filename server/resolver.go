@@ -134,9 +134,10 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		Store: a.store, Nodes: a.nodes, Custody: resolver.Offline, Server: id,
 		Self: resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
 		Now:  a.opts.Now, Logger: a.log, Meter: a.metrics,
+		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 	}
 	if k.delegated != nil {
-		cfg.Custody, cfg.Delegated = resolver.Delegated, k.delegated.PublicKey()
+		cfg.Custody, cfg.Delegated, cfg.Signer = resolver.Delegated, k.delegated.PublicKey(), *k.delegated
 	}
 	return resolver.New(cfg)
 }

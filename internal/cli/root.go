@@ -51,6 +51,7 @@ them into force on every server and proves it.`
 		newPush(a),
 		newPull(a),
 		newStatus(a),
+		newServers(a),
 		newSelect(a),
 		newEnv(a),
 		newInit(a),

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+)
+
+func newServers(a *app) *cobra.Command {
+	cmd := group("servers", "Show the servers that must prove every claim, and forget one that is gone")
+	cmd.AddCommand(newServersList(a), newServersForget(a))
+	return cmd
+}
+
+func newServersList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the expected servers",
+		Long: `List the servers that are expected to have every claim in force: the bundled
+nodes, and each stock server that was ever seen in the cluster. One that is away
+stays on the list, and keeps changes pending, until it is forgotten.`,
+		Example: `  nsc servers list
+  nsc servers list --json
+  nsc servers list -o yaml`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.listServers(cmd.Context()) },
+	}
+}
+
+func (a *app) listServers(ctx context.Context) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return err
+	}
+	reply, err := s.askStatus(ctx, r, "")
+	if err != nil {
+		return err
+	}
+	if a.flags.json {
+		out := struct {
+			Schema  int              `json:"schema"`
+			Servers []api.NodeStatus `json:"servers"`
+		}{api.Schema, reply.Nodes}
+		if a.flags.output == "yaml" {
+			return printYAML(a.env.Stdout, out)
+		}
+		return printJSON(a.env.Stdout, out)
+	}
+	w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tURL\tSTATE\tSINCE\tBEHIND\tREASON")
+	for _, n := range reply.Nodes {
+		state := "healthy"
+		if !n.Healthy {
+			state = "away"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", n.Server, n.URL, state, n.Since.UTC().Format("2006-01-02 15:04:05 UTC"), n.Behind, n.Reason)
+	}
+	return w.Flush()
+}
+
+func newServersForget(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "forget <server>",
+		Short: "Expect a stock server no more that is gone for good",
+		Long: `Forget a stock server that will not return, so that it keeps nothing pending. A
+server that is up cannot be forgotten, and neither can a bundled node. If it
+returns after all, it is found and expected again.`,
+		Example: `  nsc servers forget edge-7
+  nsc servers forget east/edge-7
+  nsc servers forget edge-7 -K OCX2…`,
+		Args: args(1, 1, "the server"),
+		RunE: func(cmd *cobra.Command, given []string) error { return a.forgetServer(cmd.Context(), given[0]) },
+	}
+}
+
+func (a *app) forgetServer(ctx context.Context, name string) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return err
+	}
+	if s.flags.dryRun {
+		return fault.New(fault.Usage, "there is nothing to try: see what is expected with nsc servers list")
+	}
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return err
+	}
+	pair, err := s.accountSigner(r, "")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
+	defer cancel()
+	reply, err := c.Forget(ctx, pair, api.ForgetRequest{Server: name, Host: s.env.Host, Request: keys.Nonce()})
+	if err == nil {
+		err = reply.Error.Fault()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.env.Stdout, "server %s is not expected any more\n", name)
+	return err
+}

@@ -1,0 +1,44 @@
+package resolver
+
+import (
+	"context"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
+)
+
+// Forget decides a signed request to expect a stock server no more. Nothing is
+// forgotten without one: a server that is away is pending.
+func (s *Service) Forget(ctx context.Context, via, token string, body []byte) api.ForgetReply {
+	err := s.forget(ctx, token, body)
+	if err == nil {
+		s.log.Info("server forgotten", "via", via, "request", string(body))
+		return api.ForgetReply{Schema: api.Schema}
+	}
+	err = unavailable(err)
+	s.logFailure(err)
+	return api.ForgetReply{Schema: api.Schema, Error: api.ToError(err)}
+}
+
+func (s *Service) forget(ctx context.Context, token string, body []byte) error {
+	var req api.ForgetRequest
+	if err := decodeBody(body, &req); err != nil {
+		return err
+	}
+	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		op, trust, err := s.trust(tx)
+		if err != nil {
+			return err
+		}
+		_, err = s.authenticate(tx, trust, op, token, body, s.now())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if s.cfg.Forget == nil {
+		return fault.New(fault.NotFound, "no server %q is expected", clip(req.Server)).About("server", clip(req.Server))
+	}
+	return s.cfg.Forget(ctx, req.Server)
+}
