@@ -91,8 +91,14 @@ func TestWipedKeySignsNothing(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("UA")
+	f.Add(strings.Repeat("2", 58)) // decodes to more bytes than a key has
+	if p, err := NewUser(); err == nil {
+		f.Add(p.PublicKey())
+		f.Add(p.PublicKey() + "\n") // decoders skip line breaks
+		f.Add("\n" + p.PublicKey())
+	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if k, err := ParseUser(s); err == nil && !nkeys.IsValidPublicUserKey(string(k)) {
+		if k, err := ParseUser(s); err == nil && (!nkeys.IsValidPublicUserKey(string(k)) || strings.ContainsAny(s, "\r\n")) {
 			t.Fatalf("accepted %q", s)
 		}
 		_ = Verify(s, []byte("m"), make([]byte, 64))

@@ -169,12 +169,11 @@ func (p *pair) MarshalJSON() ([]byte, error) {
 
 // Verify checks sig over msg against a public key of any role.
 func Verify(public string, msg, sig []byte) error {
-	raw := make([]byte, 35)
-	n, err := b32.Decode(raw, []byte(public))
-	if err != nil || n != 35 {
+	var raw [size * 5 / 8]byte // role, key, checksum
+	if len(public) != size || !nkeys.IsValidPublicKey(public) {
 		return fault.New(fault.Invalid, "%q is not a public key", clip(public))
 	}
-	if !nkeys.IsValidPublicKey(public) {
+	if n, err := b32.Decode(raw[:], []byte(public)); err != nil || n != len(raw) {
 		return fault.New(fault.Invalid, "%q is not a public key", clip(public))
 	}
 	if !ed25519.Verify(ed25519.PublicKey(raw[1:33]), msg, sig) {

@@ -38,8 +38,12 @@ func ParseServer(s string) (Server, error) {
 	return parse[Server](s, "server", nkeys.IsValidPublicServerKey)
 }
 
+// size is the length of a public key as text. Decoders skip line breaks, so that
+// a longer text can decode to a key.
+const size = 56
+
 func parse[K ~string](s, role string, valid func(string) bool) (K, error) {
-	if !valid(s) {
+	if len(s) != size || !valid(s) {
 		return "", fault.New(fault.Invalid, "%q is not the public key of %s %s", clip(s), article(role), role)
 	}
 	return K(s), nil
@@ -58,7 +62,7 @@ func IsSeed(s string) bool {
 // Short abbreviates a public key for people: UCLE…4WPA. Anything that is not
 // as long as a key is returned as it is.
 func Short(key string) string {
-	if len(key) != 56 {
+	if len(key) != size {
 		return key
 	}
 	return key[:4] + "…" + key[52:]

@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -137,6 +138,11 @@ func (d *natsDoor) run(f func()) bool {
 	}
 	d.wg.Go(func() {
 		defer func() { <-d.sem }()
+		defer func() { // one request must not end the servers of this process
+			if p := recover(); p != nil {
+				d.s.log.Error("request panicked", "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
 		f()
 	})
 	return true

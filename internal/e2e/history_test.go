@@ -16,6 +16,7 @@ import (
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/pgtest"
 )
 
 // Sizes of the randomised history.
@@ -32,9 +33,24 @@ const (
 // not its timing.
 func TestHistory(t *testing.T) {
 	t.Parallel()
+	playHistory(t)
+}
+
+// TestHistoryOnPostgreSQL is the same with the claims in a database.
+func TestHistoryOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	pg, err := pgtest.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pg.Close() })
+	playHistory(t, "--store", pg.Database(t))
+}
+
+func playHistory(t *testing.T, flags ...string) {
 	length, seed := historyLength(t), historySeed(t)
 	t.Logf("ACCOUNTD_HISTORY_SEED=%d", seed)
-	c := newCloud(t)
+	c := newCloud(t, flags...)
 	h := newHistory(t, c)
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	defer cancel()
