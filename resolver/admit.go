@@ -87,6 +87,7 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 		c.checkBase,
 		func() error { return c.checkTimes(now) },
 		c.checkBlocking,
+		func() error { return checkName(r, c, trust) },
 		func() error { return s.checkSystemAccount(c, trust) },
 	} {
 		if c.err = check(); c.err != nil {

@@ -184,6 +184,28 @@ func stateAttacks() map[string]attack {
 		"removing accountd's signer": {fault.Denied, "system account", func(w *world, s setup) api.Item {
 			return w.editSystem(func(ac *jwt.AccountClaims) { ac.SigningKeys = jwt.SigningKeys{} })
 		}},
+		"binding system users by default": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return w.editSystem(func(ac *jwt.AccountClaims) { ac.DefaultPermissions.Pub.Deny.Add(">") })
+		}},
+		"making a role of accountd's signer": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return w.editSystem(func(ac *jwt.AccountClaims) {
+				scope := jwt.NewUserScope()
+				scope.Key, scope.Role = w.systemKey.PublicKey(), "boo"
+				ac.SigningKeys.AddScopedSigner(scope)
+			})
+		}},
+		"another account called SYS": {fault.Denied, "system account", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Name = "sys" }).Token, Base: s.current.ID}
+		}},
+		"a name that leaves a store": {fault.Invalid, "name-separator", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Name = "../../etc/x" }).Token, Base: s.current.ID}
+		}},
+		"a name that stands for all": {fault.Invalid, "name-wildcard", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Name = ">" }).Token, Base: s.current.ID}
+		}},
+		"a name that is a key": {fault.Invalid, "name-key", func(w *world, s setup) api.Item {
+			return api.Item{JWT: w.edit(s.current, func(ac *jwt.AccountClaims) { ac.Name = victim }).Token, Base: s.current.ID}
+		}},
 		"redirecting system requests": {fault.Denied, "system account", func(w *world, s setup) api.Item {
 			return w.editSystem(func(ac *jwt.AccountClaims) {
 				ac.Mappings = jwt.Mapping{"accountd.v1.>": {{Subject: "evil.>"}}}

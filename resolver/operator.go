@@ -44,7 +44,7 @@ func (s *Service) putOperator(ctx context.Context, via, token string, body []byt
 			return err
 		}
 		who := actor{Key: key, Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-		result, err = putOperator(tx, op, trust, req, who, now)
+		result, err = s.writeOperator(tx, op, trust, req, who, now)
 		return err
 	})
 	if err != nil {
@@ -53,12 +53,12 @@ func (s *Service) putOperator(ctx context.Context, via, token string, body []byt
 	return api.PutReply{Schema: api.Schema, Results: []api.Result{result}}
 }
 
-func putOperator(tx store.Tx, op store.Record, trust operator.Trust, req api.OperatorPutRequest, who actor, now time.Time) (api.Result, error) {
+func (s *Service) writeOperator(tx store.Tx, op store.Record, trust operator.Trust, req api.OperatorPutRequest, who actor, now time.Time) (api.Result, error) {
 	res := api.Result{Key: op.Key, Name: op.Name, Outcome: api.OutcomeSame, Revision: op.Revision, ID: op.ID}
 	if req.JWT == op.JWT {
 		return res, nil
 	}
-	rec, notes, err := admitOperator(tx, op, trust, req, now)
+	rec, notes, err := s.admitOperator(tx, op, trust, req, now)
 	if err != nil {
 		if fault.As(err) == nil {
 			return res, err
@@ -82,7 +82,7 @@ func putOperator(tx store.Tx, op store.Record, trust operator.Trust, req api.Ope
 }
 
 // admitOperator judges a new version of the operator's JWT.
-func admitOperator(r store.Reader, op store.Record, was operator.Trust, req api.OperatorPutRequest, now time.Time) (store.Record, []string, error) {
+func (s *Service) admitOperator(r store.Reader, op store.Record, was operator.Trust, req api.OperatorPutRequest, now time.Time) (store.Record, []string, error) {
 	rec := store.Record{Kind: store.Operator, Key: op.Key}
 	d, trust, err := decodeOperator(req.JWT)
 	if err != nil {
@@ -99,6 +99,8 @@ func admitOperator(r store.Reader, op store.Record, was operator.Trust, req api.
 		return refuse(fault.Untrusted, "root key", "signed by %s; only the root key signs the operator's claims", keys.Short(d.Issuer))
 	case req.Base != op.ID:
 		return refuse(fault.Conflict, "conflict", "operator %s is at revision %d, which is not the version that this one builds on", op.Name, op.Revision)
+	case trust.Strict && s.cfg.Self.Issuer == trust.SystemAccount:
+		return refuse(fault.Denied, "system account", "requires signing keys, but accountd's own user is signed by the system account's identity key")
 	case trust.SystemAccount != was.SystemAccount:
 		return refuse(fault.Denied, "system account", "the system account of a running operator cannot be changed")
 	}
