@@ -117,7 +117,11 @@ func (s *session) issueUser(ctx context.Context, r *root, ac *account, old *clai
 	if err != nil {
 		return nil, err
 	}
-	doc, err := draft.Sign(pair, max(s.now, issueFloor(ac, key)))
+	at, err := s.issueTime(ac, o.name, key)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := draft.Sign(pair, at)
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +191,26 @@ func issueFloor(ac *account, key string) int64 {
 		}
 	}
 	return floor
+}
+
+// maxAhead is how far, in seconds, a time may lie in the future: clocks differ.
+const maxAhead = 5 * 60
+
+// issueTime is when a JWT for key is issued: now, or right after its
+// revocation. It is fault.Denied if that one lies in the future: such a JWT is
+// none that anybody means to have.
+func (s *session) issueTime(ac *account, name, key string) (int64, error) {
+	at := max(s.now, issueFloor(ac, key))
+	if at <= s.now+maxAhead {
+		return at, nil
+	}
+	whose, lift := "user "+quote(name), name
+	if own, ok := ac.claims.Revocations[key]; !ok || own < at-1 {
+		whose, lift = "all users (*) of account "+quote(ac.name), revocation.All
+	}
+	return 0, fault.New(fault.Denied, "the revocation of %s refuses what is issued until %s, which is in the future", whose, clock(at-1)).
+		About("user", name).ByRule("revoked").
+		WithHint("take it back first with: nsc unrevoke user %s -a %s", shellWords([]string{lift}), shellWords([]string{ac.name}))
 }
 
 // storeUser writes the user in one transaction.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/jwt/v2"
@@ -79,8 +80,9 @@ func (p *person) creds(account, user string) string {
 	return token
 }
 
-// TestEditUserIsLaterThanItsRevocation: an edit in the second of the revocation
-// makes a JWT that is not covered by it.
+// TestEditUserIsLaterThanItsRevocation: an edit of a revoked user is refused,
+// unless it is to be issued anew: then, in the second of the revocation too,
+// with a JWT that is not covered by it.
 func TestEditUserIsLaterThanItsRevocation(t *testing.T) {
 	t.Parallel()
 	p := local(t)
@@ -89,13 +91,66 @@ func TestEditUserIsLaterThanItsRevocation(t *testing.T) {
 	p.ok("add", "user", "u", "-a", "app")
 	p.ok("revoke", "user", "u", "-a", "app")
 	p.ok("describe", "user", "u").says("refused", "revoked")
-	p.ok("edit", "user", "u", "--tag", "x")
-	if doc, _ := p.user("app", "u"); doc.IssuedAt != now.Unix()+1 {
-		t.Errorf("issued at %d, the revocation is of %d", doc.IssuedAt, now.Unix())
+	p.unchanged(func() {
+		p.run("edit", "user", "u", "--tag", "x").exits(4).complains(`user "u" of account "app" is revoked, and an edit`,
+			"nsc unrevoke user u -a app, or issue it anew on purpose with: nsc add user u -a app --reissue")
+		p.run("edit", "user", "u", "--tag", "x", "--dry-run").exits(4)
+		var m mutation
+		p.ok("edit", "user", "u", "--tag", "x", "--dry-run", "--reissue", "--json").json(&m)
+		if len(m.Warnings) != 1 || m.Warnings[0] != "u was revoked; this issues it anew" {
+			t.Errorf("%+v", m)
+		}
+	})
+	out := p.ok("edit", "user", "u", "--tag", "x", "--reissue").says("credentials issued before stay refused").complains("u was revoked; this issues it anew").out
+	if strings.Contains(out, "stay valid") {
+		t.Errorf("what was revoked is said to be valid:\n%s", out)
+	}
+	if doc, uc := p.user("app", "u"); doc.IssuedAt != now.Unix()+1 || len(uc.Tags) != 1 {
+		t.Errorf("issued at %d, the revocation is of %d, tags %v", doc.IssuedAt, now.Unix(), uc.Tags)
 	}
 	if strings.Contains(p.ok("describe", "user", "u").out, "refused") {
 		t.Error("the user is still revoked")
 	}
+	p.ok("edit", "user", "u", "--tag", "y").says("stay valid")
+}
+
+// TestEditUserThatAllUsersCover: the revocation of everyone is one, too, and
+// --reissue needs no other change.
+func TestEditUserThatAllUsersCover(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "user", "u", "-a", "app")
+	p.ok("revoke", "user", "*", "-a", "app")
+	p.unchanged(func() {
+		p.run("edit", "user", "u", "--tag", "x").exits(4).complains("is revoked with all users (*)", "nsc unrevoke user '*' -a app")
+	})
+	p.ok("edit", "user", "u", "--reissue").complains("u was revoked; this issues it anew")
+	_, ac := p.account("app")
+	if doc, _ := p.user("app", "u"); doc.IssuedAt <= ac.Revocations["*"] {
+		t.Errorf("issued at %d, the revocation is of %d", doc.IssuedAt, ac.Revocations["*"])
+	}
+}
+
+// TestNothingIsIssuedAfterARevocationInTheFuture: older tools made such, and
+// no credentials are written that are dated ahead of the clock.
+func TestNothingIsIssuedAfterARevocationInTheFuture(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "user", "u", "-a", "app")
+	now := p.now()
+	p.now = fixed(now.Add(time.Hour))
+	p.ok("revoke", "user", "u", "-a", "app")
+	p.now = fixed(now)
+	p.unchanged(func() {
+		p.run("edit", "user", "u", "--tag", "x", "--reissue").exits(4).complains(`the revocation of user "u" refuses`, "in the future", "nsc unrevoke user u -a app")
+		p.run("add", "user", "u", "-a", "app", "--reissue").exits(4).complains("in the future")
+	})
+	p.now = fixed(now.Add(time.Hour))
+	p.ok("revoke", "user", "*", "-a", "app")
+	p.now = fixed(now)
+	p.unchanged(func() {
+		p.run("add", "user", "v", "-a", "app").exits(4).complains("the revocation of all users (*)", "nsc unrevoke user '*' -a app")
+	})
 }
 
 // TestEditUserWithoutItsSeed: the JWT is signed anew, and nothing claims that

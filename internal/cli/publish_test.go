@@ -27,6 +27,7 @@ type mutation struct {
 	Nodes                         []api.NodeProof
 	Error                         *api.Error
 	Revoked                       map[string]int64
+	Warnings                      []string
 }
 
 func TestAddAccountPublishes(t *testing.T) {
