@@ -71,7 +71,12 @@ func (a *app) addUser(ctx context.Context, o userOptions) (*receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := nscstore.ValidateName("user", o.name); err != nil {
+	if o.reissue {
+		o.name, err = r.User(ac.name, o.name)
+	} else {
+		err = nscstore.ValidateName("user", o.name)
+	}
+	if err != nil {
 		return nil, err
 	}
 	old, err := existingUser(r, ac, o)

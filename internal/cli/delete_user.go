@@ -9,6 +9,7 @@ import (
 
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
+	"github.com/accountd/accountd/revocation"
 )
 
 // deleteUserOptions are the flags of delete user.
@@ -51,17 +52,9 @@ func (a *app) deleteUsers(ctx context.Context, o deleteUserOptions) (*receipt, e
 	if err != nil {
 		return nil, err
 	}
-	var targets []target
-	for _, u := range o.users {
-		name, err := r.User(ac.name, u)
-		if err != nil {
-			return nil, err
-		}
-		t, err := r.target(ac, name)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, t)
+	targets, err := r.named(ac, o.users)
+	if err != nil {
+		return nil, err
 	}
 	names := shortNames(targets)
 	rec := &receipt{Kind: "user", Name: names, Account: ac.name, Key: targets[0].key, Outcome: outcomeLocal}
@@ -85,6 +78,28 @@ func (a *app) deleteUsers(ctx context.Context, o deleteUserOptions) (*receipt, e
 		return rec, err
 	}
 	return rec, proof
+}
+
+// named resolves names and public keys to users of the local store. It knows no
+// "all users": nobody deletes them by a name.
+func (r *root) named(ac *account, users []string) ([]target, error) {
+	var out []target
+	for _, u := range users {
+		if u == revocation.All {
+			return nil, usage("* names no user to delete").
+				WithHint("refuse the credentials of all users with: nsc revoke user '*' -a %s, and name a user that is called * by its public key", shellWords([]string{ac.name}))
+		}
+		name, err := r.User(ac.name, u)
+		if err != nil {
+			return nil, err
+		}
+		t, err := r.namedTarget(ac, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
 }
 
 // forgetUsers removes users from the local store.

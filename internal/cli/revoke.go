@@ -120,11 +120,26 @@ func (r *root) target(ac *account, nameOrKey string) (target, error) {
 		}
 		return target{}, err
 	}
+	return r.namedTarget(ac, name)
+}
+
+// namedTarget is the user of the local store that has this very name, be it
+// one that means something else elsewhere.
+func (r *root) namedTarget(ac *account, name string) (target, error) {
 	doc, err := r.user(ac.name, name)
 	if err != nil {
 		return target{}, err
 	}
 	return target{name: name, key: doc.Subject, iat: doc.IssuedAt}, nil
+}
+
+// word is what names t and nobody else on a command line and in a text: its
+// name, or its key if the name reads as another's key or as all users.
+func (t target) word() string {
+	if _, err := keys.ParseUser(t.name); err == nil || t.name == revocation.All {
+		return t.key
+	}
+	return t.name
 }
 
 // revoke publishes revocations of targets. Their time is at, or else the
@@ -144,9 +159,9 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 		}
 		switch {
 		case known == 0 && t.key != revocation.All:
-			warnings = append(warnings, "no credential of "+t.name+" is known here or connected; check that it is the right one")
+			warnings = append(warnings, "no credential of "+keys.Short(t.word())+" is known here or connected; check that it is the right one")
 		case known > times[t.key]:
-			warnings = append(warnings, fmt.Sprintf("%s holds a credential issued at %s, after the time of the revocation", t.name, clock(known)))
+			warnings = append(warnings, fmt.Sprintf("%s holds a credential issued at %s, after the time of the revocation", keys.Short(t.word()), clock(known)))
 		}
 	}
 	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error { return addRevocations(c, times) }})
@@ -221,22 +236,28 @@ func sweepText(nodes []api.NodeProof) string {
 func targetNames(targets []target) []string {
 	var names []string
 	for _, t := range targets {
-		names = append(names, t.name)
+		names = append(names, t.word())
 	}
 	return names
 }
 
-// shortNames is the list of targets as people read it.
+// shortNames is the list of targets as people read it, with the keys that are
+// acted upon if there are several; see targetKey.
 func shortNames(targets []target) string {
 	var names []string
 	for _, t := range targets {
-		names = append(names, keys.Short(t.name))
+		name := keys.Short(t.word())
+		if len(targets) > 1 {
+			name += targetKey([]target{t})
+		}
+		names = append(names, name)
 	}
 	return strings.Join(names, ", ")
 }
 
+// targetKey is the key of the only target, unless it is its name.
 func targetKey(targets []target) string {
-	if len(targets) != 1 || targets[0].key == revocation.All || targets[0].key == targets[0].name {
+	if len(targets) != 1 || targets[0].word() == targets[0].key {
 		return ""
 	}
 	return " (" + keys.Short(targets[0].key) + ")"

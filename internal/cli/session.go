@@ -9,6 +9,7 @@ import (
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/operator/nscstore"
 )
@@ -31,6 +32,41 @@ type root struct {
 	doc    *claims.Document
 	claims *jwt.OperatorClaims
 	trust  operator.Trust
+}
+
+// Account returns the name of an account of the store. A public key is a key
+// and never a name, whatever accounts are called; fault.NotFound without one.
+func (r *root) Account(nameOrKey string) (string, error) {
+	if _, err := keys.ParseAccount(nameOrKey); err != nil {
+		return r.Operator.Account(nameOrKey)
+	}
+	names, err := r.Accounts()
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		if ac, err := r.load(name); err == nil && ac.key == nameOrKey {
+			return name, nil
+		}
+	}
+	return "", fault.New(fault.NotFound, "no account with the key %s in operator %s", keys.Short(nameOrKey), r.Name()).About("account", nameOrKey)
+}
+
+// User is Account for the users of an account.
+func (r *root) User(account, nameOrKey string) (string, error) {
+	if _, err := keys.ParseUser(nameOrKey); err != nil {
+		return r.Operator.User(account, nameOrKey)
+	}
+	names, err := r.Users(account)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		if doc, err := r.user(account, name); err == nil && doc.Subject == nameOrKey {
+			return name, nil
+		}
+	}
+	return "", fault.New(fault.NotFound, "no user with the key %s in account %s", keys.Short(nameOrKey), account).About("user", nameOrKey)
 }
 
 // account is one account of the local store.
@@ -116,10 +152,11 @@ func (s *session) noOperator() error {
 
 // account returns an account by name or public key; "" is the current one.
 func (s *session) account(r *root, nameOrKey string) (*account, error) {
+	if nameOrKey == "" && s.context.Account == "" {
+		return nil, s.noAccount(r)
+	}
 	if nameOrKey == "" {
-		if nameOrKey = s.context.Account; nameOrKey == "" {
-			return nil, s.noAccount(r)
-		}
+		return r.load(s.context.Account)
 	}
 	name, err := r.Account(nameOrKey)
 	if err != nil {

@@ -83,10 +83,10 @@ func removeRevocations(c *jwt.AccountClaims, accountName string, targets []targe
 			probe = at
 		}
 		if t.key != revocation.All && hasAll && all >= probe {
-			return fault.New(fault.Denied, "user %s stays refused: the revocation of all users (*) of %s covers it", t.name, clock(all)).
-				About("user", t.name).ByRule("covered").
+			return fault.New(fault.Denied, "user %s stays refused: the revocation of all users (*) of %s covers it", t.word(), clock(all)).
+				About("user", t.word()).ByRule("covered").
 				WithHint("issue it anew with: nsc add user %s -a %s --reissue, or lift it for all with: nsc unrevoke user '*' -a %s",
-					shellWords([]string{t.name}), shellWords([]string{accountName}), shellWords([]string{accountName}))
+					shellWords([]string{t.word()}), shellWords([]string{accountName}), shellWords([]string{accountName}))
 		}
 		found = found || has
 	}
