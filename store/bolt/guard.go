@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -11,7 +12,11 @@ import (
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case runtime.Error: // where it fell over says nothing to a person
+			err = damaged("a page cannot be read")
+		default:
 			err = damaged("%v", p)
 		}
 	}()
