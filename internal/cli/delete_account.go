@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -24,8 +25,10 @@ func newDeleteAccount(a *app) *cobra.Command {
 		Use:   "account <name>",
 		Short: "Delete an account everywhere and cut its users",
 		Long: `Delete an account: servers cut its users and refuse them, and the local store
-forgets it. Its last version is kept by accountd, so that nsc restore account
-brings it back. Keys and credentials files stay unless flags say otherwise.`,
+forgets it and its users. Its last version is kept by accountd, so that nsc
+restore account brings it back: then the users' credentials are valid again, and
+the local store learns of the users from their credentials files. Keys and those
+files stay unless flags say otherwise.`,
 		Example: `  nsc delete account app
   nsc delete account app --yes
   nsc delete account app --rm-creds --rm-nkey
@@ -56,6 +59,12 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 	if err != nil {
 		return nil, err
 	}
+	var kept []*claims.Document // users that the keystore still knows afterwards
+	if !o.rmCreds {
+		if kept, err = s.usersInCreds(r, ac.name, ac.key); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.mayDelete(r, ac); err != nil {
 		return nil, err
 	}
@@ -80,10 +89,17 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 	}
 	defer unlock()
 	var proof func(*receipt) error
-	if rec.Outcome, rec.Note = outcomeLocal, why; online {
+	if rec.Outcome, rec.Note = outcomeLocal, why; !online {
+		if pub, known, err := r.Published(ac.key); err == nil && known && pub.ID != "" {
+			rec.Warnings = append(rec.Warnings, "accountd is not told: the account and the credentials of its users stay in force on the servers")
+		}
+	} else {
 		if proof, err = s.tombstone(ctx, r, ac, o.force, rec); err != nil {
 			return rec, err
 		}
+	}
+	if rec.Undo != "" {
+		rec.forgotten(users, kept)
 	}
 	if err := s.forgetAccount(ctx, r, ac, rec, o); err != nil {
 		return rec, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,13 +23,18 @@ func newRestore(a *app) *cobra.Command {
 
 func newRestoreAccount(a *app) *cobra.Command {
 	var name string
+	var revokeUsers bool
 	cmd := &cobra.Command{
 		Use:   "account <name>",
 		Short: "Bring a deleted account back, with everything it had revoked",
 		Long: `Bring an account back that was deleted, by name or public key: its last version
-is signed anew and published, revocations included. Its users need nothing new,
-since their credentials are valid again unless they were revoked.`,
+is signed anew and published, revocations included. Credentials of its users are
+valid again unless they were revoked, also those of users that the local store
+does not know any more: it gets back those whose credentials files are in the
+keystore. With --revoke-users the same version refuses everything that was
+issued until now.`,
 		Example: `  nsc restore account app
+  nsc restore account app --revoke-users
   nsc restore account app --dry-run
   nsc restore account app --timeout 30s`,
 		Args: args(0, 1, "the account's name"),
@@ -36,14 +42,15 @@ since their credentials are valid again unless they were revoked.`,
 			if name, err = nameOf(name, given, "the account's name"); err != nil {
 				return err
 			}
-			return a.finish(a.restoreAccount(cmd.Context(), name))
+			return a.finish(a.restoreAccount(cmd.Context(), name, revokeUsers))
 		},
 	}
 	nameFlag(cmd, &name, "account name")
+	cmd.Flags().BoolVar(&revokeUsers, "revoke-users", false, "refuse the credentials of all users that were issued until now")
 	return cmd
 }
 
-func (a *app) restoreAccount(ctx context.Context, name string) (*receipt, error) {
+func (a *app) restoreAccount(ctx context.Context, name string, revokeUsers bool) (*receipt, error) {
 	s, err := a.session()
 	if err != nil {
 		return nil, err
@@ -60,19 +67,28 @@ func (a *app) restoreAccount(ctx context.Context, name string) (*receipt, error)
 	if err != nil {
 		return nil, err
 	}
+	users, err := s.usersInCreds(r, last.Name, last.Subject)
+	if err != nil {
+		return nil, err
+	}
+	draft, rec, err := s.restoreDraft(last, users, revokeUsers)
+	if err != nil {
+		return nil, err
+	}
 	// Servers ignore the JWT that they removed, so this one must differ.
-	doc, err := claims.Redo(last).Sign(pair, max(s.now, last.IssuedAt+1))
+	doc, err := draft.Sign(pair, max(s.now, last.IssuedAt+1))
 	if err != nil {
 		return nil, err
 	}
 	w := &work{name: doc.Name, key: doc.Subject, next: doc, pub: nscstore.Publication{ID: base.ID, Revision: base.Revision}}
 	if s.flags.dryRun {
 		w.cur = last
-		rec := dryReceipt(w)
-		rec.Title = fmt.Sprintf("would restore account %s (%s)", w.name, keys.Short(w.key))
-		return rec, nil
+		dry := dryReceipt(w)
+		dry.Title = fmt.Sprintf("would restore account %s (%s)", w.name, keys.Short(w.key))
+		dry.Lines, dry.Warnings, dry.Users = rec.Lines, rec.Warnings, rec.Users
+		return dry, nil
 	}
-	return s.publishRestored(ctx, r, w)
+	return s.publishRestored(ctx, r, w, users, rec)
 }
 
 // lastVersion returns the last version of a deleted account, and what accountd
@@ -101,7 +117,9 @@ func (s *session) lastVersion(ctx context.Context, r *root, name string) (*claim
 	return doc, got.Version, nil
 }
 
-func (s *session) publishRestored(ctx context.Context, r *root, w *work) (*receipt, error) {
+// publishRestored publishes w and fills rec. The local store gets the account
+// and, unless it has the account already, the users.
+func (s *session) publishRestored(ctx context.Context, r *root, w *work, users []*claims.Document, rec *receipt) (*receipt, error) {
 	unlock, err := s.lock(ctx, r, w.key)
 	if err != nil {
 		return nil, err
@@ -111,16 +129,23 @@ func (s *session) publishRestored(ctx context.Context, r *root, w *work) (*recei
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return nil, err
 	}
+	var back []string
 	err = s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
-		return errors.Join(
+		err := errors.Join(
 			tx.ExpectAccount(w.name, old),
 			tx.PutAccount(w.name, w.next.Token),
 			tx.SetPublished(w.key, nscstore.Publication{ID: w.pub.ID, Revision: w.pub.Revision, Unpublished: true}))
+		if err == nil && old == "" {
+			back = putUsers(tx, w.name, users)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	rec := &receipt{Kind: "account", Name: w.name, Key: w.key}
+	if len(back) > 0 {
+		rec.Lines = append([]string{"users that are back from their credentials files: " + strings.Join(back, ", ")}, rec.Lines...)
+	}
 	res, proof, err := s.put(ctx, r, api.Item{JWT: w.next.Token, Base: w.pub.ID, Restore: true}, w.next.Issuer)
 	if err != nil {
 		rec.Outcome = outcomeRefused
@@ -129,7 +154,8 @@ func (s *session) publishRestored(ctx context.Context, r *root, w *work) (*recei
 		}
 		return rec, s.undoRestore(ctx, r, w, old, err)
 	}
-	rec, proof, err = s.committed(ctx, r, w, res, proof)
+	done, proof, err := s.committed(ctx, r, w, res, proof)
+	done.Lines, done.Warnings, done.Users, rec = rec.Lines, rec.Warnings, rec.Users, done
 	rec.Title = fmt.Sprintf("restored account %s (%s), revision %d", w.name, keys.Short(w.key), res.Revision)
 	if err != nil {
 		return rec, err

@@ -1,0 +1,43 @@
+package cli_test
+
+import (
+	"testing"
+
+	"github.com/accountd/accountd/keys"
+)
+
+// TestRestoreKnowsItsUsers: nobody has credentials that are valid again without
+// that being said, and the local store learns of the users that it can.
+func TestRestoreKnowsItsUsers(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	p.ok("add", "account", "users")
+	p.ok("add", "user", "u1", "-a", "users")
+	pair, err := keys.NewUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ok("add", "user", "own", "-a", "users", "-k", pair.PublicKey())
+	was, _ := p.user("users", "u1")
+	p.ok("delete", "account", "users").says("back from their credentials files: u1\n",
+		"the undo makes the credentials of all users valid again", "--revoke-users", "undo: nsc restore account users").
+		complains("forgotten here for good: own\n")
+	p.ok("restore", "account", "users").says("users that are back from their credentials files: u1\n").complains(
+		"also those of users that the local store has forgotten", "nsc revoke user '*' -a users")
+	if doc, _ := p.user("users", "u1"); doc.Token != was.Token {
+		t.Error("the user is another one")
+	}
+	if names, _ := p.operator().Users("users"); len(names) != 1 {
+		t.Errorf("users %v", names)
+	}
+	p.ok("delete", "account", "users", "--rm-creds").complains("forgotten here for good: u1\n")
+	p.unchanged(func() {
+		p.ok("restore", "account", "users", "--revoke-users", "--dry-run").says("all users are revoked")
+	})
+	var m mutation
+	p.ok("restore", "account", "users", "--revoke-users", "--json").json(&m)
+	defer func() { p.ok("delete", "account", "users", "--no-push").complains("stay in force on the servers") }()
+	if _, ac := p.account("users"); m.Revoked["*"] < was.IssuedAt || ac.Revocations["*"] != m.Revoked["*"] || !m.Proven {
+		t.Errorf("%+v, revocations %v", m, ac.Revocations)
+	}
+}

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/operator/nscstore"
+	"github.com/accountd/accountd/revocation"
+)
+
+// usersInCreds returns the users of an account whose credentials files are in
+// the keystore, sorted by name. Files that are not what they seem do not count.
+func (s *session) usersInCreds(r *root, account, key string) ([]*claims.Document, error) {
+	ks := s.store.Keystore()
+	file, err := ks.CredsPath(r.Name(), account, "x")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.Denied, "list credentials: %w", err)
+	}
+	var out []*claims.Document
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), filepath.Ext(file))
+		if !ok {
+			continue
+		}
+		if doc := userInCreds(ks, r.Name(), account, name); doc != nil && ofAccount(doc, key) {
+			out = append(out, doc)
+		}
+	}
+	return out, nil
+}
+
+// userInCreds returns the user in a credentials file, nil if it is none of that
+// name.
+func userInCreds(ks *nscstore.Keystore, operatorName, account, name string) *claims.Document {
+	data, err := ks.Creds(operatorName, account, name)
+	if err != nil {
+		return nil
+	}
+	defer nscstore.Wipe(data)
+	token, seed, err := nscstore.ParseCreds(data)
+	if err != nil {
+		return nil
+	}
+	nscstore.Wipe(seed)
+	doc, err := claims.Decode(token)
+	if err != nil || doc.Type != claims.TypeUser || doc.Name != name {
+		return nil
+	}
+	return doc
+}
+
+// ofAccount reports whether a user is one of the account key.
+func ofAccount(doc *claims.Document, key string) bool {
+	uc, err := claims.As[jwt.UserClaims](doc)
+	return err == nil && (doc.Issuer == key || uc.IssuerAccount == key)
+}
+
+// restoreDraft makes the version that brings an account back, and says what
+// that means for its users.
+func (s *session) restoreDraft(last *claims.Document, users []*claims.Document, revokeUsers bool) (*claims.Draft, *receipt, error) {
+	rec := &receipt{Kind: "account", Name: last.Name, Key: last.Subject}
+	name := shellWords([]string{last.Name})
+	if !revokeUsers {
+		rec.Warnings = append(rec.Warnings, "credentials that were not revoked are valid again, also those of users that the local store has forgotten; "+
+			"to refuse all that were issued until now: nsc revoke user '*' -a "+name)
+		return claims.Redo(last), rec, nil
+	}
+	at := s.now
+	for _, u := range users {
+		at = max(at, u.IssuedAt)
+	}
+	rec.Users = revocation.List{revocation.All: at}
+	rec.Lines = append(rec.Lines, "all users are revoked: what was issued until "+clock(at)+" is refused; issue one anew with: nsc add user <name> -a "+name+" --reissue")
+	draft, err := claims.Edit(last, func(c *jwt.AccountClaims) error { return addRevocations(c, rec.Users) })
+	if errors.Is(err, errUnchanged) {
+		return claims.Redo(last), rec, nil
+	}
+	return draft, rec, err
+}
+
+// putUsers stages users and returns the names of those that the store takes.
+func putUsers(tx *nscstore.Tx, account string, users []*claims.Document) []string {
+	var names []string
+	for _, u := range users {
+		if tx.PutUser(account, u.Name, u.Token) == nil {
+			names = append(names, u.Name)
+		}
+	}
+	return names
+}
+
+// forgotten says what becomes of the users of a deleted account when it is
+// restored: kept are those whose credentials files are in the keystore.
+func (r *receipt) forgotten(users []string, kept []*claims.Document) {
+	here := map[string]bool{}
+	for _, u := range kept {
+		here[u.Name] = true
+	}
+	var back, lost []string
+	for _, u := range users {
+		if here[u] {
+			back = append(back, u)
+		} else {
+			lost = append(lost, u)
+		}
+	}
+	if len(back) > 0 {
+		r.Lines = append(r.Lines, "forgotten here, until the undo brings them back from their credentials files: "+strings.Join(back, ", "))
+	}
+	if len(lost) > 0 {
+		r.Warnings = append(r.Warnings, "forgotten here for good: "+strings.Join(lost, ", "))
+	}
+	if len(users) > 0 {
+		r.Lines = append(r.Lines, "the undo makes the credentials of all users valid again that were not revoked; with --revoke-users it refuses them")
+	}
+}
