@@ -12,6 +12,7 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/store"
 )
 
@@ -55,11 +56,17 @@ func (d *dev) serveHTTP(ctx context.Context) error {
 	if d.web == nil {
 		return nil
 	}
+	h := routes(d.notReady, d.metrics, d.service)
+	return serveOn(ctx, d.web, d.beside.handler(h), d.log)
+}
+
+// serveOn answers on ln until ctx ends.
+func serveOn(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
-		Handler:           d.beside.handler(d.handler()),
+		Handler:           h,
 		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: headerBytes,
-		ErrorLog:       slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
@@ -69,28 +76,28 @@ func (d *dev) serveHTTP(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	if err := srv.Serve(d.web); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
 }
 
-// handler routes the probes here and the rest to the resolver.
-func (d *dev) handler() http.Handler {
+// routes answers the probes and the metrics, and leaves the rest to the resolver.
+// notReady returns why the service is not ready, by part; empty when it is.
+func routes(notReady func(context.Context) map[string]string, m *metrics, service *resolver.Service) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		reasons := d.notReady(r.Context())
-		if len(reasons) == 0 {
-			answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "ready"})
+		if reasons := notReady(r.Context()); len(reasons) > 0 {
+			answer(w, http.StatusServiceUnavailable, map[string]any{"schema": api.Schema, "status": "not ready", "reasons": reasons})
 			return
 		}
-		answer(w, http.StatusServiceUnavailable, map[string]any{"schema": api.Schema, "status": "not ready", "reasons": reasons})
+		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "ready"})
 	})
-	mux.Handle("GET /metrics", d.metrics.handler())
-	mux.Handle("/", d.service.Handler())
+	mux.Handle("GET /metrics", m.handler())
+	mux.Handle("/", service.Handler())
 	return mux
 }
 

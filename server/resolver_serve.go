@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -172,47 +169,7 @@ func (a *alone) serveHTTP(ctx context.Context) error {
 	if a.web == nil {
 		return nil
 	}
-	return serveOn(ctx, a.web, a.probes.Handler(a.handler()), a.log)
-}
-
-// serveOn answers on ln until ctx ends.
-func serveOn(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,
-		MaxHeaderBytes: headerBytes,
-		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-		defer cancel()
-		if srv.Shutdown(end) != nil {
-			_ = srv.Close() // requests in flight are cut
-		}
-	})
-	defer stop()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve HTTP: %w", err)
-	}
-	return nil
-}
-
-// handler routes the probes here and the rest to the resolver.
-func (a *alone) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "alive"})
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if reasons := a.notReady(r.Context()); len(reasons) > 0 {
-			answer(w, http.StatusServiceUnavailable, map[string]any{"schema": api.Schema, "status": "not ready", "reasons": reasons})
-			return
-		}
-		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "ready"})
-	})
-	mux.Handle("GET /metrics", a.metrics.handler())
-	mux.Handle("/", a.service.Handler())
-	return mux
+	return serveOn(ctx, a.web, a.probes.Handler(routes(a.notReady, a.metrics, a.service)), a.log)
 }
 
 // notReady returns why the service is not ready: a server that is away is no
