@@ -17,6 +17,7 @@ type deleteUserOptions struct {
 	account                string
 	users                  []string
 	revoke, rmKey, rmCreds bool
+	force                  bool // also the user that carries the requests
 }
 
 func newDeleteUser(a *app) *cobra.Command {
@@ -25,7 +26,8 @@ func newDeleteUser(a *app) *cobra.Command {
 		Use:   "user <name>...",
 		Short: "Delete users and revoke their credentials",
 		Long: `Delete users from the local store. Their credentials are revoked first, so that
-they are refused at once everywhere; with --revoke=false they stay valid.`,
+they are refused at once everywhere; with --revoke=false they stay valid. The user
+that carries the requests to accountd is deleted with --force only.`,
 		Example: `  nsc delete user device1 -a app
   nsc delete user device1 -a app --rm-creds --rm-nkey
   nsc delete user device1 -a app --revoke=false`,
@@ -44,6 +46,7 @@ they are refused at once everywhere; with --revoke=false they stay valid.`,
 	f.BoolVarP(&o.revoke, "revoke", "R", true, "revoke the credentials of the users first")
 	f.BoolVarP(&o.rmKey, "rm-nkey", "D", false, "also delete the users' keys")
 	f.BoolVarP(&o.rmCreds, "rm-creds", "C", false, "also delete the users' credentials files")
+	f.BoolVarP(&o.force, "force", "F", false, "delete also the user that carries the requests to accountd")
 	return cmd
 }
 
@@ -55,6 +58,11 @@ func (a *app) deleteUsers(ctx context.Context, o deleteUserOptions) (*receipt, e
 	targets, err := r.named(ac, o.users)
 	if err != nil {
 		return nil, err
+	}
+	if !o.force {
+		if err := s.notOwn(r, ac, targets, 0); err != nil {
+			return nil, err
+		}
 	}
 	names := shortNames(targets)
 	rec := &receipt{Kind: "user", Name: names, Account: ac.name, Key: targets[0].key, Outcome: outcomeLocal}

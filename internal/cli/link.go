@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
+	"github.com/accountd/accountd/revocation"
 )
 
 // defaultSysUser is the user of the system account that carries requests.
@@ -118,7 +120,7 @@ func (s *session) client(ctx context.Context, r *root) (*api.Client, error) {
 		return nil, fault.New(fault.Unavailable, "connect to accountd: %w", ctx.Err())
 	}
 	if err := s.link.err; err != nil {
-		return nil, err
+		return nil, s.refusedAtDoor(r, err)
 	}
 	if served := s.link.client.Operator; served != "" && served != string(r.trust.Key) {
 		return nil, fault.New(fault.Untrusted, "accountd at %s serves operator %s, not %s", r.claims.AccountServerURL,
@@ -126,6 +128,26 @@ func (s *session) client(ctx context.Context, r *root) (*api.Client, error) {
 			WithHint("select the operator that it serves, or correct the URL: nsc edit operator --account-jwt-server-url nats://host:4222")
 	}
 	return s.link.client, nil
+}
+
+// refusedAtDoor adds to the error of servers that refuse the system user how to
+// make one that they take.
+func (s *session) refusedAtDoor(r *root, err error) error {
+	f := fault.As(err)
+	if f == nil || f.Code != fault.Denied || f.Hint != "" || isHTTP(r.claims.AccountServerURL) {
+		return err
+	}
+	ac, aerr := s.systemAccount(r)
+	if aerr != nil {
+		return err
+	}
+	name, again := first(s.flags.sysUser, defaultSysUser), ""
+	if _, uerr := r.user(ac.name, name); uerr == nil {
+		again = " --reissue"
+	}
+	f.Hint = fmt.Sprintf("make credentials that they take with: nsc add user %s -a %s%s, or name another user with --sys-user",
+		shellWords([]string{name}), shellWords([]string{ac.name}), again)
+	return err
 }
 
 // serverURLs returns the account server's URL and, for when that server is
@@ -179,6 +201,33 @@ func (s *session) systemCreds(r *root, accountName, name string) (string, []byte
 	return "", nil, fault.New(fault.Denied, "no credentials of system user %q, which carries requests to accountd", name).
 		About("user", name).ByRule("system-user").
 		WithHint("make them with: nsc add user %s -a %s, or name another user with --sys-user", name, accountName)
+}
+
+// notOwn refuses to take away the user that carries requests to accountd: nsc
+// could do nothing any more. at is the time of the revocation, 0 for now.
+func (s *session) notOwn(r *root, ac *account, targets []target, at int64) error {
+	if ac.key != r.claims.SystemAccount || isHTTP(r.claims.AccountServerURL) {
+		return nil
+	}
+	name := first(s.flags.sysUser, defaultSysUser)
+	token, seed, err := s.systemCreds(r, ac.name, name)
+	if err != nil {
+		return nil //nolint:nilerr // without credentials it carries nothing
+	}
+	nscstore.Wipe(seed)
+	doc, err := claims.Decode(token)
+	if err != nil {
+		return nil //nolint:nilerr // nor with damaged ones
+	}
+	for _, t := range targets {
+		if t.key != doc.Subject && t.key != revocation.All || at != 0 && at < doc.IssuedAt {
+			continue
+		}
+		return fault.New(fault.Denied, "user %q of account %q carries the requests to accountd", name, ac.name).
+			About("user", name).ByRule("own-user").
+			WithHint("let another one carry them with --sys-user, make it first with: nsc add user <name> -a %s; or insist with --force", shellWords([]string{ac.name}))
+	}
+	return nil
 }
 
 // systemAccount returns the operator's system account, most often named SYS.

@@ -54,7 +54,7 @@ func newRevocationsAddUser(a *app) *cobra.Command {
 	}
 	userFlags(cmd, &name, &key)
 	accountFlag(cmd, &o.account)
-	cmd.Flags().Var((*timeValue)(&o.at), "at", "revoke what was issued until this time: RFC 3339 or Unix seconds, 0 for now")
+	revokeFlags(cmd, &o)
 	return cmd
 }
 

@@ -27,6 +27,7 @@ type revokeOptions struct {
 	account string
 	users   []string // names, public keys or *
 	at      int64    // Unix seconds, 0 for now
+	force   bool     // also the user that carries the requests
 }
 
 func newRevoke(a *app) *cobra.Command {
@@ -42,7 +43,8 @@ func newRevokeUser(a *app) *cobra.Command {
 		Short: "Refuse the credentials of users from now on, and cut their connections",
 		Long: `Revoke what was issued to a user until now, by name, public key, or '*' for every
 user of the account. Servers close its connections at once; the receipt says
-which. Credentials issued later are not affected.`,
+which. Credentials issued later are not affected. --at may be a time in the past.
+The user that carries the requests to accountd is revoked with --force only.`,
 		Example: `  nsc revoke user device1 -a app
   nsc revoke user '*' -a app
   nsc revoke user device1 -a app --at 2026-01-31T10:00:00Z
@@ -54,11 +56,22 @@ which. Credentials issued later are not affected.`,
 		},
 	}
 	accountFlag(cmd, &o.account)
-	cmd.Flags().Var((*timeValue)(&o.at), "at", "revoke what was issued until this time: RFC 3339 or Unix seconds, 0 for now")
+	revokeFlags(cmd, &o)
 	return cmd
 }
 
+// revokeFlags adds the flags that revoke user and revocations add-user share.
+func revokeFlags(cmd *cobra.Command, o *revokeOptions) {
+	f := cmd.Flags()
+	f.Var((*timeValue)(&o.at), "at", "revoke what was issued until this time: RFC 3339 or Unix seconds, 0 for now")
+	f.BoolVarP(&o.force, "force", "F", false, "revoke also the user that carries the requests to accountd")
+}
+
 func (a *app) revokeUsers(ctx context.Context, o revokeOptions) (*receipt, error) {
+	if o.at > a.started.Unix()+maxAhead {
+		return nil, usage("--at %s is in the future: what is issued until then would be refused, too", clock(o.at)).
+			WithHint("leave --at out to refuse what was issued until now")
+	}
 	s, r, ac, err := a.open(ctx, o.account)
 	if err != nil {
 		return nil, err
@@ -66,6 +79,11 @@ func (a *app) revokeUsers(ctx context.Context, o revokeOptions) (*receipt, error
 	targets, err := r.targets(ac, o.users)
 	if err != nil {
 		return nil, err
+	}
+	if !o.force {
+		if err := s.notOwn(r, ac, targets, o.at); err != nil {
+			return nil, err
+		}
 	}
 	return s.revoke(ctx, r, ac, targets, o.at)
 }
@@ -147,7 +165,7 @@ func (t target) word() string {
 // connections.
 func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []target, at int64) (*receipt, error) {
 	var warnings []string
-	times := revocation.List{}
+	times, stands := revocation.List{}, revocation.List{}
 	for _, t := range targets {
 		known, err := s.seen(ctx, r, ac, t)
 		if err != nil {
@@ -164,7 +182,13 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 			warnings = append(warnings, fmt.Sprintf("%s holds a credential issued at %s, after the time of the revocation", keys.Short(t.word()), clock(known)))
 		}
 	}
-	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error { return addRevocations(c, times) }})
+	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
+		err := addRevocations(c, times)
+		for key := range times {
+			stands[key] = c.Revocations[key]
+		}
+		return err
+	}})
 	if rec == nil {
 		return nil, err
 	}
@@ -184,7 +208,12 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 	}
 	rec.Proved = "refused everywhere, " + sweepText(rec.Nodes)
 	rec.Undo = "nsc unrevoke user " + shellWords(names) + " -a " + shellWords([]string{ac.name})
-	rec.Users = times
+	rec.Users = stands
+	if at != 0 {
+		for i, t := range targets {
+			rec.Lines = append(rec.Lines, fmt.Sprintf("%s: refused is what was issued until %s", keys.Short(names[i]), clock(stands[t.key])))
+		}
+	}
 	return rec, err
 }
 
