@@ -16,11 +16,14 @@ func newDelete(a *app) *cobra.Command {
 	return cmd
 }
 
-// confirm asks a person to type word before something is lost. Without a
-// terminal, and with --yes, the command line is the answer.
+// confirm asks a person to type word before much is lost. Without a terminal
+// nobody can answer, and the command line must: with --yes.
 func (a *app) confirm(loss, word string) error {
-	if a.flags.yes || a.flags.dryRun || !a.env.Terminal {
+	if a.flags.yes || a.flags.dryRun {
 		return nil
+	}
+	if !a.env.Terminal {
+		return usage("%s, and there is no terminal to ask", loss).WithHint("repeat it with --yes if that is meant")
 	}
 	fmt.Fprintf(a.env.Stderr, "%s\ntype %s to go on: ", loss, word)
 	line, _ := bufio.NewReader(a.env.Stdin).ReadString('\n')

@@ -28,11 +28,12 @@ func newDeleteAccount(a *app) *cobra.Command {
 forgets it and its users. Its last version is kept by accountd, so that nsc
 restore account brings it back: then the users' credentials are valid again, and
 the local store learns of the users from their credentials files. Keys and those
-files stay unless flags say otherwise.`,
+files stay unless flags say otherwise. A person is asked; without a terminal,
+--yes is needed.`,
 		Example: `  nsc delete account app
   nsc delete account app --yes
   nsc delete account app --rm-creds --rm-nkey
-  nsc delete account app --force`,
+  nsc delete account app --yes --force`,
 		Args: args(0, 1, "the account's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			if o.name, err = nameOf(o.name, given, "the account's name"); err != nil {

@@ -257,7 +257,7 @@ func TestDeleteLocally(t *testing.T) {
 		t.Error("the user or its key is still there")
 	}
 	p.ok("delete", "user", "u2", "-a", "app", "--revoke=false").complains("stay valid")
-	p.ok("delete", "account", "app").says("deleted account app", "local only")
+	p.ok("delete", "account", "app", "--yes").says("deleted account app", "local only")
 	if names, _ := p.operator().Accounts(); len(names) != 1 {
 		t.Errorf("accounts %v", names)
 	}
@@ -425,8 +425,8 @@ func TestOutputs(t *testing.T) {
 	p.ok("env", "-o", "acme").says("operator        acme")
 }
 
-// TestDeleteAsksOnATerminal: the name is typed, or --yes is given.
-func TestDeleteAsksOnATerminal(t *testing.T) {
+// TestDeleteAsks: the name is typed, or --yes is given.
+func TestDeleteAsks(t *testing.T) {
 	t.Parallel()
 	p := local(t)
 	p.tty, p.in = true, "yes\n"
@@ -436,6 +436,11 @@ func TestDeleteAsksOnATerminal(t *testing.T) {
 	p.in = "app\n"
 	p.ok("delete", "account", "app").says("deleted account app")
 	p.ok("add", "account", "app")
-	p.in = ""
+	p.in, p.tty = "", false
+	p.unchanged(func() {
+		p.run("delete", "account", "app").exits(2).complains("there is no terminal to ask", "repeat it with --yes")
+		p.run("delete", "account", "nosuch").exits(3)
+		p.ok("delete", "account", "app", "--dry-run")
+	})
 	p.ok("delete", "account", "app", "--yes")
 }

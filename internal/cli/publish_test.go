@@ -105,7 +105,7 @@ func TestDeleteAndRestoreAccount(t *testing.T) {
 	p.ok("add", "user", "u1", "-a", "gone")
 	p.ok("revoke", "user", "*", "-a", "gone")
 	q := p.twin()
-	p.ok("delete", "account", "gone").says("deleted account gone", "and 1 user, revision 3", "refused everywhere", "undo: nsc restore account gone")
+	p.ok("delete", "account", "gone", "--yes").says("deleted account gone", "and 1 user, revision 3", "refused everywhere", "undo: nsc restore account gone")
 	if _, err := p.operator().AccountJWT("gone"); err == nil {
 		t.Error("the account is still in the store")
 	}
@@ -114,7 +114,7 @@ func TestDeleteAndRestoreAccount(t *testing.T) {
 		q.run("revoke", "user", "u1", "-a", "gone").exits(4)
 		q.run("pull", "-a", "gone").exits(5).complains("was deleted by operator key")
 	})
-	q.ok("delete", "account", "gone").says("(already so)")
+	q.ok("delete", "account", "gone", "--yes").says("(already so)")
 	p.unchanged(func() { p.ok("restore", "account", "gone", "--dry-run").says("would restore account gone") })
 	p.ok("restore", "account", "gone").says("restored account gone", "revision 4", "in force on 3 of 3 nodes")
 	if _, ac := p.account("gone"); len(ac.Revocations) != 1 {
@@ -125,7 +125,7 @@ func TestDeleteAndRestoreAccount(t *testing.T) {
 		p.run("restore", "account", "nosuch").exits(3)
 	})
 	p.ok("add", "account", "onlyhere", "--no-push")
-	p.ok("delete", "account", "onlyhere").says("local only: accountd never knew it")
+	p.ok("delete", "account", "onlyhere", "--yes").says("local only: accountd never knew it")
 }
 
 // TestRefused: the local store holds what it held before.
@@ -143,7 +143,7 @@ func TestRefused(t *testing.T) {
 		if r.code == 0 || m.Outcome != "refused" || m.Error == nil {
 			t.Errorf("exit %d, %+v", r.code, m)
 		}
-		if r := p.run("delete", "account", "refused"); r.code == 0 {
+		if r := p.run("delete", "account", "refused", "--yes"); r.code == 0 {
 			t.Error("deleted")
 		}
 	})
@@ -263,7 +263,7 @@ func TestUnreachable(t *testing.T) {
 		t.Error("the new account is not marked as unpublished")
 	}
 	p.unchanged(func() {
-		p.run("delete", "account", "far").exits(6)
+		p.run("delete", "account", "far", "--yes").exits(6)
 		p.run("push", "--all").exits(6)
 		p.run("pull", "--all").exits(6)
 		p.run("status").exits(6)
@@ -371,7 +371,7 @@ func TestStockServers(t *testing.T) {
 	}
 	nc.Close()
 	p.ok("push", "-A").says("no proof")
-	p.unchanged(func() { p.run("delete", "account", "plain").exits(4).complains("--no-push") })
+	p.unchanged(func() { p.run("delete", "account", "plain", "--yes").exits(4).complains("--no-push") })
 }
 
 // TestUntrustedAnswer: another operator's accountd is not believed.
@@ -399,7 +399,7 @@ func TestOverHTTP(t *testing.T) {
 	p.ok("revoke", "user", "u1", "-a", "web").says("refused everywhere")
 	p.ok("pull", "-a", "web")
 	p.ok("status", "web")
-	p.ok("delete", "account", "web")
+	p.ok("delete", "account", "web", "--yes")
 	p.pointTo(strings.Replace(deadURL(t), "nats://", "http://", 1))
 	p.run("add", "account", "web2").exits(6)
 }
@@ -419,12 +419,12 @@ func TestDeleteWhatOthersNeed(t *testing.T) {
 	})
 	p.ok("push", "-a", "importer", "-a", "exporter")
 	p.unchanged(func() {
-		r := p.run("delete", "account", "exporter").complains("importer", "--force")
+		r := p.run("delete", "account", "exporter", "--yes").complains("importer", "--force")
 		if r.code != 4 && r.code != 5 {
 			t.Errorf("exit %d", r.code)
 		}
 	})
-	p.ok("delete", "account", "exporter", "--force")
+	p.ok("delete", "account", "exporter", "--yes", "--force")
 }
 
 // TestIncomplete: an import without an export is refused unless the person

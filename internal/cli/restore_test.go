@@ -19,7 +19,7 @@ func TestRestoreKnowsItsUsers(t *testing.T) {
 	}
 	p.ok("add", "user", "own", "-a", "users", "-k", pair.PublicKey())
 	was, _ := p.user("users", "u1")
-	p.ok("delete", "account", "users").says("back from their credentials files: u1\n",
+	p.ok("delete", "account", "users", "--yes").says("back from their credentials files: u1\n",
 		"the undo makes the credentials of all users valid again", "--revoke-users", "undo: nsc restore account users").
 		complains("forgotten here for good: own\n")
 	p.ok("restore", "account", "users").says("users that are back from their credentials files: u1\n").complains(
@@ -30,13 +30,13 @@ func TestRestoreKnowsItsUsers(t *testing.T) {
 	if names, _ := p.operator().Users("users"); len(names) != 1 {
 		t.Errorf("users %v", names)
 	}
-	p.ok("delete", "account", "users", "--rm-creds").complains("forgotten here for good: u1\n")
+	p.ok("delete", "account", "users", "--yes", "--rm-creds").complains("forgotten here for good: u1\n")
 	p.unchanged(func() {
 		p.ok("restore", "account", "users", "--revoke-users", "--dry-run").says("all users are revoked")
 	})
 	var m mutation
 	p.ok("restore", "account", "users", "--revoke-users", "--json").json(&m)
-	defer func() { p.ok("delete", "account", "users", "--no-push").complains("stay in force on the servers") }()
+	defer func() { p.ok("delete", "account", "users", "--yes", "--no-push").complains("stay in force on the servers") }()
 	if _, ac := p.account("users"); m.Revoked["*"] < was.IssuedAt || ac.Revocations["*"] != m.Revoked["*"] || !m.Proven {
 		t.Errorf("%+v, revocations %v", m, ac.Revocations)
 	}
