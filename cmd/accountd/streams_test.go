@@ -19,6 +19,11 @@ func TestDeletionOfJetStreamData(t *testing.T) {
 		ac.Limits.DiskStorage, ac.Limits.MemoryStorage = -1, -1
 		ac.Limits.Streams, ac.Limits.Consumer = -1, -1
 	})
+	// The stream may be put on any server: all must know the account.
+	proof, err := d.client(t).Proof(t.Context(), api.ProofRequest{Key: account.PublicKey(), Revision: 1, WaitMs: 30_000})
+	if err != nil || !proof.Proven {
+		t.Fatalf("%+v %v", proof, err)
+	}
 	js, err := jetstream.New(d.userOf(t, account, 1))
 	if err != nil {
 		t.Fatal(err)
