@@ -70,6 +70,51 @@ func benchNode(b *testing.B, clients int) {
 	report(b, proofs, "proven")
 }
 
+// BenchmarkCutBackToBack revokes ten users of one account in a row, without
+// waiting for any, with idle clients of that account connected: each from its
+// own commit to the close that it sees. One op is ten revocations.
+func BenchmarkCutBackToBack(b *testing.B) {
+	const clients, row = 5000, 10
+	w := newWorld(b)
+	n := w.start(Config{})
+	app := w.account("APP")
+	inForce(b, n, app.rec)
+	crowd(b, n, app, clients)
+	var cuts, last []time.Duration
+	for b.Loop() {
+		var users [row]*user
+		ends := make([]chan time.Time, row)
+		for i := range users {
+			users[i] = app.user("victim", nil, bearer)
+			c, err := rawDial(n, users[i].token, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ends[i] = make(chan time.Time, 1)
+			go func() { ends[i] <- c.gone(b) }()
+		}
+		var began [row]time.Time
+		var rec store.Record
+		for i, u := range users {
+			app.claims.RevokeAt(u.key, time.Now())
+			token := app.sign()
+			began[i] = time.Now()
+			rec = app.putJWT(token)
+		}
+		for i, end := range ends {
+			took := (<-end).Sub(began[i])
+			cuts = append(cuts, took)
+			if i == row-1 {
+				last = append(last, took)
+			}
+		}
+		await(b, n, rec)
+		n.lock(app.key)()
+	}
+	report(b, cuts, "cut")
+	report(b, last, "last-cut")
+}
+
 // answered is what the node can say about a version right now.
 func (n *Node) answered(rec store.Record) api.NodeProof {
 	p, _ := n.answer(rec.Key, rec.Revision)

@@ -218,7 +218,7 @@ func TestHammeringDialersLeaveNoSurvivor(t *testing.T) {
 	}
 	w := newWorld(t)
 	n := w.start(Config{Ports: Ports{Client: -1}})
-	accounts := make([]*tenant, 24)
+	accounts := make([]*tenant, 100)
 	for i := range accounts {
 		accounts[i] = w.account(fmt.Sprintf("A%d", i))
 		inForce(t, n, accounts[i].rec)
