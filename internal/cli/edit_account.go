@@ -151,7 +151,26 @@ func (s *session) runEditAccount(ctx context.Context, r *root, ac *account, o ed
 	if e := o.edit.Expires; e != nil && *e != 0 && *e <= s.now {
 		rec.Warnings = append(rec.Warnings, "the account has expired already: "+clock(*e))
 	}
+	rec.Warnings = append(rec.Warnings, shutOut(o.edit)...)
 	return rec, err
+}
+
+// shutOut says whom limits of 0 keep out, which are no limits in other tools.
+func shutOut(e accounts.Edit) []string {
+	var out []string
+	for _, l := range []struct {
+		limit      *int64
+		flag, what string
+	}{
+		{e.Conns, "conns", "no client can connect"},
+		{e.LeafConns, "leaf-conns", "no leaf node can connect"},
+		{e.Subs, "subscriptions", "nobody can subscribe"},
+	} {
+		if l.limit != nil && *l.limit == 0 {
+			out = append(out, "with --"+l.flag+" 0 "+l.what+"; -1 is unlimited")
+		}
+	}
+	return out
 }
 
 // check refuses what the local store shows to be wrong.

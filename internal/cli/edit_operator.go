@@ -291,7 +291,11 @@ func (s *session) publishOperator(ctx context.Context, r *root, pair signer, nex
 	if berr := s.swapOperator(ctx, r, next, r.doc); berr != nil {
 		return fault.New(fault.CodeOf(err), "%w; and the local operator could not be put back: %v", err, berr)
 	}
-	if f := fault.As(err); f != nil && f.Code == fault.Conflict && f.Hint == "" {
+	f := fault.As(err)
+	if f != nil && f.Code == fault.Expired {
+		return f.WithHint("give it other times: nsc edit operator --start 0 --expiry 0")
+	}
+	if f != nil && f.Code == fault.Conflict && f.Hint == "" {
 		return f.WithHint("fetch the one in force, from /jwt/v1/operator of accountd, import it with: nsc add operator --url <file> --force, and repeat the command")
 	}
 	return err

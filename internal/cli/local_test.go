@@ -295,7 +295,6 @@ func TestUsageErrors(t *testing.T) {
 	p.run("add", "acount", "x").exits(2).complains("did you mean: nsc add account")
 	p.run("add", "account", "--nme", "x").exits(2).complains("unknown flag --nme", "did you mean --name")
 	p.run("add", "account", "x", "--timeout", "soon").exits(2).complains("expected a time")
-	p.run("add", "account", "x", "-i").exits(2)
 	p.run("push", "-A", "-a", "x").exits(2)
 	p.run("status", "a", "b").exits(2)
 	if r := p.ok("add"); !strings.Contains(r.out, "account") {

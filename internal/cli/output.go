@@ -41,7 +41,7 @@ type receipt struct {
 	Users    map[string]int64 `json:"revoked,omitempty"` // users that were revoked, and the times, Unix seconds
 	Findings []string         `json:"findings,omitempty"`
 	Warnings []string         `json:"warnings,omitempty"`
-	Changes  []string         `json:"changes,omitempty"` // of a dry run
+	Changes  []string         `json:"changes,omitempty"` // of an edit and of a dry run
 	Note     string           `json:"note,omitempty"`
 	Ms       float64          `json:"ms"` // from the start of the command
 	Error    *api.Error       `json:"error,omitempty"`
@@ -170,7 +170,7 @@ func (a *app) printNodes(rec *receipt) {
 		line := fmt.Sprintf("  %-*s  %s", width, n.Server, a.state(n.State))
 		switch {
 		case n.Reason != "":
-			line += "   " + n.Reason
+			line += "   " + reasonText(n.Server, n.Reason)
 		case len(n.Closed) > 0:
 			line += "   " + closedText(n.Closed)
 		case rec.Cuts && done(n):

@@ -74,7 +74,10 @@ func (a *app) pull(ctx context.Context, o pullOptions) ([]*receipt, error) {
 	var recs []*receipt
 	for _, key := range wanted {
 		rec := &receipt{Kind: "account", Name: key, Key: key, Outcome: outcomeRefused}
-		rec.fail(s.pullOne(ctx, r, c, o, rec))
+		if err := s.pullOne(ctx, r, c, o, rec); err != nil {
+			rec.Outcome = outcomeRefused
+			rec.fail(err)
+		}
 		recs = append(recs, rec)
 	}
 	return recs, nil
@@ -121,11 +124,36 @@ func (s *session) page(ctx context.Context, c *api.Client, after string) (api.Li
 	return page, err
 }
 
+func anyVersion(api.Version) bool { return true }
+
+// nearAccount adds to the error of an account that accountd does not know the
+// name that was meant, among those that match.
+func (s *session) nearAccount(ctx context.Context, r *root, name string, err error, match func(api.Version) bool) error {
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	c, cerr := s.client(ctx, r)
+	if cerr != nil {
+		return err
+	}
+	page, perr := s.page(ctx, c, "")
+	if perr != nil {
+		return err
+	}
+	var names []string
+	for _, v := range page.Accounts {
+		if match(v) {
+			names = append(names, v.Name)
+		}
+	}
+	return withNearest(err, name, names)
+}
+
 // pullOne brings one account into the local store and fills rec.
 func (s *session) pullOne(ctx context.Context, r *root, c *api.Client, o pullOptions, rec *receipt) error {
 	got, err := s.get(ctx, c, rec.Key)
 	if err != nil {
-		return err
+		return s.nearAccount(ctx, r, rec.Key, err, anyVersion)
 	}
 	v := got.Version
 	rec.Name, rec.Key, rec.Revision, rec.ID = v.Name, v.Key, v.Revision, v.ID

@@ -129,7 +129,7 @@ func (r *receipt) pending() error {
 	var names []string
 	for _, n := range r.Nodes {
 		if !done(n) {
-			names = append(names, n.Server+" ("+first(n.Reason, string(n.State))+")")
+			names = append(names, n.Server+" ("+first(reasonText(n.Server, n.Reason), string(n.State))+")")
 		}
 	}
 	return told{fault.New(fault.Pending, "not in force on %s", strings.Join(names, ", ")).About(r.Kind, r.Name)}

@@ -100,7 +100,7 @@ func (s *session) lastVersion(ctx context.Context, r *root, name string) (*claim
 	}
 	got, err := s.get(ctx, c, name)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, s.nearAccount(ctx, r, name, err, func(v api.Version) bool { return v.Deleted })
 	}
 	if !got.Version.Deleted {
 		return nil, nil, fault.New(fault.Conflict, "account %q is not deleted; it is at revision %d", name, got.Version.Revision).

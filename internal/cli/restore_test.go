@@ -36,7 +36,9 @@ func TestRestoreKnowsItsUsers(t *testing.T) {
 	})
 	var m mutation
 	p.ok("restore", "account", "users", "--revoke-users", "--json").json(&m)
-	defer func() { p.ok("delete", "account", "users", "--yes", "--no-push").complains("stay in force on the servers") }()
+	defer func() {
+		p.ok("delete", "account", "users", "--yes", "--no-push").complains("stay in force on the servers")
+	}()
 	if _, ac := p.account("users"); m.Revoked["*"] < was.IssuedAt || ac.Revocations["*"] != m.Revoked["*"] || !m.Proven {
 		t.Errorf("%+v, revocations %v", m, ac.Revocations)
 	}

@@ -10,7 +10,6 @@ import (
 // globals are the flags that every command knows.
 type globals struct {
 	privateKey                            string
-	interactive                           bool
 	configDir, dataDir, keysDir, allDirs  string
 	json                                  bool
 	output                                string // table, wide, json, yaml or name
@@ -77,7 +76,7 @@ func (a *app) outputFlag(cmd *cobra.Command) {
 func (a *app) globalFlags(f *pflag.FlagSet) {
 	g := &a.flags
 	f.StringVarP(&g.privateKey, "private-key", "K", "", "who signs: a role, a public key, a seed file, or - for a seed on stdin")
-	f.BoolVarP(&g.interactive, "interactive", "i", false, "ask for what is missing (terminal only)")
+	f.BoolP("interactive", "i", false, "accepted for compatibility; answers come from flags")
 	f.StringVar(&g.configDir, "config-dir", "", "folder of nsc.json")
 	f.StringVar(&g.dataDir, "data-dir", "", "folder of the stores")
 	f.StringVar(&g.keysDir, "keystore-dir", "", "folder of the keystore")
@@ -102,12 +101,7 @@ func (a *app) checkFlags() error {
 	default:
 		return usage("unknown output %q; known are table, wide, json, yaml and name", a.flags.output)
 	}
-	switch {
-	case a.flags.interactive && !a.env.Terminal:
-		return usage("--interactive needs a terminal")
-	case a.flags.interactive:
-		return usage("interactive prompts are not available; give the values as flags")
-	case a.flags.privateKey != "" && looksSecret(a.flags.privateKey):
+	if looksSecret(a.flags.privateKey) {
 		return usage("a seed does not belong on the command line, where others can read it").
 			WithHint("name a file that holds it, or use -K - and give it on stdin")
 	}

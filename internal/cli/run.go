@@ -114,8 +114,11 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 }
 
 // flagError turns an error of flag parsing into a usage error that names the
-// nearest flag.
+// nearest flag. Below a wrong word no flag is known, and the word is the error.
 func flagError(cmd *cobra.Command, err error) error {
+	if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
+		return unknownCommand(cmd, words[0])
+	}
 	f := usage("%s", strings.TrimPrefix(err.Error(), "unknown flag: "))
 	name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !unknown {

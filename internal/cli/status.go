@@ -63,7 +63,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 	for last := ""; ; {
 		reply, err := s.askStatus(ctx, r, o.account)
 		if err != nil {
-			return err
+			return s.nearAccount(ctx, r, o.account, err, anyVersion)
 		}
 		text, err := a.statusText(reply, r.Name(), o.account != "")
 		if err != nil {
@@ -167,7 +167,7 @@ func (a *app) accountStatus(b *strings.Builder, ac api.AccountStatus) {
 	for _, n := range ac.Nodes {
 		fmt.Fprintf(b, "  %s  %s", n.Server, a.state(n.State))
 		if n.Reason != "" {
-			b.WriteString("   " + n.Reason)
+			b.WriteString("   " + reasonText(n.Server, n.Reason))
 		}
 		b.WriteByte('\n')
 		if done(n) {
@@ -183,6 +183,13 @@ func (a *app) accountStatus(b *strings.Builder, ac api.AccountStatus) {
 	fmt.Fprintf(b, "in force on %d of %d nodes\n", there, len(ac.Nodes))
 }
 
+// reasonText is the reason of a server beside its name, which need not be said
+// twice.
+func reasonText(server, reason string) string {
+	reason = strings.ReplaceAll(reason, "node "+server+": ", "")
+	return strings.TrimPrefix(reason, "node "+server+" ")
+}
+
 // pendingLines name each account that is not in force, with the servers that lack it.
 func pendingLines(accounts []api.AccountStatus) []string {
 	var lines []string
@@ -193,7 +200,7 @@ func pendingLines(accounts []api.AccountStatus) []string {
 		var where []string
 		for _, n := range ac.Nodes {
 			if !done(n) {
-				where = append(where, n.Server+" ("+first(n.Reason, string(n.State))+")")
+				where = append(where, n.Server+" ("+first(reasonText(n.Server, n.Reason), string(n.State))+")")
 			}
 		}
 		if ac.Deleted {
@@ -221,7 +228,7 @@ func serverLines(reply api.StatusReply) []string {
 	var lines []string
 	for _, n := range reply.Nodes {
 		if !n.Healthy {
-			lines = append(lines, fmt.Sprintf("%s: %s since %s", n.Server, first(n.Reason, "not healthy"), n.Since.Local().Format("15:04:05")))
+			lines = append(lines, fmt.Sprintf("%s: %s since %s", n.Server, first(reasonText(n.Server, n.Reason), "not healthy"), n.Since.Local().Format("15:04:05")))
 		} else if n.Behind > 0 {
 			lines = append(lines, fmt.Sprintf("%s: %s behind", n.Server, count(int(n.Behind), "change")))
 		}

@@ -1,0 +1,63 @@
+package cli_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestNearAccounts: a misspelt account that only accountd knows has a
+// suggestion, too.
+func TestNearAccounts(t *testing.T) {
+	t.Parallel()
+	p := own(t).person(t)
+	q := p.twin()
+	p.ok("add", "account", "payments")
+	p.ok("add", "account", "vanished")
+	p.ok("delete", "account", "vanished", "--yes")
+	q.unchanged(func() {
+		q.run("status", "paymets").exits(3).complains(`did you mean "payments"?`)
+		q.run("pull", "-a", "paymets").exits(3).complains(`did you mean "payments"?`)
+		q.run("restore", "account", "vanishd").exits(3).complains(`did you mean "vanished"?`)
+		if r := q.run("restore", "account", "paymets").exits(3); strings.Contains(r.err, "did you mean") {
+			t.Errorf("an account that is not deleted is offered: %s", r.err)
+		}
+		p.run("edit", "operator", "--start", "30d").exits(7).complains("nsc edit operator --start 0")
+	})
+}
+
+// TestPullAllSaysWhatItRefused: in the JSON, too.
+func TestPullAllSaysWhatItRefused(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	p.ok("add", "account", "torn")
+	q := p.twin()
+	p.ok("edit", "account", "torn", "--tag", "theirs")
+	q.ok("edit", "account", "torn", "--tag", "mine", "--no-push")
+	var all struct{ Results []mutation }
+	r := q.run("pull", "-A", "--json").json(&all)
+	if r.code == 0 {
+		t.Error("the pull succeeds")
+	}
+	for _, m := range all.Results {
+		if m.Name == "torn" && (m.Outcome != "refused" || m.Error == nil) || m.Error != nil && m.Outcome != "refused" {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
+// TestWordsAndFlags: what is wrong is named, and what was offered once is
+// accepted.
+func TestWordsAndFlags(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.run("revoke", "usr", "me", "-a", "app").exits(2).complains(`unknown command "revoke usr"`, "did you mean: nsc revoke user")
+	p.run("revok", "user", "me", "-a", "app").exits(2).complains("did you mean: nsc revoke")
+	p.run("revoke", "--bogus").exits(2).complains("unknown flag --bogus")
+	p.ok("list", "accounts", "-i")
+	p.ok("add", "account", "--help").says("accepted for compatibility; answers come from flags")
+	p.ok("edit", "account", "app", "--conns", "0", "--leaf-conns", "0", "--subscriptions", "0").
+		complains("with --conns 0 no client can connect", "no leaf node can connect", "nobody can subscribe")
+	if r := p.ok("edit", "account", "app", "--conns", "5", "--leaf-conns", "-1", "--subscriptions", "-1"); strings.Contains(r.err, "warning") {
+		t.Error(r.err)
+	}
+}
