@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/internal/natstest"
 )
 
 // TestDeletionOfJetStreamData: an account with streams on any node is deleted
@@ -28,9 +29,13 @@ func TestDeletionOfJetStreamData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SURVEY", Subjects: []string{"survey.>"}}); err != nil {
-		t.Fatal(err)
-	}
+	// A server that enables JetStream for an account at this very moment removes
+	// the folder that it tries (nats-server 2.15, jetstream.go, EnableJetStream),
+	// and with it a stream that is being made: clients try again.
+	natstest.Eventually(t, readyWithin, func() error {
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SURVEY", Subjects: []string{"survey.>"}})
+		return err
+	})
 	client, op := d.client(t), signer(t, d.Dir)
 	got, err := client.Get(t.Context(), api.GetRequest{Account: "qcon"})
 	if err != nil || got.Version == nil {
