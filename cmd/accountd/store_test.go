@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/internal/natstest"
 	"github.com/accountd/accountd/internal/pgtest"
 )
 
@@ -13,7 +15,6 @@ import (
 // PostgreSQL; a later one finds them there, also after a kill; another store is
 // refused, since it would know of no revocation.
 func TestDatabaseAsStore(t *testing.T) {
-	t.Parallel()
 	pg, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -34,10 +35,14 @@ func TestDatabaseAsStore(t *testing.T) {
 	exits(t, 2, []string{"dev", "--dir", dir, "--store", "bolt:" + filepath.Join(dir, "other.db")}, "has its claims in postgres://")
 
 	d = dev(t, dir, flags...)
-	got, err := d.client(t).Get(t.Context(), api.GetRequest{Account: account.PublicKey()})
-	if err != nil || got.Error != nil || got.Version.Revision != 1 {
-		t.Fatalf("%+v %v", got, err)
-	}
+	client := d.client(t)
+	natstest.Eventually(t, readyWithin, func() error {
+		got, err := client.Get(t.Context(), api.GetRequest{Account: account.PublicKey()})
+		if err == nil && (got.Error != nil || got.Version.Revision != 1) {
+			err = fmt.Errorf("%+v", got)
+		}
+		return err
+	})
 	d.readyz(t, 200)
 	pg.Stop()
 	d.readyz(t, 503, "store")
