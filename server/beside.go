@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,7 +60,7 @@ func (d *dev) serveBeside(ctx context.Context) error {
 		return err
 	}
 	defer nc.Close()
-	fleet, err := stock.Start(ctx, stock.Config{
+	cfg := stock.Config{
 		Source: d.store, Conn: nc, Probes: &d.beside.probes, Signer: d.secrets.delegated, Now: d.opts.Now, Logger: d.log,
 		Doors: 1, // each node has its own connection for them; one of them answers
 		Exclude: func(name string) bool {
@@ -70,9 +71,15 @@ func (d *dev) serveBeside(ctx context.Context) error {
 			_, err := d.service.Push(ctx, "push", token)
 			return err
 		},
-	})
-	if err != nil {
-		return fmt.Errorf("serve stock servers: %w", err)
+	}
+	fleet, err := stock.Start(ctx, cfg)
+	for ; err != nil; fleet, err = stock.Start(ctx, cfg) { // the store is away: bundled nodes serve on
+		d.log.Warn("stock servers are not served yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
 	}
 	defer fleet.Close()
 	d.beside.fleet.Store(fleet)
