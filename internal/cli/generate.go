@@ -12,8 +12,8 @@ import (
 )
 
 func newGenerate(a *app) *cobra.Command {
-	cmd := group("generate", "Generate credentials files and keys")
-	cmd.AddCommand(newGenerateCreds(a), newGenerateNkey(a))
+	cmd := group("generate", "Generate credentials, keys, and configurations of servers and tools")
+	cmd.AddCommand(newGenerateCreds(a), newGenerateNkey(a), newGenerateConfig(a))
 	return cmd
 }
 

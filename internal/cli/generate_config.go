@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/durable"
+	"github.com/accountd/accountd/operator/nscstore"
+	"github.com/accountd/accountd/operator/serverconfig"
+)
+
+// configOptions are the flags of generate config.
+type configOptions struct {
+	memory, full, cache, nkey bool
+	leaf                      []string // URLs of the hub
+	accounts                  []string
+	user, creds               string
+	file, dir                 string
+	allowDelete, force        bool
+	system                    string
+}
+
+func newGenerateConfig(a *app) *cobra.Command {
+	var o configOptions
+	cmd := &cobra.Command{
+		Use: "config", Short: "Write the configuration of a nats-server that serves the operator",
+		Long: `Write what a nats-server needs to know of the operator: whom it trusts, and where
+it finds accounts. The memory form holds the accounts themselves; servers of the
+resolver forms are given them later, by accountd or nsc push. The leaf form is for
+a server at the edge: it holds the accounts named with -a and links each to the
+hub with the credentials of one of its users.`,
+		Example: `  nsc generate config --nats-resolver --config-file resolver.conf
+  nsc generate config --nats-resolver-cache --config-file cache.conf --force
+  nsc generate config --mem-resolver
+  nsc generate config --mem-resolver --sys-account SYS --config-file server.conf
+  nsc generate config --leaf nats://hub.example.com:7422 -a app -u edge --config-file leaf.conf`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return a.generateConfig(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.memory, "mem-resolver", false, "a server with the accounts in its configuration")
+	f.BoolVar(&o.full, "nats-resolver", false, "a server that keeps every account in a folder")
+	f.BoolVar(&o.cache, "nats-resolver-cache", false, "a server that keeps the accounts it is asked for in a folder")
+	f.BoolVar(&o.nkey, "nkey", false, "a server without operator, with the accounts and users as configuration")
+	f.StringSliceVar(&o.leaf, "leaf", nil, "a leaf node; URLs of the hub's leaf-node listeners")
+	f.StringSliceVarP(&o.accounts, "account", "a", nil, "with --leaf: account names or public keys (default the current account)")
+	f.StringVarP(&o.user, "user", "u", "", "with --leaf: whose credentials link the accounts (default the only user)")
+	f.StringVar(&o.creds, "creds", "", "with --leaf: path of the credentials file on the leaf's machine (default the one here)")
+	f.StringVar(&o.file, "config-file", stdoutName, "write to this file, -- for stdout")
+	f.StringVar(&o.dir, "dir", "", "with --mem-resolver: write resolver.conf and a file a claim into this folder")
+	f.BoolVar(&o.allowDelete, "allow-delete", false, "with --nats-resolver: take deletions of accounts")
+	f.BoolVarP(&o.force, "force", "F", false, "replace files that exist")
+	f.StringVar(&o.system, "sys-account", "", "system account, name or public key (default the operator's)")
+	for _, hidden := range []string{"nkey", "dir"} {
+		_ = f.MarkHidden(hidden)
+	}
+	return cmd
+}
+
+// check refuses flags that contradict each other.
+func (o configOptions) check() error {
+	forms := 0
+	for _, given := range []bool{o.memory || o.dir != "" && !o.full && !o.cache && !o.nkey && o.leaf == nil, o.full, o.cache, o.nkey, o.leaf != nil} {
+		if given {
+			forms++
+		}
+	}
+	switch {
+	case forms == 0:
+		return usage("the kind of configuration is missing").
+			WithHint("name one: --nats-resolver, --nats-resolver-cache, --mem-resolver or --leaf URL")
+	case forms > 1:
+		return usage("only one kind of configuration can be generated at a time")
+	case o.dir != "" && (o.full || o.cache || o.nkey || o.leaf != nil):
+		return usage("--dir is for --mem-resolver")
+	case o.dir != "" && o.file != stdoutName:
+		return usage("--dir and --config-file exclude each other")
+	case o.leaf == nil && (len(o.accounts) > 0 || o.user != "" || o.creds != ""):
+		return usage("--account, --user and --creds are for --leaf")
+	case o.allowDelete && !o.full:
+		return usage("--allow-delete is for --nats-resolver")
+	}
+	for _, u := range o.leaf {
+		if !hasScheme(u, "nats", "nats-leaf", "tls", "ws", "wss") {
+			return usage("%q is no URL of a leaf-node listener", u).WithHint("such as nats://hub.example.com:7422")
+		}
+	}
+	return nil
+}
+
+func (a *app) generateConfig(ctx context.Context, o configOptions) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return err
+	}
+	trust := serverconfig.Trust{Name: r.Name(), JWT: r.doc.Token}
+	if trust.System, err = r.configSystem(o.system); err != nil {
+		return err
+	}
+	files := map[string]string{}
+	switch {
+	case o.full, o.cache:
+		files[o.file], err = serverconfig.Resolver(trust, serverconfig.Directory{Cache: o.cache, AllowDelete: o.allowDelete})
+	case o.leaf != nil:
+		files[o.file], err = s.leafConfig(r, trust, o)
+	default:
+		var all []serverconfig.Account
+		if all, err = r.configAccounts(); err != nil {
+			break
+		}
+		if o.dir == "" {
+			files[o.file] = serverconfig.Memory(trust, all)
+			break
+		}
+		for name, text := range serverconfig.Files(trust, all) {
+			files[filepath.Join(o.dir, name)] = text
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return a.writeNew(files, o.force)
+}
+
+// writeNew writes files that hold no secret, or one on stdout. None is touched
+// if one of them exists and is not to be replaced.
+func (a *app) writeNew(files map[string]string, force bool) error {
+	names := sortedNames(files)
+	for _, name := range names {
+		if _, err := os.Lstat(a.path(name)); name != stdoutName && !force && !errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.Conflict, "%s exists already", a.shown(a.path(name))).About("file", name).ByRule("exists").
+				WithHint("replace it with --force, or name another file")
+		}
+	}
+	for _, name := range names {
+		if name == stdoutName {
+			fmt.Fprint(a.env.Stdout, files[name])
+			continue
+		}
+		path := a.path(name)
+		if a.flags.dryRun {
+			fmt.Fprintf(a.env.Stdout, "would write %s\n", a.shown(path))
+			continue
+		}
+		err := durable.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = durable.WriteFile(path, []byte(files[name]), 0o644)
+		}
+		if err != nil {
+			return fault.New(fault.Denied, "write %s: %w", name, err).About("file", name).WithHint("name a file in a folder that is yours")
+		}
+		fmt.Fprintf(a.env.Stderr, "wrote %s\n", a.shown(path))
+	}
+	return nil
+}
+
+// configSystem returns the system account that a name or key says, else the
+// operator's, nil if it has none.
+func (r *root) configSystem(nameOrKey string) (*serverconfig.Account, error) {
+	if nameOrKey == "" && r.claims.SystemAccount == "" {
+		return nil, nil
+	}
+	name, err := r.Account(first(nameOrKey, r.claims.SystemAccount))
+	if err != nil {
+		return nil, fault.New(fault.CodeOf(err), "system account: %w", err).
+			WithHint("list the accounts with: nsc list accounts")
+	}
+	ac, err := r.load(name)
+	if err != nil {
+		return nil, err
+	}
+	if !r.sysOf(ac) && r.claims.SystemAccount != "" {
+		return nil, fault.New(fault.Invalid, "servers take only the system account that operator %q names", r.Name()).About("account", name).
+			ByRule("system-account").WithHint("leave out --sys-account, or change it with: nsc edit operator --system-account %s", shellWords([]string{name}))
+	}
+	out := configAccount(ac)
+	return &out, nil
+}
+
+func configAccount(ac *account) serverconfig.Account {
+	return serverconfig.Account{Name: ac.name, Key: ac.key, JWT: ac.doc.Token}
+}
+
+func (r *root) configAccounts() ([]serverconfig.Account, error) {
+	names, err := r.Accounts()
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fault.New(fault.NotFound, "operator %q has no account", r.Name()).About("account", "").
+			WithHint("create one with: nsc add account <name>")
+	}
+	var out []serverconfig.Account
+	for _, name := range names {
+		ac, err := r.load(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, configAccount(ac))
+	}
+	return out, nil
+}
+
+// leafConfig links each account to the hub by one of its users, and warns where
+// the hub would not take the link.
+func (s *session) leafConfig(r *root, trust serverconfig.Trust, o configOptions) (string, error) {
+	accounts, err := s.selected(r, pushOptions{accounts: o.accounts})
+	if err != nil {
+		return "", err
+	}
+	if o.creds != "" && len(accounts) > 1 {
+		return "", usage("--creds names one file, and there are %d accounts", len(accounts))
+	}
+	var remotes []serverconfig.Remote
+	for _, ac := range accounts {
+		if r.sysOf(ac) && o.user == "" {
+			return "", usage("the system account is not linked unasked").WithHint("name the user with -u if that is meant")
+		}
+		name, err := r.oneUser(ac, o.user)
+		if err != nil {
+			return "", err
+		}
+		path, err := s.store.Keystore().CredsPath(r.Name(), ac.name, name)
+		if err != nil {
+			return "", err
+		}
+		if o.creds == "" {
+			if err := s.hasCreds(r, ac, name, path); err != nil {
+				return "", err
+			}
+		}
+		remotes = append(remotes, serverconfig.Remote{Account: configAccount(ac), Creds: first(o.creds, path)})
+	}
+	return serverconfig.Leaf(trust, o.leaf, remotes), nil
+}
+
+// hasCreds is fault.NotFound unless the user has a credentials file at path,
+// where the keystore keeps it.
+func (s *session) hasCreds(r *root, ac *account, user, path string) error {
+	creds, err := s.store.Keystore().Creds(r.Name(), ac.name, user)
+	nscstore.Wipe(creds)
+	if fault.Is(err, fault.NotFound) {
+		return fault.New(fault.NotFound, "user %q of account %q has no credentials file here", user, ac.name).About("user", user).
+			WithHint("write one with: nsc generate creds -a %s -n %s -o %s",
+				shellWords([]string{ac.name}), shellWords([]string{user}), shellWords([]string{path}))
+	}
+	return err
+}
