@@ -74,12 +74,11 @@ func (d *dev) serveBeside(ctx context.Context) error {
 	}
 	fleet, err := stock.Start(ctx, cfg)
 	for ; err != nil; fleet, err = stock.Start(ctx, cfg) { // the store is away: bundled nodes serve on
-		d.log.Warn("stock servers are not served yet", "error", err)
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return nil
-		case <-time.After(time.Second):
 		}
+		d.log.Warn("stock servers are not served yet", "error", err)
+		wait(ctx, time.Second)
 	}
 	defer fleet.Close()
 	d.beside.fleet.Store(fleet)

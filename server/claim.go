@@ -20,6 +20,7 @@ import (
 type claimed struct {
 	layout
 	held *durable.Held
+	made []string // folders that were missing, the innermost first
 }
 
 // claim makes dir if it is missing and takes it for this process. It refuses,
@@ -31,7 +32,12 @@ func claim(ctx context.Context, dir string) (*claimed, error) {
 	if err := l.requireOurs(); err != nil {
 		return nil, err
 	}
+	c := &claimed{layout: l}
+	for d := dir; !exists(d); d = filepath.Dir(d) {
+		c.made = append(c.made, d)
+	}
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		c.unmake()
 		return nil, unwritable(dir, err)
 	}
 	now, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
@@ -44,18 +50,33 @@ func claim(ctx context.Context, dir string) (*claimed, error) {
 	case now.Err() != nil:
 		return nil, l.inUse()
 	default:
+		c.unmake()
 		return nil, unwritable(dir, err)
 	}
-	c := &claimed{layout: l, held: held}
+	c.held = held
 	if err := os.WriteFile(l.lock(), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
-		return nil, errors.Join(unwritable(dir, err), held.Unlock())
+		return nil, errors.Join(unwritable(dir, err), c.release())
 	}
 	return c, nil
 }
 
-// release gives the folder back.
+// release gives the folder back: as it was found, if nothing came into it.
 func (c *claimed) release() error {
-	return errors.Join(os.Truncate(c.lock(), 0), c.held.Unlock())
+	entries, err := os.ReadDir(string(c.layout))
+	if err != nil || len(entries) > 1 {
+		return errors.Join(err, os.Truncate(c.lock(), 0), c.held.Unlock())
+	}
+	err = os.Remove(c.lock())
+	c.unmake()
+	return errors.Join(err, c.held.Unlock())
+}
+
+// unmake removes the folders that claim made, unless somebody else put something
+// there.
+func (c *claimed) unmake() {
+	for _, dir := range c.made {
+		_ = os.Remove(dir)
+	}
 }
 
 // requireOurs refuses a folder that has content and none of ours.
@@ -94,7 +115,11 @@ func (l layout) inUse() error {
 
 // unwritable is the error of a folder or file that cannot be made or written.
 func unwritable(path string, err error) error {
-	hint := "choose a folder that you may write to: accountd dev --dir DIR"
+	return writeFault(path, err, "choose a folder that you may write to: accountd dev --dir DIR")
+}
+
+// writeFault is unwritable with another hint.
+func writeFault(path string, err error, hint string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		hint = "make room on the disk"
 	}

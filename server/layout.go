@@ -32,6 +32,7 @@ func (l layout) state() string           { return l.at("accountd/state.json") }
 func (l layout) socket() string          { return l.at("accountd/control.sock") }
 func (l layout) nsc() string             { return l.at("nsc") }
 func (l layout) store() string           { return l.at("accountd.db") }
+func (l layout) nodes() string           { return l.at("nodes") }
 func (l layout) node(name string) string { return l.at("nodes/" + name) }
 func (l layout) log() string             { return l.at("nodes/servers.log") }
 func (l layout) env() string             { return l.at("env") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ func (m *member) start(ctx context.Context) error {
 	}
 	n, err := node.Start(ctx, m.cfg)
 	if err != nil {
-		return startFault(err)
+		return m.startFault(err)
 	}
 	detach := func() {}
 	if err = m.requireOwn(n); err == nil {
@@ -74,13 +75,19 @@ func (m *member) start(ctx context.Context) error {
 }
 
 // startFault calls a damaged copy what it is to who starts accountd: a file
-// that is not usable, not a defect of the program.
-func startFault(err error) error {
+// that is not usable, not a defect of the program. Of what else the server says
+// the log has more.
+func (m *member) startFault(err error) error {
 	f := fault.As(err)
-	if f == nil || f.Code != fault.Internal || f.Entity != "file" {
+	switch {
+	case f == nil || f.Code != fault.Internal:
 		return err
+	case f.Entity == "file":
+		return fault.New(fault.Invalid, "%w", err).About(f.Entity, f.Key).WithHint("%s", f.Hint)
+	case f.Hint == "":
+		return fault.New(f.Code, "%w", err).About(f.Entity, f.Key).WithHint("the log of the servers says more: %s", filepath.Join(filepath.Dir(m.cfg.Dir), "servers.log"))
 	}
-	return fault.New(fault.Invalid, "%w", err).About(f.Entity, f.Key).WithHint("%s", f.Hint)
+	return err
 }
 
 // requireOwn refuses a node whose copy of the claims is of another operator: it

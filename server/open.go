@@ -38,15 +38,20 @@ type dev struct {
 	beside  beside
 	metrics *metrics
 	ready   atomic.Bool
-	created bool // this is the first start
+	founded bool // by this run
 }
 
-// open does everything up to the nodes. What it opened, close closes.
+// open does everything up to the nodes. What it opened, close closes. What an
+// earlier start left is looked at as a whole before anything is changed.
 func (d *dev) open(ctx context.Context) (err error) {
 	if d.folder, err = claim(ctx, d.opts.Dir); err != nil {
 		return err
 	}
-	if err := d.removeReady(); err != nil { // of a run that was killed
+	ready := readyFile(d.opts.ReadyFile) // it may be in the folder
+	if err := ready.check(); err != nil {
+		return err
+	}
+	if err := ready.remove(); err != nil { // of a run that was killed
 		return err
 	}
 	if err := d.settle(ctx); err != nil {
@@ -55,7 +60,7 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if d.secrets, err = loadSecrets(d.folder.layout); err != nil {
 		return err
 	}
-	if d.servers, err = openServerLog(d.folder.log()); err != nil {
+	if err := d.requireOperator(ctx); err != nil {
 		return err
 	}
 	if err := d.openStore(ctx); err != nil {
@@ -64,11 +69,17 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if err := d.checkClock(ctx); err != nil {
 		return err
 	}
+	if err := d.record(ctx); err != nil {
+		return err
+	}
+	if d.servers, err = openServerLog(d.folder.log()); err != nil {
+		return err
+	}
 	return d.writeEnv()
 }
 
-// settle creates or resumes what is in the folder, and records the ports.
-// Nothing is created before every port is known to be free.
+// settle decides the ports, and creates what a first start needs. Nothing is
+// created before every port is known to be free.
 func (d *dev) settle(ctx context.Context) error {
 	l := d.folder.layout
 	if exists(l.complete()) {
@@ -81,10 +92,9 @@ func (d *dev) settle(ctx context.Context) error {
 	if err != nil && !fresh {
 		return err
 	}
-	if fresh && (exists(l.nsc()) || exists(l.store()) || exists(l.own())) {
-		return damagedFile(l.state(), errors.New("it is missing"))
+	if fresh && slices.ContainsFunc([]string{l.nsc(), l.store(), l.own(), l.nodes()}, exists) {
+		return missingFile(l.state())
 	}
-	before := st
 	if err := st.plan(d.opts); err != nil {
 		return err
 	}
@@ -95,11 +105,12 @@ func (d *dev) settle(ctx context.Context) error {
 		return err
 	}
 	if !fresh {
-		return d.resume(ctx, before, st)
+		d.state = st
+		return nil
 	}
-	d.created = true
+	d.founded = true
 	if err := found(ctx, l, st, d.opts.Now()); err != nil {
-		return err
+		return errors.Join(err, os.RemoveAll(l.staging()))
 	}
 	if err := adopt(l); err != nil {
 		return err
@@ -108,19 +119,18 @@ func (d *dev) settle(ctx context.Context) error {
 	return err
 }
 
-// resume goes on with what an earlier start left.
-func (d *dev) resume(ctx context.Context, before, st state) error {
+// record notes what this start decided.
+func (d *dev) record(ctx context.Context) error {
 	l := d.folder.layout
 	if err := os.RemoveAll(l.staging()); err != nil {
 		return unwritable(l.staging(), err)
 	}
-	if before.Dir != string(l) { // the folder was moved
+	if d.state.Dir != string(l) { // the folder was moved
 		if err := pointConfig(ctx, l, l.nsc(), d.opts.Now()); err != nil {
 			return err
 		}
 	}
-	d.state = st
-	return l.saveState(st)
+	return l.saveState(d.state)
 }
 
 // openStore opens the store and makes sure that it is this operator's and holds
@@ -128,7 +138,7 @@ func (d *dev) resume(ctx context.Context, before, st state) error {
 func (d *dev) openStore(ctx context.Context) (err error) {
 	l := d.folder.layout
 	if d.store, err = openStore(ctx, d.state.Store, d.state.Founded, true); err != nil {
-		return err
+		return errors.Join(err, d.unfound())
 	}
 	if d.service, err = d.newService(); err != nil {
 		return err
@@ -149,11 +159,23 @@ func (d *dev) openStore(ctx context.Context) (err error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	if err := d.service.Bootstrap(ctx, opJWT, sysJWT); err != nil {
+	err = d.service.Bootstrap(ctx, opJWT, sysJWT)
+	if fault.Is(err, fault.Invalid) { // the store is another operator's
+		return errors.Join(err, d.unfound())
+	}
+	if err != nil {
 		return err
 	}
 	d.state.Founded = true
 	return l.saveState(d.state)
+}
+
+// unfound removes the operator that this run made, and that no store holds.
+func (d *dev) unfound() error {
+	if !d.founded {
+		return nil
+	}
+	return errors.Join(os.RemoveAll(d.folder.nsc()), os.RemoveAll(d.folder.own()))
 }
 
 // newService makes the resolver over the store.

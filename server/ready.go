@@ -2,10 +2,7 @@ package server
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,7 +11,6 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/internal/durable"
 )
 
 // readyTime bounds how long the cluster may take to form.
@@ -68,13 +64,10 @@ func (d *dev) becomeReady(ctx context.Context) error {
 	}
 	d.greet(took)
 	<-ctx.Done()
-	return d.removeReady()
+	return readyFile(d.opts.ReadyFile).remove()
 }
 
 func (d *dev) writeReady(took time.Duration) error {
-	if d.opts.ReadyFile == "" {
-		return nil
-	}
 	r := Ready{
 		Schema: api.Schema, PID: os.Getpid(), Dir: string(d.folder.layout), Env: d.folder.env(),
 		Operator: d.state.Operator, HTTP: d.httpURL(), Ms: float64(took.Microseconds()) / 1000,
@@ -86,24 +79,7 @@ func (d *dev) writeReady(took time.Duration) error {
 			WS: "ws://" + d.state.address(n.WebSocket), MQTT: d.state.address(n.MQTT),
 		})
 	}
-	raw, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fault.New(fault.Internal, "encode ready file: %w", err)
-	}
-	if err := durable.WriteFile(d.opts.ReadyFile, append(raw, '\n'), 0o644); err != nil {
-		return unwritable(d.opts.ReadyFile, err)
-	}
-	return nil
-}
-
-func (d *dev) removeReady() error {
-	if d.opts.ReadyFile == "" {
-		return nil
-	}
-	if err := os.Remove(d.opts.ReadyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unwritable(d.opts.ReadyFile, err)
-	}
-	return nil
+	return readyFile(d.opts.ReadyFile).write(r)
 }
 
 // httpURL is the base of the HTTP addresses, "" without HTTP.

@@ -98,7 +98,11 @@ func Resolver(ctx context.Context, opts ResolverOptions) (err error) {
 
 // open does everything that needs no server.
 func (a *alone) open(ctx context.Context) (err error) {
-	if err := removeReadyFile(a.opts.ReadyFile); err != nil { // of a run that was killed
+	ready := readyFile(a.opts.ReadyFile)
+	if err := ready.check(); err != nil {
+		return err
+	}
+	if err := ready.remove(); err != nil { // of a run that was killed
 		return err
 	}
 	if a.credentials, err = loadResolverKeys(a.opts); err != nil {
@@ -212,7 +216,7 @@ func (a *alone) close() error {
 		}
 	}
 	a.credentials.wipe()
-	errs = append(errs, removeReadyFile(a.opts.ReadyFile))
+	errs = append(errs, readyFile(a.opts.ReadyFile).remove())
 	return errors.Join(errs...)
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/internal/durable"
 	"github.com/accountd/accountd/resolver/stock"
 	"github.com/accountd/accountd/store"
 )
@@ -140,7 +138,7 @@ func (a *alone) becomeReady(ctx context.Context, fleet *stock.Fleet) error {
 	if r.HTTP != "" {
 		fmt.Fprintf(&b, "  http    %s\n", r.HTTP)
 	}
-	if err := writeReadyFile(a.opts.ReadyFile, r); err != nil {
+	if err := readyFile(a.opts.ReadyFile).write(r); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprint(a.opts.Out, b.String()) // a closed terminal does not stop the service
@@ -187,28 +185,4 @@ func (a *alone) notReady(ctx context.Context) map[string]string {
 		reasons["servers"] = "no connection to any server"
 	}
 	return reasons
-}
-
-func writeReadyFile(path string, r ResolverReady) error {
-	if path == "" {
-		return nil
-	}
-	raw, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fault.New(fault.Internal, "encode ready file: %w", err)
-	}
-	if err := durable.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-		return unwritable(path, err)
-	}
-	return nil
-}
-
-func removeReadyFile(path string) error {
-	if path == "" {
-		return nil
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unwritable(path, err)
-	}
-	return nil
 }

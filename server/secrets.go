@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/claims"
-	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator"
@@ -126,8 +125,7 @@ func unseal(l layout, identity, name string, use func([]byte) error) error {
 func readOwn(path string) ([]byte, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.Invalid, "%s is missing", path).About("file", path).ByRule("file-missing").
-			WithHint("restore it from a copy, or start over in a new folder: accountd dev --dir DIR")
+		return nil, missingFile(path)
 	}
 	if err != nil {
 		return nil, unwritable(path, err)

@@ -101,11 +101,6 @@ func (l layout) writeState(st state) error {
 	return nil
 }
 
-func damagedFile(path string, err error) error {
-	return fault.New(fault.Invalid, "%s is damaged: %w", path, err).About("file", path).ByRule("file-damaged").
-		WithHint("restore it from a copy, or start over in a new folder: accountd dev --dir DIR")
-}
-
 // dialHost is the address under which clients on this machine reach a listener
 // on host.
 func dialHost(host string) string {

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/accountd/accountd/internal/natstest"
 )
 
 // A taken port is named with what listens on it, nothing is made, and the next
@@ -31,9 +37,7 @@ func TestPortsTaken(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "dev")
 			args := append([]string{"dev", "--dir", dir}, flags...)
 			exits(t, 6, append(args, "--nodes", "2"), name, "is in use by another program", strconv.Itoa(first+offset))
-			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != ".lock" {
-				t.Errorf("a refused start left %v, %v", entries, err)
-			}
+			isMissing(t, dir)
 		})
 	}
 }
@@ -64,8 +68,67 @@ func TestUnwritable(t *testing.T) {
 	for _, dir := range []string{file, filepath.Join(file, "dev")} {
 		exits(t, 4, append([]string{"dev", "--dir", dir}, ports(t)...), "cannot write to "+dir, "--dir")
 	}
-	exits(t, 4, append([]string{"dev", "--dir", filepath.Join(t.TempDir(), "dev"), "--ready-file", filepath.Join(file, "ready")}, ports(t)...),
-		"cannot write to "+file)
+}
+
+// A ready file that could never be written is refused before anything is made.
+func TestUnwritableReadyFile(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for _, ready := range []string{folder, filepath.Join(folder, "missing/ready")} {
+		dir := filepath.Join(t.TempDir(), "dev")
+		exits(t, 4, append([]string{"dev", "--dir", dir, "--ready-file", ready}, ports(t)...), "cannot write to "+ready, "hint: name a file", "--ready-file")
+		isMissing(t, dir)
+	}
+	dir := filepath.Join(t.TempDir(), "dev")
+	ready := filepath.Join(dir, "ready")
+	p := accountd(t, append([]string{"dev", "--dir", dir, "--ready-file", ready}, ports(t)...)...)
+	natstest.Eventually(t, readyWithin, func() error { _, err := os.Stat(ready); return err })
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, p.Output())
+	}
+}
+
+// isMissing checks that nothing is left of a refused start.
+func isMissing(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a refused start left %s (%v)", path, err)
+	}
+}
+
+// An empty folder that was there stays, and stays empty.
+func TestRefusedStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	empty := t.TempDir()
+	foreign := filepath.Join(t.TempDir(), "foreign.db")
+	if err := os.WriteFile(foreign, []byte(strings.Repeat("not a store ", 4096)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for code, extra := range map[int][]string{2: {"--port", "70000"}, 7: {"--store", "bolt:" + foreign}} {
+		exits(t, code, append(append([]string{"dev", "--dir", empty}, ports(t)...), extra...))
+		if left := content(t, empty); len(left) != 0 {
+			t.Errorf("%v left %v", extra, left)
+		}
+		deep := filepath.Join(empty, "not/yet")
+		exits(t, code, append(append([]string{"dev", "--dir", deep}, ports(t)...), extra...))
+		isMissing(t, filepath.Dir(deep))
+	}
+}
+
+// content is what every file below dir holds.
+func content(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files[path] = read(t, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // A folder with other content is left alone.
@@ -99,6 +162,11 @@ func TestDamagedFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	empty := func(t *testing.T, path string) {
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 	foreign := func(name string) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
 			remove(t, path)
@@ -120,12 +188,27 @@ func TestDamagedFolder(t *testing.T) {
 		{"store missing", "accountd.db", remove, "accountd.db is missing"},
 		{"store damaged", "accountd.db", garbage, "accountd.db"},
 		{"store foreign", "accountd.db", foreign("accountd.db"), "is not the one of this operator"},
-		{"state missing", "accountd/state.json", remove, "state.json is damaged: it is missing"},
+		{"state missing", "accountd/state.json", remove, "accountd/state.json is missing"},
+		{"state and secrets missing", "accountd", remove, "accountd is missing"},
 		{"state damaged", "accountd/state.json", garbage, "state.json is damaged"},
 		{"identity missing", "accountd/identity", remove, "identity is missing"},
 		{"identity foreign", "accountd/identity", foreign("accountd/identity"), "is damaged"},
 		{"sealed missing", "accountd/delegated.sealed", remove, "delegated.sealed is missing"},
 		{"sealed damaged", "accountd/server.sealed", garbage, "server.sealed is damaged"},
+		{"official store missing", "nsc", remove, "dev/nsc is missing"},
+		{"operator's folder missing", "nsc/stores/dev", remove, "stores/dev is missing"},
+		{"operator's mark damaged", "nsc/stores/dev/.nsc", garbage, "dev/.nsc is damaged"},
+		{"operator missing", "nsc/stores/dev/dev.jwt", remove, "dev.jwt is missing"},
+		{"operator empty", "nsc/stores/dev/dev.jwt", empty, "dev.jwt is damaged"},
+		{"operator damaged", "nsc/stores/dev/dev.jwt", garbage, "dev.jwt is damaged"},
+		{"operator foreign", "nsc/stores/dev/dev.jwt", foreign("nsc/stores/dev/dev.jwt"), "dev.jwt is not of this operator"},
+		{"system account missing", "nsc/stores/dev/accounts/SYS/SYS.jwt", remove, "SYS.jwt is missing"},
+		{"system account damaged", "nsc/stores/dev/accounts/SYS/SYS.jwt", garbage, "SYS.jwt is damaged"},
+		{"system account foreign", "nsc/stores/dev/accounts/SYS/SYS.jwt", foreign("nsc/stores/dev/accounts/SYS/SYS.jwt"), "SYS.jwt is not of this operator"},
+		{"keystore missing", "nsc/keys", remove, "nsc/keys is missing"},
+		{"credentials missing", "nsc/keys/creds/dev/SYS/sys.creds", remove, "sys.creds is missing"},
+		{"credentials damaged", "nsc/keys/creds/dev/SYS/sys.creds", garbage, "sys.creds is damaged"},
+		{"credentials foreign", "nsc/keys/creds/dev/SYS/sys.creds", foreign("nsc/keys/creds/dev/SYS/sys.creds"), "sys.creds is not of this operator"},
 		{"node's copy damaged", "nodes/nats-0/claims.db", garbage, "claims.db"},
 		{"node's copy foreign", "nodes/nats-0/claims.db", foreign("nodes/nats-0/claims.db"), "nats-0"},
 	} {
@@ -138,7 +221,14 @@ func TestDamagedFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.harm(t, filepath.Join(dir, c.file))
+			before := content(t, dir)
 			exits(t, 7, append([]string{"dev", "--dir", dir}, ports(t)...), c.says)
+			if strings.HasPrefix(c.file, "nodes/") { // the servers were tried
+				return
+			}
+			if diff := cmp.Diff(before, content(t, dir)); diff != "" {
+				t.Errorf("a refused start changed files:\n%s", diff)
+			}
 		})
 	}
 }
@@ -173,9 +263,38 @@ func TestBadFlags(t *testing.T) {
 		}
 		exits(t, 2, args, c.says)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "accountd")); err == nil {
-		t.Error("a refused start made an operator")
+	isMissing(t, dir)
+}
+
+// A file in the place of the streams is named.
+func TestStreamsFolderIsAFile(t *testing.T) {
+	t.Parallel()
+	d := fresh(t)
+	d.ends(t)
+	streams := filepath.Join(d.Dir, "nodes/nats-0/jetstream")
+	for _, path := range []string{filepath.Join(streams, "jetstream"), streams} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		exits(t, 4, []string{"dev", "--dir", d.Dir}, "node nats-0 cannot use "+streams)
 	}
+}
+
+// What the person did on purpose is not missed: the user sys deleted, all
+// seeds taken away.
+func TestResumeWithoutSeedsAndUser(t *testing.T) {
+	t.Parallel()
+	d := fresh(t)
+	d.ends(t)
+	for _, path := range []string{"nsc/keys/keys", "nsc/keys/creds", "nsc/stores/dev/accounts/SYS/users/sys.jwt"} {
+		if err := os.RemoveAll(filepath.Join(d.Dir, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dev(t, d.Dir).ends(t)
 }
 
 // The number of nodes is fixed: their streams depend on it.

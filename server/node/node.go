@@ -71,7 +71,8 @@ type Node struct {
 // listeners are open; the cluster may still be forming (see Healthy). ctx
 // bounds the start only.
 //
-// Errors: fault.Unavailable for a taken port, or when neither the copy nor the
+// Errors: fault.Denied for a folder that cannot be made,
+// fault.Unavailable for a taken port, or when neither the copy nor the
 // Source holds the operator and its system account; fault.Conflict when another
 // process uses the copy; fault.Internal for a damaged copy.
 func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
@@ -79,8 +80,9 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fault.New(fault.Unavailable, "node %s: %w", cfg.Name, err).About("file", cfg.Dir)
+	if err := os.MkdirAll(filepath.Join(cfg.streams(), server.JetStreamStoreDir), 0o700); err != nil {
+		return nil, fault.New(fault.Denied, "node %s cannot use %s: %w", cfg.Name, cfg.streams(), err).About("folder", cfg.streams()).
+			ByRule("writable").WithHint("make it a folder that accountd may write to, with room on its disk")
 	}
 	n := &Node{
 		cfg: cfg, lanes: map[string]*lane{}, moved: make(chan struct{}),

@@ -78,6 +78,9 @@ func set[T comparable](v *T, to T) {
 	}
 }
 
+// streams is the folder of the JetStream data.
+func (c Config) streams() string { return filepath.Join(c.Dir, "jetstream") }
+
 // serverOptions makes fresh options: a server keeps and changes what it is given.
 func (c Config) serverOptions(op *jwt.OperatorClaims, res *resolver) (*server.Options, error) {
 	o := &server.Options{
@@ -94,7 +97,7 @@ func (c Config) serverOptions(op *jwt.OperatorClaims, res *resolver) (*server.Op
 		JetStreamDomain:    c.Domain,
 		JetStreamMaxMemory: c.MaxMemory,
 		JetStreamMaxStore:  c.MaxStore,
-		StoreDir:           filepath.Join(c.Dir, "jetstream"),
+		StoreDir:           c.streams(),
 
 		LeafNode:  server.LeafNodeOpts{Host: c.Host, Port: c.Ports.Leaf},
 		Websocket: server.WebsocketOpts{Host: c.Host, Port: c.Ports.WebSocket, NoTLS: true},
