@@ -128,7 +128,12 @@ func (s *Service) each(ask func(Node) api.NodeProof) []api.NodeProof {
 	return out
 }
 
-func proven(proofs []api.NodeProof) bool { return weakest(proofs) == api.InForce }
+// proven reports whether every server shows as much as it can: a stock server
+// that has not loaded the account can show no more than that it holds it.
+func proven(proofs []api.NodeProof) bool {
+	state := weakest(proofs)
+	return state == api.InForce || state == api.Stored
+}
 
 // weakest returns the state that holds for all; no server proves nothing.
 func weakest(proofs []api.NodeProof) api.State {

@@ -40,6 +40,7 @@ func TestProofIsThatOfTheWeakestServer(t *testing.T) {
 	}{
 		{nil, false},
 		{[]Node{inForce("a", 1), inForce("b", 1)}, true},
+		{[]Node{inForce("a", 1), showing("b", 1, api.Stored)}, true},
 		{[]Node{inForce("a", 1), showing("b", 0, api.Pending)}, false},
 		{[]Node{showing("a", 1, api.Rejected), inForce("b", 1)}, false},
 	} {

@@ -203,10 +203,13 @@ func closedText(closed []api.Closed) string {
 // printVerdict says in one line where the change stands.
 func (a *app) printVerdict(rec *receipt) {
 	out := a.env.Stdout
-	there := 0
+	there, stored := 0, 0
 	for _, n := range rec.Nodes {
 		if done(n) {
 			there++
+		}
+		if n.State == api.Stored {
+			stored++
 		}
 	}
 	switch {
@@ -218,6 +221,8 @@ func (a *app) printVerdict(rec *receipt) {
 		fmt.Fprintf(out, "answered by %s, no proof: no accountd answers\n", count(len(rec.Nodes), "server"))
 	case rec.Waited && rec.Proven && rec.Proved != "":
 		fmt.Fprintf(out, "%s, %s\n", rec.Proved, millis(rec.Ms))
+	case rec.Waited && rec.Proven && stored > 0:
+		fmt.Fprintf(out, "in force on %d and stored on %d of %d nodes, %s\n", there-stored, stored, len(rec.Nodes), millis(rec.Ms))
 	case rec.Waited && rec.Proven:
 		fmt.Fprintf(out, "in force on %d of %d nodes, %s\n", there, len(rec.Nodes), millis(rec.Ms))
 	case rec.Waited:
