@@ -14,6 +14,7 @@ import (
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
+	"github.com/accountd/accountd/operator/nscstore"
 )
 
 // describeOptions are the flags of the describe commands.
@@ -167,19 +168,29 @@ func (a *app) describeUser(ctx context.Context, o describeOptions) error {
 }
 
 func (a *app) describeJWT(o describeOptions) error {
-	data, err := a.readJWT(o.source)
+	doc, err := a.decodeFile(o.source)
 	if err != nil {
 		return err
 	}
+	return a.show(o, doc, func() (string, error) { return a.claimsText(doc, a.long(o)) })
+}
+
+// decodeFile decodes the JWT in a file, bare, armoured or in credentials.
+func (a *app) decodeFile(name string) (*claims.Document, error) {
+	data, err := a.readJWT(name)
+	if err != nil {
+		return nil, err
+	}
+	defer nscstore.Wipe(data) // it may be credentials
 	token, err := jwt.ParseDecoratedJWT(data)
 	if err != nil {
-		return fault.New(fault.Invalid, "%s holds no JWT", o.source).About("file", o.source)
+		return nil, fault.New(fault.Invalid, "%s holds no JWT", name).About("file", name)
 	}
 	doc, err := claims.Decode(strings.TrimSpace(token))
 	if err != nil {
-		return fault.New(fault.CodeOf(err), "JWT in %s: %w", o.source, err).About("file", o.source)
+		return nil, fault.New(fault.CodeOf(err), "JWT in %s: %w", name, err).About("file", name)
 	}
-	return a.show(o, doc, func() (string, error) { return a.claimsText(doc, a.long(o)) })
+	return doc, nil
 }
 
 // readJWT reads a file that is said to hold a JWT.
@@ -187,7 +198,7 @@ func (a *app) readJWT(name string) ([]byte, error) {
 	in := a.env.Stdin
 	switch {
 	case name == "":
-		return nil, usage("the file is missing").WithHint("nsc describe jwt -f <file>")
+		return nil, usage("the file is missing").WithHint("name it with --file, - for stdin")
 	case strings.Contains(name, "://"):
 		return nil, usage("JWTs are read from files").WithHint("fetch it first, such as with: curl -O %s", name)
 	case name != "-":

@@ -86,22 +86,25 @@ func (a *app) listKeys(ctx context.Context, o listKeysOptions) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.collectKeys(ctx, o)
+	list, err := s.selectKeys(ctx, o)
 	if err != nil {
 		return err
 	}
-	if o.foreign {
-		if list, err = s.unreferenced(list); err != nil {
-			return err
-		}
-	}
-	list = slices.DeleteFunc(list, func(k keyEntry) bool { return !o.wants(k) })
 	for i := range list {
 		if err := s.resolveKey(&list[i], o.seeds); err != nil {
 			return err
 		}
 	}
 	return a.printKeys(list, o)
+}
+
+// selectKeys returns the keys that the flags select.
+func (s *session) selectKeys(ctx context.Context, o listKeysOptions) ([]keyEntry, error) {
+	list, err := s.collectKeys(ctx, o)
+	if err == nil && o.foreign {
+		list, err = s.unreferenced(list)
+	}
+	return slices.DeleteFunc(list, func(k keyEntry) bool { return !o.wants(k) }), err
 }
 
 // wants reports whether the flags select k.

@@ -2,15 +2,12 @@ package cli
 
 import (
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/claims"
-	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
 	"github.com/accountd/accountd/revocation"
 )
@@ -19,21 +16,13 @@ import (
 // the keystore, sorted by name. Files that are not what they seem do not count.
 func (s *session) usersInCreds(r *root, account, key string) ([]*claims.Document, error) {
 	ks := s.store.Keystore()
-	file, err := ks.CredsPath(r.Name(), account, "x")
+	names, err := ks.CredsOf(r.Name(), account)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(filepath.Dir(file))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.Denied, "list credentials: %w", err)
-	}
 	var out []*claims.Document
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), filepath.Ext(file))
-		if !ok {
-			continue
-		}
-		if doc := userInCreds(ks, r.Name(), account, name); doc != nil && ofAccount(doc, key) {
+	for _, name := range names {
+		if doc := userInCreds(ks, r.Name(), account, name); doc != nil && accounts.Of(doc) == key {
 			out = append(out, doc)
 		}
 	}
@@ -58,12 +47,6 @@ func userInCreds(ks *nscstore.Keystore, operatorName, account, name string) *cla
 		return nil
 	}
 	return doc
-}
-
-// ofAccount reports whether a user is one of the account key.
-func ofAccount(doc *claims.Document, key string) bool {
-	uc, err := claims.As[jwt.UserClaims](doc)
-	return err == nil && (doc.Issuer == key || uc.IssuerAccount == key)
 }
 
 // restoreDraft makes the version that brings an account back, and says what

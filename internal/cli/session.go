@@ -77,20 +77,20 @@ type account struct {
 	claims *jwt.AccountClaims // a copy: changes to it change nothing
 }
 
-// session finds the folders and the context. It reads nsc.json and names of
+// dirs finds the folders and the context. It reads nsc.json and names of
 // folders, nothing else.
-func (a *app) session() (*session, error) {
+func (a *app) dirs() (nscstore.Dirs, nscstore.Context, error) {
 	g := &a.flags
 	dirs, err := nscstore.ResolveDirs(nscstore.DirOptions{
 		Getenv: a.env.Getenv, Home: a.env.Home,
 		AllDirs: a.path(g.allDirs), ConfigDir: a.path(g.configDir), DataDir: a.path(g.dataDir), KeystoreDir: a.path(g.keysDir),
 	})
 	if err != nil {
-		return nil, err
+		return dirs, nscstore.Context{}, err
 	}
 	config, err := nscstore.LoadConfig(dirs.Config)
 	if err != nil {
-		return nil, err
+		return dirs, nscstore.Context{}, err
 	}
 	dataDir := g.dataDir
 	if g.allDirs != "" {
@@ -101,6 +101,15 @@ func (a *app) session() (*session, error) {
 		Cwd: a.env.Dir, CwdOnly: a.env.Getenv("NSC_CWD_ONLY") != "",
 	}, nscstore.DiskTree{})
 	dirs.Stores = where.StoreRoot
+	return dirs, where, nil
+}
+
+// session opens the store that the command works on.
+func (a *app) session() (*session, error) {
+	dirs, where, err := a.dirs()
+	if err != nil {
+		return nil, err
+	}
 	store, err := nscstore.Open(dirs)
 	if err != nil {
 		return nil, err

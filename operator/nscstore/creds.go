@@ -113,5 +113,12 @@ func publicKey(seed []byte) (string, error) {
 	return pub, nil
 }
 
+// PublicKey returns the public key of a seed, curve seeds included;
+// fault.Invalid, which shows nothing of the text, if it is none.
+func PublicKey(seed []byte) (string, error) {
+	pub, _, err := placeSeed(seed)
+	return pub, err
+}
+
 // Wipe overwrites a secret that is no longer needed.
 func Wipe(secret []byte) { clear(secret) }

@@ -87,7 +87,7 @@ func (k *Keystore) Seed(pub string) ([]byte, error) {
 	raw, err := disk{dir: k.dirs.Keys}.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.NotFound, "the seed of %s is not in the keystore %s", pub, k.dirs.Keys).
-			About("key", pub).WithHint("import it with: nsc import keys")
+			About("key", pub).WithHint("import it with: nsc import keys --dir <folder>")
 	}
 	if err != nil {
 		return nil, ioFault("read seed of "+pub, err)
@@ -151,6 +151,26 @@ func (k *Keystore) Creds(operator, account, user string) ([]byte, error) {
 	return data, ioFault("read credentials of "+user, err)
 }
 
+// CredsOf returns the names of the users of an account whose credentials files
+// are here, sorted.
+func (k *Keystore) CredsOf(operator, account string) ([]string, error) {
+	file, err := credsFile(operator, account, "x")
+	if err != nil {
+		return nil, err
+	}
+	files, err := disk{dir: k.dirs.Keys}.list(path.Dir(file))
+	if err != nil {
+		return nil, ioFault("list credentials", err)
+	}
+	var users []string
+	for _, f := range files {
+		if user, ok := strings.CutSuffix(f, credsSuffix); ok && safeName(user) {
+			users = append(users, user)
+		}
+	}
+	return users, nil
+}
+
 // AddSeed stores a seed by itself and returns its public key. To store it
 // together with the JWT that needs it, use [Tx.AddSeed].
 func (k *Keystore) AddSeed(ctx context.Context, seed []byte) (pub string, err error) {
@@ -158,23 +178,26 @@ func (k *Keystore) AddSeed(ctx context.Context, seed []byte) (pub string, err er
 	if err != nil {
 		return "", err
 	}
-	return pub, k.locked(ctx, func(root *os.Root) error {
-		temp := path.Join(stateDir, soloPrefix+rand.Text()+tempSuffix)
-		if err := durable.MkdirAllIn(root, path.Dir(name), dirMode); err != nil {
-			return err
-		}
-		err := durable.CreateIn(root, temp, bytes.TrimSpace(seed), fileMode)
-		if err == nil {
-			err = durable.SyncIn(root, temp)
-		}
-		if err == nil {
-			err = root.Rename(temp, name)
-		}
-		if err != nil {
-			return err // the next holder of the lock removes what is left
-		}
-		return durable.SyncIn(root, path.Dir(name))
-	})
+	return pub, k.locked(ctx, func(root *os.Root) error { return writeSolo(root, name, bytes.TrimSpace(seed)) })
+}
+
+// writeSolo replaces a file of the keystore, whose lock is held.
+func writeSolo(root *os.Root, name string, data []byte) error {
+	temp := path.Join(stateDir, soloPrefix+rand.Text()+tempSuffix)
+	if err := durable.MkdirAllIn(root, path.Dir(name), dirMode); err != nil {
+		return err
+	}
+	err := durable.CreateIn(root, temp, data, fileMode)
+	if err == nil {
+		err = durable.SyncIn(root, temp)
+	}
+	if err == nil {
+		err = root.Rename(temp, name)
+	}
+	if err != nil {
+		return err // the next holder of the lock removes what is left
+	}
+	return durable.SyncIn(root, path.Dir(name))
 }
 
 // RemoveSeed removes a seed by itself; it is no error if it is not here.
@@ -254,40 +277,4 @@ func writeMissing(root *os.Root, name, content string) error {
 		return err
 	}
 	return durable.WriteFileIn(root, name, []byte(content), fileMode)
-}
-
-// requireCurrentLayout refuses a keystore as old releases laid it out, with
-// seeds in <P>/<XX>/ instead of keys/<P>/<XX>/.
-func (k *Keystore) requireCurrentLayout() error {
-	root := disk{dir: k.dirs.Keys}
-	top, err := root.list(".")
-	if err != nil {
-		return ioFault("list keystore", err)
-	}
-	for _, name := range top {
-		old := strings.HasSuffix(name, seedSuffix) || strings.HasSuffix(name, credsSuffix)
-		if old || len(name) == 1 && holdsSeeds(root, name) {
-			return fault.New(fault.Invalid, "the keystore %s has the layout of an old release", k.dirs.Keys).
-				About("keystore", k.dirs.Keys).ByRule("keystore-layout").WithHint("nsc keys migrate")
-		}
-	}
-	return nil
-}
-
-// holdsSeeds reports whether dir has seeds two levels down.
-func holdsSeeds(root disk, dir string) bool {
-	shards, err := root.list(dir)
-	if err != nil {
-		return false
-	}
-	for _, shard := range shards {
-		files, err := root.list(path.Join(dir, shard))
-		if err != nil {
-			continue
-		}
-		if slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, seedSuffix) }) {
-			return true
-		}
-	}
-	return false
 }
