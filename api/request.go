@@ -72,6 +72,8 @@ type OperatorPutRequest struct {
 	Base    string `json:"base,omitempty"`
 	Host    string `json:"host,omitempty"`
 	Request string `json:"request,omitempty"`
+	// Undelegate allows to drop the signing key that was made for accountd.
+	Undelegate bool `json:"undelegate,omitempty"`
 }
 
 // Error is a refusal as it travels.
@@ -217,7 +219,8 @@ type StatusReply struct {
 	Schema     int             `json:"schema"`
 	Operator   Version         `json:"operator"`
 	Custody    string          `json:"custody"`
-	Head       uint64          `json:"head"` // last change of the store
+	Warnings   []string        `json:"warnings,omitempty"` // about the operator itself
+	Head       uint64          `json:"head"`               // last change of the store
 	Nodes      []NodeStatus    `json:"nodes"`
 	Total      int             `json:"total"`          // accounts, without tombstones
 	InForce    int             `json:"in_force"`       // of them, in force everywhere

@@ -173,6 +173,22 @@ func (c *change) name() string {
 	return keys.Short(c.key)
 }
 
+// target is what nsc edit changes here.
+func (c *change) target() string {
+	if c.doc.Type == claims.TypeOperator {
+		return "operator"
+	}
+	return "account " + c.name()
+}
+
+// newerHint says how to get at the stored version.
+func (c *change) newerHint() string {
+	if c.doc.Type == claims.TypeOperator {
+		return "import the one in force, from /jwt/v1/operator of accountd, with: nsc add operator --url <file> --force"
+	}
+	return "take the stored version with: nsc pull -a " + c.name()
+}
+
 // checkTimes: the version is valid now, not older than the stored one, and not
 // from the future.
 func (c *change) checkTimes(now time.Time) error {
@@ -182,16 +198,16 @@ func (c *change) checkTimes(now time.Time) error {
 	case c.doc.IssuedAt < c.old.IssuedAt:
 		return fault.New(fault.Conflict, "issued at %s, older than the stored version of %s of %s (revision %d)",
 			at(c.doc.IssuedAt), c.name(), at(c.old.IssuedAt), c.old.Revision).
-			ByRule("older").WithHint("take the stored version with: nsc pull -a %s", c.name())
+			ByRule("older").WithHint("%s", c.newerHint())
 	case c.doc.IssuedAt > latest:
 		return fault.New(fault.Invalid, "issued at %s, more than %s from now (%s)", at(c.doc.IssuedAt), api.RequestSkew, at(n)).
 			ByRule("future").WithHint("set the clock of the machine that signs, or of accountd")
 	case c.doc.Expires != 0 && c.doc.Expires <= n:
 		return fault.New(fault.Expired, "expired at %s", at(c.doc.Expires)).
-			ByRule("expired").WithHint("nsc edit account %s --expiry 0", c.name())
+			ByRule("expired").WithHint("nsc edit %s --expiry 0", c.target())
 	case c.doc.Starts > n:
-		return fault.New(fault.Expired, "not valid before %s: servers would refuse the account until then", at(c.doc.Starts)).
-			ByRule("not yet valid").WithHint("nsc edit account %s --start 0", c.name())
+		return fault.New(fault.Expired, "not valid before %s", at(c.doc.Starts)).
+			ByRule("not yet valid").WithHint("nsc edit %s --start 0", c.target())
 	}
 	return nil
 }

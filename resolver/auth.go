@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -53,6 +54,31 @@ func (s *Service) authenticate(tx store.Tx, trust operator.Trust, op store.Recor
 		return "", err
 	}
 	return d.Issuer, nil
+}
+
+// grounds are what a signed request is decided on: the operator as it is stored,
+// who asks, and the time of the decision.
+type grounds struct {
+	op    store.Record
+	trust operator.Trust
+	who   actor
+	now   time.Time
+}
+
+// decide runs f in one transaction, for a request of who whose token authorises
+// body.
+func (s *Service) decide(ctx context.Context, who actor, token string, body []byte, f func(store.Tx, grounds) error) error {
+	return s.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		g := grounds{who: who, now: s.now()}
+		var err error
+		if g.op, g.trust, err = s.trust(tx); err != nil {
+			return err
+		}
+		if g.who.Key, err = s.authenticate(tx, g.trust, g.op, token, body, g.now); err != nil {
+			return err
+		}
+		return f(tx, g)
+	})
 }
 
 // checkSpeaker: key may ask for the operator: its root key or a living signing

@@ -132,7 +132,7 @@ func (s *Service) info(ctx context.Context) (*api.Info, error) {
 	}
 	return &api.Info{
 		Schema: api.Schema, Service: api.Service, Version: serviceVersion,
-		Operator: string(trust.Key), Server: string(s.cfg.Server), Custody: s.cfg.Custody,
+		Operator: string(trust.Key), Server: string(s.cfg.Server), Custody: s.custody(trust),
 	}, nil
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/store"
 )
 
 const (
@@ -60,19 +59,14 @@ func (s *Service) ServeNATS(nc *nats.Conn, name string) (stop func(), err error)
 }
 
 func (d *natsDoor) serve(nc *nats.Conn) (micro.Service, error) {
-	var key string
-	err := d.s.cfg.Store.View(d.ctx, func(r store.Reader) error {
-		op, err := operatorRecord(r)
-		key = op.Key
-		return err
-	})
+	info, err := d.s.info(d.ctx)
 	if err != nil {
 		return nil, err
 	}
 	service, err := micro.AddService(nc, micro.Config{
 		Name: api.Service, Version: serviceVersion, Description: "claims and revocations, proven in force", QueueGroup: queueGroup,
 		Metadata: map[string]string{
-			api.MetaOperator: key, api.MetaServer: string(d.s.cfg.Server), api.MetaCustody: d.s.cfg.Custody,
+			api.MetaOperator: info.Operator, api.MetaServer: info.Server, api.MetaCustody: info.Custody,
 		},
 	})
 	if err != nil {

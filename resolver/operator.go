@@ -33,18 +33,9 @@ func (s *Service) putOperator(ctx context.Context, via, token string, body []byt
 		return refusedRequest(err)
 	}
 	var result api.Result
-	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		now := s.now()
-		op, trust, err := s.trust(tx)
-		if err != nil {
-			return err
-		}
-		key, err := s.authenticate(tx, trust, op, token, body, now)
-		if err != nil {
-			return err
-		}
-		who := actor{Key: key, Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-		result, err = s.writeOperator(tx, op, trust, req, who, now)
+	who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
+	err := s.decide(ctx, who, token, body, func(tx store.Tx, g grounds) (err error) {
+		result, err = s.writeOperator(tx, g, req)
 		return err
 	})
 	if err != nil {
@@ -53,12 +44,13 @@ func (s *Service) putOperator(ctx context.Context, via, token string, body []byt
 	return api.PutReply{Schema: api.Schema, Results: []api.Result{result}}
 }
 
-func (s *Service) writeOperator(tx store.Tx, op store.Record, trust operator.Trust, req api.OperatorPutRequest, who actor, now time.Time) (api.Result, error) {
+func (s *Service) writeOperator(tx store.Tx, g grounds, req api.OperatorPutRequest) (api.Result, error) {
+	op := g.op
 	res := api.Result{Key: op.Key, Name: op.Name, Outcome: api.OutcomeSame, Revision: op.Revision, ID: op.ID}
 	if req.JWT == op.JWT {
 		return res, nil
 	}
-	rec, notes, err := s.admitOperator(tx, op, trust, req, now)
+	rec, notes, err := s.admitOperator(tx, g, req)
 	if err != nil {
 		if fault.As(err) == nil {
 			return res, err
@@ -73,7 +65,7 @@ func (s *Service) writeOperator(tx store.Tx, op store.Record, trust operator.Tru
 		}
 		return res, nil
 	}
-	rec, err = tx.Put(op.Revision, rec, who.change("operator.put", op, rec, now, req.Base, notes...))
+	rec, err = tx.Put(op.Revision, rec, g.who.change("operator.put", op, rec, g.now, req.Base, notes...))
 	if err != nil {
 		return res, err
 	}
@@ -82,7 +74,8 @@ func (s *Service) writeOperator(tx store.Tx, op store.Record, trust operator.Tru
 }
 
 // admitOperator judges a new version of the operator's JWT.
-func (s *Service) admitOperator(r store.Reader, op store.Record, was operator.Trust, req api.OperatorPutRequest, now time.Time) (store.Record, []string, error) {
+func (s *Service) admitOperator(r store.Reader, g grounds, req api.OperatorPutRequest) (store.Record, []string, error) {
+	op, was, now := g.op, g.trust, g.now
 	rec := store.Record{Kind: store.Operator, Key: op.Key}
 	d, trust, err := decodeOperator(req.JWT)
 	if err != nil {
@@ -115,7 +108,14 @@ func (s *Service) admitOperator(r store.Reader, op store.Record, was operator.Tr
 	if err != nil {
 		return rec, nil, err
 	}
-	return rec, notes, checkIssued(r, trust)
+	if err := checkIssued(r, trust); err != nil {
+		return rec, nil, err
+	}
+	if s.delegates(was) && !s.delegates(trust) && !req.Undelegate {
+		return rec, nil, fault.New(fault.Denied, "retires accountd's own signing key %s: accountd would sign nothing any more", keys.Short(s.cfg.Delegated)).
+			ByRule("delegated key").WithHint("if that is meant: nsc edit operator --rm-sk %s --yes", s.cfg.Delegated)
+	}
+	return rec, notes, nil
 }
 
 func blockingOperator(d *claims.Document) []string {

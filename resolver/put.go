@@ -43,23 +43,14 @@ func (s *Service) put(ctx context.Context, via, token string, body []byte) api.P
 	}
 	var results []api.Result
 	var changes []*change
-	err = s.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		now := s.now()
-		op, trust, err := s.trust(tx)
-		if err != nil {
-			return err
-		}
-		key, err := s.authenticate(tx, trust, op, token, body, now)
-		if err != nil {
-			return err
-		}
+	who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
+	err = s.decide(ctx, who, token, body, func(tx store.Tx, g grounds) (err error) {
 		changes = decodeItems(req.Items)
 		for _, c := range changes {
 			c.streams = streams[c.key]
-			s.admit(tx, c, trust, op, now)
+			s.admit(tx, c, g.trust, g.op, g.now)
 		}
-		who := actor{Key: key, Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-		if results, err = commit(tx, changes, who, req.AllowIncomplete, now); err != nil {
+		if results, err = commit(tx, changes, g.who, req.AllowIncomplete, g.now); err != nil {
 			return err
 		}
 		if req.DryRun {

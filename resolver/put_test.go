@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -261,7 +262,12 @@ func TestTheLogTellsWhoDidWhat(t *testing.T) {
 
 func (w *world) putOperator(d *claims.Document, base string) api.Result {
 	w.t.Helper()
-	body := must(json.Marshal(api.OperatorPutRequest{JWT: d.Token, Base: base}))
+	return w.requestOperator(api.OperatorPutRequest{JWT: d.Token, Base: base})
+}
+
+func (w *world) requestOperator(req api.OperatorPutRequest) api.Result {
+	w.t.Helper()
+	body := must(json.Marshal(req))
 	reply := w.s.PutOperator(context.Background(), "test", w.envelope(w.root, body), body)
 	if reply.Error != nil {
 		w.t.Fatalf("%+v", reply.Error)
@@ -321,6 +327,61 @@ func TestOperatorPut(t *testing.T) {
 	body := []byte(`{"items":[{"delete":"x"}]}`)
 	if reply := w.s.Put(context.Background(), "test", w.envelope(w.sk2, body), body); reply.Error == nil {
 		t.Error("a retired key still signs requests")
+	}
+}
+
+// The key that was made for accountd goes only on purpose, and then custody is
+// what it is.
+func TestUndelegate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if st := w.s.Status(t.Context(), api.StatusRequest{}); st.Custody != Delegated || len(st.Warnings) != 0 {
+		t.Fatalf("%+v", st)
+	}
+	next := w.editOperator(w.operator, w.root, drop(w.accountd.PublicKey()))
+	if res := w.putOperator(next, w.operator.ID); res.Error == nil || res.Error.Rule != "delegated key" || !strings.Contains(res.Error.Hint, "--yes") {
+		t.Fatalf("%+v", res)
+	}
+	if res := w.requestOperator(api.OperatorPutRequest{JWT: next.Token, Base: w.operator.ID, Undelegate: true}); res.Outcome != api.OutcomePut {
+		t.Fatalf("%+v", res)
+	}
+	if st := w.s.Status(t.Context(), api.StatusRequest{}); st.Custody != Offline || len(st.Warnings) != 1 || !strings.Contains(st.Warnings[0], keys.Short(w.accountd.PublicKey())) {
+		t.Fatalf("%+v", st)
+	}
+	if info := must(w.s.info(t.Context())); info.Custody != Offline {
+		t.Errorf("%+v", info)
+	}
+	again := w.editOperator(next, w.root, func(oc *jwt.OperatorClaims) { oc.Tags.Add("x") })
+	if res := w.putOperator(again, next.ID); res.Error != nil {
+		t.Errorf("an edit afterwards: %+v", res.Error)
+	}
+}
+
+// The operator's claims are warned of before they expire, and refused after.
+func TestOperatorExpiry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ends := w.clock.Add(40 * 24 * time.Hour)
+	next := w.editOperator(w.operator, w.root, func(oc *jwt.OperatorClaims) { oc.Expires = ends.Unix() })
+	if res := w.putOperator(next, w.operator.ID); res.Error != nil {
+		t.Fatalf("%+v", res.Error)
+	}
+	for at, want := range map[time.Time]string{
+		w.clock: "", ends.Add(-29 * 24 * time.Hour): "expires at " + ends.Format(time.RFC3339), ends: "expired at " + ends.Format(time.RFC3339),
+	} {
+		w.clock = at
+		warnings, err := w.s.Warnings(t.Context())
+		if err != nil || (len(warnings) == 0) != (want == "") || want != "" && !strings.Contains(warnings[0], want) {
+			t.Errorf("at %s: %v %v", at, warnings, err)
+		}
+	}
+	w.clock = ends
+	late := w.editOperator(next, w.root, func(oc *jwt.OperatorClaims) { oc.Tags.Add("x") })
+	if res := w.putOperator(late, next.ID); res.Error == nil || res.Error.Rule != "expired" || res.Error.Hint != "nsc edit operator --expiry 0" {
+		t.Errorf("%+v", res.Error)
+	}
+	if res := w.putOperator(w.operator, next.ID); res.Error == nil || res.Error.Rule != "older" || strings.Contains(res.Error.Hint, "nsc pull") {
+		t.Errorf("%+v", res.Error)
 	}
 }
 

@@ -153,10 +153,14 @@ func weakest(proofs []api.NodeProof) api.State {
 // Status returns how things stand: of one account, or of all with those that
 // need a look.
 func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusReply {
-	reply := api.StatusReply{Schema: api.Schema, Custody: s.cfg.Custody, Accounts: []api.AccountStatus{}}
+	reply := api.StatusReply{Schema: api.Schema, Accounts: []api.AccountStatus{}}
 	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
-		op, err := operatorRecord(r)
+		op, trust, err := s.trust(r)
 		if err != nil {
+			return err
+		}
+		reply.Custody = s.custody(trust)
+		if reply.Warnings, err = s.warnings(op, trust); err != nil {
 			return err
 		}
 		if reply.Operator, err = versionOf(r, op); err != nil {

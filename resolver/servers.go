@@ -26,15 +26,7 @@ func (s *Service) forget(ctx context.Context, token string, body []byte) error {
 	if err := decodeBody(body, &req); err != nil {
 		return err
 	}
-	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		op, trust, err := s.trust(tx)
-		if err != nil {
-			return err
-		}
-		_, err = s.authenticate(tx, trust, op, token, body, s.now())
-		return err
-	})
-	if err != nil {
+	if err := s.decide(ctx, actor{}, token, body, func(store.Tx, grounds) error { return nil }); err != nil {
 		return err
 	}
 	if s.cfg.Forget == nil {

@@ -44,11 +44,10 @@ const (
 
 // Config of a Service. Store, Nodes and Now are required.
 type Config struct {
-	Store   store.Store
-	Nodes   func() []Node // the expected servers, in a fixed order
-	Self    Self
-	Custody string
-	Server  keys.Server // identity of the service, in the audience of signed requests
+	Store  store.Store
+	Nodes  func() []Node // the expected servers, in a fixed order
+	Self   Self
+	Server keys.Server // identity of the service, in the audience of signed requests
 	// Delegated is the public key of accountd's own signing key, "" in offline
 	// custody. Requests signed by it are refused: it opens no door from outside.
 	Delegated string

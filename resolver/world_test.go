@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = st.Close() })
 	w.store = st
 	w.s = must(New(Config{
-		Store: st, Nodes: func() []Node { return nil }, Custody: Delegated, Server: w.server.Key(), Delegated: w.accountd.PublicKey(),
+		Store: st, Nodes: func() []Node { return nil }, Server: w.server.Key(), Delegated: w.accountd.PublicKey(),
 		Self: Self{User: w.self.PublicKey(), Issuer: w.systemKey.PublicKey(), IssuedAt: w.clock.Unix()},
 		Now:  func() time.Time { return w.clock },
 	}))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -15,8 +16,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/natstest"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
 )
 
 // live is a Dev that runs in the test's process.
@@ -285,5 +293,77 @@ func TestMoveWithoutRootKey(t *testing.T) {
 	}
 	if err := runDev(t, opts); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An operator whose claims have expired serves on, and says so; for other ports
+// it must be renewed first.
+func TestResumeWithExpiredOperator(t *testing.T) {
+	t.Parallel()
+	opts := options(t, filepath.Join(t.TempDir(), "dev"))
+	l := goLive(t, opts)
+	l.expireOperator(t, time.Now().Add(time.Hour))
+	if err := l.stop(); err != nil {
+		t.Fatal(err)
+	}
+	said := &output{}
+	opts.Logger = slog.New(slog.NewTextHandler(said, nil))
+	opts.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	if err := runDev(t, opts); err != nil || !strings.Contains(said.String(), "the operator's claims expired at") {
+		t.Fatalf("%v; it said %s", err, said)
+	}
+	opts.Port = natstest.FreeRange(t, portSpan)
+	err := runDev(t, opts)
+	if !fault.Is(err, fault.Expired) || !strings.Contains(fault.As(err).Hint, l.state.URLs[0]) {
+		t.Errorf("moved with expired claims: %v", err)
+	}
+}
+
+// expireOperator puts a version of the operator that ends at a time.
+func (l *live) expireOperator(t *testing.T, at time.Time) {
+	t.Helper()
+	ns, err := nscstore.Open(layout(l.dir).dirs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := ns.Keystore().Seed(l.state.Operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := keys.OperatorFromSeed(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(layout(l.dir).dirs().Stores, "dev/dev.jwt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := claims.Decode(string(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := claims.Edit(old, func(oc *jwt.OperatorClaims) error {
+		oc.Expires = at.Unix()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := draft.Sign(root, time.Now().Unix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds, err := ns.Keystore().CredsPath(devOperator, systemName, systemUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := api.Dial(t.Context(), l.state.clientURLs()[0], time.Now, nats.UserCredentials(creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	re, err := client.PutOperator(t.Context(), root, api.OperatorPutRequest{JWT: next.Token, Base: old.ID})
+	if err != nil || re.Error != nil || len(re.Results) != 1 || re.Results[0].Error != nil {
+		t.Fatalf("%+v %v", re, err)
 	}
 }

@@ -50,7 +50,12 @@ func (d *dev) moveOperator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.putOperator(ctx, root, doc.Token, stored.ID); err != nil {
+	err = d.putOperator(ctx, root, doc.Token, stored.ID)
+	if fault.Is(err, fault.Expired) {
+		return fault.New(fault.Expired, "the ports changed, and the operator's JWT, which must name the new ones: %w", err).
+			WithHint("start with the former ports, from %s on, and renew it: nsc edit operator --expiry 0", d.state.URLs[0])
+	}
+	if err != nil {
 		return err
 	}
 	if err := d.moveLocal(ctx, ns, stored, doc); err != nil {

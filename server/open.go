@@ -69,6 +69,9 @@ func (d *dev) open(ctx context.Context) (err error) {
 	if err := d.checkClock(ctx); err != nil {
 		return err
 	}
+	if err := warn(ctx, d.service, d.log); err != nil {
+		return err
+	}
 	if err := d.record(ctx); err != nil {
 		return err
 	}
@@ -188,10 +191,19 @@ func (d *dev) newService() (*resolver.Service, error) {
 	return resolver.New(resolver.Config{
 		Meter: d.metrics, Streams: d.streams, Forget: d.forget,
 		Store: d.store, Nodes: d.expected,
-		Self:    resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
-		Custody: resolver.Delegated, Delegated: d.secrets.delegated.PublicKey(), Signer: d.secrets.delegated, Server: d.secrets.server.Key(),
+		Self:      resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
+		Delegated: d.secrets.delegated.PublicKey(), Signer: d.secrets.delegated, Server: d.secrets.server.Key(),
 		Now: d.opts.Now, Logger: d.log,
 	})
+}
+
+// warn logs what is wrong with the operator.
+func warn(ctx context.Context, s *resolver.Service, log *slog.Logger) error {
+	warnings, err := s.Warnings(ctx)
+	for _, w := range warnings {
+		log.Warn("operator", "warning", w)
+	}
+	return err
 }
 
 // expected returns the servers that must prove every claim.

@@ -135,13 +135,13 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 	}
 	k := a.credentials
 	cfg := resolver.Config{
-		Store: a.store, Nodes: a.nodes, Custody: resolver.Offline, Server: id,
+		Store: a.store, Nodes: a.nodes, Server: id,
 		Self: resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
 		Now:  a.opts.Now, Logger: a.log, Meter: a.metrics,
 		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 	}
 	if k.delegated != nil {
-		cfg.Custody, cfg.Delegated, cfg.Signer = resolver.Delegated, k.delegated.PublicKey(), *k.delegated
+		cfg.Delegated, cfg.Signer = k.delegated.PublicKey(), *k.delegated
 	}
 	return resolver.New(cfg)
 }
@@ -168,6 +168,9 @@ func (a *alone) serveServers(ctx context.Context) (err error) {
 		return err
 	}
 	if err := a.bootstrap(ctx); err != nil {
+		return err
+	}
+	if err := warn(ctx, a.service, a.log); err != nil {
 		return err
 	}
 	cfg := stock.Config{

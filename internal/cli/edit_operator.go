@@ -32,7 +32,8 @@ func newEditOperator(a *app) *cobra.Command {
 		Short: "Change the current operator, with its root key",
 		Long: `Change the current operator. Its root key signs the change, and accountd takes it
 if no account is still issued by a key that goes. Servers trust the keys that
-they started with: new ones, and the loss of old ones, need a restart of them.`,
+they started with: new ones, and the loss of old ones, need a restart of them.
+accountd's own signing key goes only with --yes.`,
 		Example: `  nsc edit operator --sk generate
   nsc edit operator --account-jwt-server-url nats://127.0.0.1:4222
   nsc edit operator --service-url nats://127.0.0.1:4222 --tag env:test
@@ -304,7 +305,9 @@ func (s *session) publishOperator(ctx context.Context, r *root, pair signer, nex
 func (s *session) putOperator(ctx context.Context, c *api.Client, pair signer, next *claims.Document, base string) (api.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
 	defer cancel()
-	reply, err := c.PutOperator(ctx, pair, api.OperatorPutRequest{JWT: next.Token, Base: base, Host: s.env.Host, Request: keys.Nonce()})
+	reply, err := c.PutOperator(ctx, pair, api.OperatorPutRequest{
+		JWT: next.Token, Base: base, Host: s.env.Host, Request: keys.Nonce(), Undelegate: s.flags.yes,
+	})
 	switch {
 	case err != nil:
 		return api.Result{}, err

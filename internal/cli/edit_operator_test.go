@@ -85,3 +85,22 @@ func TestRequireSigningKeys(t *testing.T) {
 		t.Errorf("signed by %s", doc.Issuer)
 	}
 }
+
+// TestUndelegate: accountd's own key goes only on purpose, and status says what
+// is left; nor is an operator here that expired, unpublished, kept quiet.
+func TestUndelegate(t *testing.T) {
+	t.Parallel()
+	p := own(t).person(t)
+	_, oc := p.operatorClaims()
+	mine := p.store().Keystore().HasSeed
+	i := slices.IndexFunc(oc.SigningKeys, func(key string) bool { return !mine(key) })
+	p.ok("status").says("delegated custody")
+	p.unchanged(func() {
+		p.run("edit", "operator", "--rm-sk", oc.SigningKeys[i]).exits(4).complains("accountd's own signing key", "(delegated key)", "--yes")
+	})
+	p.ok("edit", "operator", "--rm-sk", oc.SigningKeys[i], "--yes").says("is retired")
+	p.ok("status").says("offline custody", "warnings", "accountd signs nothing")
+	p.ok("edit", "operator", "--expiry", "2020-01-01", "--no-push")
+	p.ok("status").says("is another version than the one in force", "expired at 2020-01-01", "nsc edit operator --expiry 0")
+	p.ok("status", "--json").says(`"warnings": [`)
+}

@@ -65,6 +65,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 		if err != nil {
 			return s.nearAccount(ctx, r, o.account, err, anyVersion)
 		}
+		reply.Warnings = append(reply.Warnings, localWarnings(r, reply.Operator, s.now)...)
 		text, err := a.statusText(reply, r.Name(), o.account != "")
 		if err != nil {
 			return err
@@ -131,6 +132,7 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 		title string
 		lines []string
 	}{
+		{"warnings", reply.Warnings},
 		{"in force everywhere", []string{fmt.Sprint(reply.InForce)}},
 		{"pending", pendingLines(reply.Accounts)},
 		{"findings", findingLines(reply.Accounts)},
@@ -150,6 +152,19 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 		b.WriteString("  more accounts need a look than are listed\n")
 	}
 	return b.String(), nil
+}
+
+// localWarnings says how the operator of the local store differs from served,
+// the one in force.
+func localWarnings(r *root, served api.Version, now int64) []string {
+	if r.doc.ID == served.ID {
+		return nil
+	}
+	out := []string{"the operator in the local store is another version than the one in force"}
+	if ends := r.claims.Expires; ends != 0 && ends <= now {
+		out = append(out, "the operator in the local store expired at "+clock(ends)+": nsc edit operator --expiry 0")
+	}
+	return out
 }
 
 // accountStatus shows one account server by server.
