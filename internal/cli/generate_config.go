@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -220,15 +223,15 @@ func (r *root) configAccounts() ([]serverconfig.Account, error) {
 // leafConfig links each account to the hub by one of its users, and warns where
 // the hub would not take the link.
 func (s *session) leafConfig(r *root, trust serverconfig.Trust, o configOptions) (string, error) {
-	accounts, err := s.selected(r, pushOptions{accounts: o.accounts})
+	linked, err := s.selected(r, pushOptions{accounts: o.accounts})
 	if err != nil {
 		return "", err
 	}
-	if o.creds != "" && len(accounts) > 1 {
-		return "", usage("--creds names one file, and there are %d accounts", len(accounts))
+	if o.creds != "" && len(linked) > 1 {
+		return "", usage("--creds names one file, and there are %d accounts", len(linked))
 	}
 	var remotes []serverconfig.Remote
-	for _, ac := range accounts {
+	for _, ac := range linked {
 		if r.sysOf(ac) && o.user == "" {
 			return "", usage("the system account is not linked unasked").WithHint("name the user with -u if that is meant")
 		}
@@ -244,6 +247,9 @@ func (s *session) leafConfig(r *root, trust serverconfig.Trust, o configOptions)
 			if err := s.hasCreds(r, ac, name, path); err != nil {
 				return "", err
 			}
+		}
+		if err := s.warnLeaf(r, ac, name); err != nil {
+			return "", err
 		}
 		remotes = append(remotes, serverconfig.Remote{Account: configAccount(ac), Creds: first(o.creds, path)})
 	}
@@ -261,4 +267,30 @@ func (s *session) hasCreds(r *root, ac *account, user, path string) error {
 				shellWords([]string{ac.name}), shellWords([]string{user}), shellWords([]string{path}))
 	}
 	return err
+}
+
+// warnLeaf says why the hub would not take a link as a user.
+func (s *session) warnLeaf(r *root, ac *account, user string) error {
+	doc, err := r.user(ac.name, user)
+	if err != nil {
+		return err
+	}
+	uc, err := claims.As[jwt.UserClaims](doc)
+	if err != nil {
+		return err
+	}
+	v := accounts.Judge(accounts.Login{Trust: r.trust, Account: ac.claims, User: uc}, s.env.Now())
+	why := ""
+	if len(v.Refusals) > 0 {
+		why = v.Refusals[0].Why
+	}
+	for _, d := range v.Doors {
+		if d.Type == jwt.ConnectionTypeLeafnode {
+			why = d.Why
+		}
+	}
+	if why != "" {
+		fmt.Fprintf(s.env.Stderr, "nsc: warning: the hub refuses a leaf node as user %s of %s: %s\n", user, ac.name, why)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 )
 
@@ -96,7 +97,8 @@ func TestJSONIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, revokedUser{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{}} {
+	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, revokedUser{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
+		explanation{}, chainLink{}, whyNode{}, accounts.Refusal{}, accounts.Door{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if name == "" || name == "-" || name == "jwt" { // JWTs travel in replies to get alone

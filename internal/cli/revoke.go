@@ -292,16 +292,5 @@ func targetKey(targets []target) string {
 	return " (" + keys.Short(targets[0].key) + ")"
 }
 
-// shellWords joins words as a shell reads them.
-func shellWords(words []string) string {
-	var out []string
-	for _, w := range words {
-		if w == "" || strings.ContainsFunc(w, func(c rune) bool {
-			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@%+=,", c)
-		}) {
-			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-		out = append(out, w)
-	}
-	return strings.Join(out, " ")
-}
+// shellWords is [fault.Words].
+func shellWords(words []string) string { return fault.Words(words...) }

@@ -50,6 +50,7 @@ them into force on every server and proves it.`
 		newPush(a),
 		newPull(a),
 		newStatus(a),
+		newWhy(a),
 		newServers(a),
 		newValidate(a),
 		newExpirations(a),
