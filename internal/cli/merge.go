@@ -8,9 +8,9 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
-	"github.com/accountd/accountd/revocation"
 )
 
 // mergeAccounts puts what mine has and theirs lacks on top of theirs:
@@ -38,21 +38,15 @@ func mergeAccounts(mine, theirs *claims.Document, got api.GetReply) (*claims.Dra
 }
 
 func mergeLists(c, m *jwt.AccountClaims, retired map[string]int64) {
-	if len(m.Revocations) > 0 {
-		c.Revocations = jwt.RevocationList(revocation.List(c.Revocations).Merge(revocation.List(m.Revocations)))
-	}
+	accounts.KeepRevocations(c, m)
 	for _, key := range m.SigningKeys.Keys() {
 		if _, gone := retired[key]; !gone && !c.SigningKeys.Contains(key) {
 			c.SigningKeys[key] = m.SigningKeys[key]
 		}
 	}
 	for _, e := range m.Exports {
-		i := slices.IndexFunc(c.Exports, func(x *jwt.Export) bool { return x.Subject == e.Subject && x.Type == e.Type })
-		switch {
-		case i < 0:
+		if !slices.ContainsFunc(c.Exports, func(x *jwt.Export) bool { return x.Subject == e.Subject && x.Type == e.Type }) {
 			c.Exports = append(c.Exports, e)
-		case len(e.Revocations) > 0:
-			c.Exports[i].Revocations = jwt.RevocationList(revocation.List(c.Exports[i].Revocations).Merge(revocation.List(e.Revocations)))
 		}
 	}
 	for _, im := range m.Imports {

@@ -96,21 +96,32 @@ func (s *session) wanted(ctx context.Context, r *root, c *api.Client, o pullOpti
 		}
 		return []string{ac.key}, nil
 	}
+	versions, err := s.versions(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	var out []string
+	for _, v := range versions {
+		if _, err := r.Account(v.Key); err == nil || !v.Deleted {
+			out = append(out, v.Key)
+		}
+	}
+	return out, nil
+}
+
+// versions returns what accountd holds of all accounts, deleted ones included.
+func (s *session) versions(ctx context.Context, c *api.Client) ([]api.Version, error) {
+	var out []api.Version
 	for after := ""; ; {
 		page, err := s.page(ctx, c, after)
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range page.Accounts {
-			after = v.Key
-			if _, err := r.Account(v.Key); err == nil || !v.Deleted {
-				out = append(out, v.Key)
-			}
-		}
+		out = append(out, page.Accounts...)
 		if !page.More || len(page.Accounts) == 0 {
 			return out, nil
 		}
+		after = out[len(out)-1].Key
 	}
 }
 

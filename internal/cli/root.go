@@ -49,6 +49,7 @@ them into force on every server and proves it.`
 		newRestore(a),
 		newPush(a),
 		newPull(a),
+		newAdopt(a),
 		newStatus(a),
 		newWhy(a),
 		newServers(a),
