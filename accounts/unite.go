@@ -11,28 +11,39 @@ import (
 	"github.com/accountd/accountd/revocation"
 )
 
+// Union is what several versions of one account come to.
+type Union struct {
+	Newest *claims.Document
+	Draft  *claims.Draft // the newest with the revocations of all, still to be signed; nil if it lacks none
+	Gone   []string      // signing keys that only older versions have
+}
+
 // Unite decides between versions of one account that were found in several
 // places, as when servers disagree: the newest holds, and keeps what any of the
-// others revokes. Of versions of one second the first given is the newest. The
-// draft is nil if the newest lacks nothing; else it is the newest with the
-// revocations of all, still to be signed.
-func Unite(versions []*claims.Document) (newest *claims.Document, united *claims.Draft, err error) {
-	newest = slices.MaxFunc(versions, func(a, b *claims.Document) int { return cmp.Compare(a.IssuedAt, b.IssuedAt) })
+// others revokes. Of versions of one second the first given is the newest.
+func Unite(versions []*claims.Document) (Union, error) {
+	u := Union{Newest: slices.MaxFunc(versions, func(a, b *claims.Document) int { return cmp.Compare(a.IssuedAt, b.IssuedAt) })}
 	lacks := false
-	draft, err := claims.Edit(newest, func(c *jwt.AccountClaims) error {
+	draft, err := claims.Edit(u.Newest, func(c *jwt.AccountClaims) error {
 		for _, v := range versions {
 			other, err := claims.As[jwt.AccountClaims](v)
 			if err != nil {
 				return err
 			}
 			lacks = KeepRevocations(c, other) || lacks
+			for _, key := range other.SigningKeys.Keys() {
+				if !c.SigningKeys.Contains(key) && !slices.Contains(u.Gone, key) {
+					u.Gone = append(u.Gone, key)
+				}
+			}
 		}
 		return nil
 	})
-	if err != nil || !lacks {
-		return newest, nil, err
+	if lacks {
+		u.Draft = draft
 	}
-	return newest, draft, nil
+	slices.Sort(u.Gone)
+	return u, err
 }
 
 // KeepRevocations adds to c the revocations of from, of users and of exports

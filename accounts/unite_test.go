@@ -1,6 +1,7 @@
 package accounts_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
@@ -37,17 +38,19 @@ func TestUniteKeepsTheNewestAndEveryRevocation(t *testing.T) {
 		c.Revocations = jwt.RevocationList{a: 50, b: 60}
 		c.Exports[0].Revocations = jwt.RevocationList{"*": 70}
 		c.Description = "old"
+		c.SigningKeys.Add("AOLD", "ANEW")
 	})
 	newer := version(200, func(c *jwt.AccountClaims) {
 		c.Revocations = jwt.RevocationList{a: 90}
 		c.Description = "new"
+		c.SigningKeys.Add("ANEW")
 	})
 
-	newest, draft, err := accounts.Unite([]*claims.Document{older, newer})
-	if err != nil || newest.ID != newer.ID || draft == nil {
-		t.Fatalf("newest %v, draft %v, error %v", newest, draft, err)
+	u, err := accounts.Unite([]*claims.Document{older, newer})
+	if err != nil || u.Newest.ID != newer.ID || u.Draft == nil || !slices.Equal(u.Gone, []string{"AOLD"}) {
+		t.Fatalf("united %+v, error %v", u, err)
 	}
-	d, err := draft.Sign(op, 300)
+	d, err := u.Draft.Sign(op, 300)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +67,12 @@ func TestUniteKeepsTheNewestAndEveryRevocation(t *testing.T) {
 		"nothing lost":  {version(100, revokes(a, 90)), newer},
 		"an older time": {version(100, revokes(a, 10)), newer},
 	} {
-		if newest, draft, err := accounts.Unite(versions); err != nil || newest.ID != newer.ID || draft != nil {
-			t.Errorf("%s: newest %v, draft %v, error %v", name, newest.ID, draft, err)
+		if u, err := accounts.Unite(versions); err != nil || u.Newest.ID != newer.ID || u.Draft != nil || u.Gone != nil {
+			t.Errorf("%s: united %+v, error %v", name, u, err)
 		}
 	}
 	twin := version(200, revokes(a, 90))
-	if newest, _, _ := accounts.Unite([]*claims.Document{twin, newer}); newest.ID != twin.ID {
+	if u, err := accounts.Unite([]*claims.Document{twin, newer}); err != nil || u.Newest.ID != twin.ID {
 		t.Error("of two versions of one second the second was taken")
 	}
 }

@@ -51,6 +51,8 @@ type Item struct {
 	Restore bool   `json:"restore,omitempty"` // the JWT brings a deleted account back; Base is the tombstone's jti
 	Force   bool   `json:"force,omitempty"`   // delete although others import from it
 
+	Retire []string `json:"retire,omitempty"` // signing keys of versions before accountd's first, to be retired
+
 	// What this version takes back on purpose. The signed request authorises it.
 	Unrevoke []string          `json:"unrevoke,omitempty"` // user keys or *, or "stream|service SUBJECT KEY" for an export's list
 	Unretire []string          `json:"unretire,omitempty"` // signing keys

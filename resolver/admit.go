@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,12 @@ func (c *change) decodeJWT() {
 	if c.ac, c.err = claims.As[jwt.AccountClaims](c.doc); c.err != nil {
 		return
 	}
-	_, c.err = keys.ParseAccount(c.doc.Subject)
+	for _, key := range append(slices.Clone(c.item.Retire), c.doc.Subject) {
+		if _, err := keys.ParseAccount(key); err != nil {
+			c.err = err
+			return
+		}
+	}
 	c.key = c.doc.Subject
 	c.item.Base = strings.TrimSpace(c.item.Base)
 }

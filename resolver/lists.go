@@ -47,12 +47,15 @@ func (c *change) carryRetired(now time.Time) error {
 		delete(retired, key)
 		c.note("un-retired signing key", key)
 	}
+	leaving := slices.Clone(c.item.Retire)
 	if c.oldAC != nil {
-		for _, key := range slices.Sorted(slices.Values(c.oldAC.SigningKeys.Keys())) {
-			if !slices.Contains(c.ac.SigningKeys.Keys(), key) {
-				retired[key] = now.Unix()
-				c.note("retired signing key", key)
-			}
+		leaving = append(leaving, c.oldAC.SigningKeys.Keys()...)
+	}
+	slices.Sort(leaving)
+	for _, key := range slices.Compact(leaving) {
+		if !slices.Contains(c.ac.SigningKeys.Keys(), key) && retired[key] == 0 {
+			retired[key] = now.Unix()
+			c.note("retired signing key", key)
 		}
 	}
 	if len(retired) > 0 {

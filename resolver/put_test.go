@@ -398,3 +398,24 @@ func TestBootstrap(t *testing.T) {
 		t.Fatalf("foreign operator: %v", err)
 	}
 }
+
+// TestRetireOfEarlierVersions: an account that is adopted brings the signing
+// keys that were taken out before accountd knew it, and they stay out.
+func TestRetireOfEarlierVersions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	gone, kept := must(keys.NewAccount()).PublicKey(), must(keys.NewAccount()).PublicKey()
+	ac := w.account()
+	ac.SigningKeys.Add(kept)
+	d := w.sign(w.sk, ac)
+	if res := w.put(api.Item{JWT: d.Token, Retire: []string{"SU…"}}); res.Error == nil || res.Error.Code != fault.Invalid {
+		t.Errorf("what is no key: %+v", res)
+	}
+	res := w.mustPut(d, "", func(i *api.Item) { i.Retire = []string{gone, kept} })
+	w.tick()
+	back := w.edit(d, func(ac *jwt.AccountClaims) { ac.SigningKeys.Add(gone) })
+	if res := w.put(api.Item{JWT: back.Token, Base: res.ID}); res.Error == nil || res.Error.Rule != "retired key" {
+		t.Errorf("a key of an earlier version returns: %+v", res)
+	}
+	w.mustPut(w.edit(d, func(ac *jwt.AccountClaims) { ac.Tags.Add("x") }), res.ID)
+}

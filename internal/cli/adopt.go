@@ -95,28 +95,35 @@ func (s *session) adoption(r *root, known api.Version, versions map[string]*plac
 	if err != nil {
 		return nil, err
 	}
-	newest, draft, err := accounts.Unite(docs)
+	u, err := accounts.Unite(docs)
 	if err != nil {
 		return nil, err
 	}
+	newest := u.Newest
 	if len(docs) > 1 {
 		for _, d := range docs {
 			rec.Lines = append(rec.Lines, fmt.Sprintf("  version of %s  %s%s", clock(d.IssuedAt), versions[d.Token], newestMark(d, newest)))
 		}
 	}
-	w := &work{name: newest.Name, key: newest.Subject, cur: newest, next: newest, pub: nscstore.Publication{ID: known.ID, Revision: known.Revision}}
-	if draft != nil {
+	w := &work{name: newest.Name, key: newest.Subject, cur: newest, next: newest, retire: u.Gone, pub: nscstore.Publication{ID: known.ID, Revision: known.Revision}}
+	if u.Draft != nil {
 		pair, err := s.accountSigner(r, newest.Issuer)
 		if err != nil {
 			return nil, err
 		}
-		if w.next, err = draft.Sign(pair, max(s.now, newest.IssuedAt)); err != nil {
+		if w.next, err = u.Draft.Sign(pair, max(s.now, newest.IssuedAt)); err != nil {
 			return nil, err
 		}
 		rec.Changes = diffClaims(payload(newest), payload(w.next))
 		rec.Lines = append(rec.Lines, "  signed anew: the newest lacks revocations of the others")
 	}
+	for _, key := range u.Gone {
+		rec.Lines = append(rec.Lines, "  retired for ever: signing key "+key+", which only an older version has")
+	}
 	rec.Name, rec.ID, rec.Outcome = w.name, w.next.ID, outcomeDry
+	if known.ID == w.next.ID {
+		rec.Revision, rec.Outcome = known.Revision, outcomeSame
+	}
 	if err := s.sameNameLocally(r, w.next); err != nil {
 		return nil, err
 	}
@@ -240,7 +247,7 @@ func (s *session) adoptAll(ctx context.Context, r *root, works []*work, recs []*
 func (s *session) adoptBatch(ctx context.Context, r *root, batch []*work, recs map[string]*receipt, proofs map[*receipt]func(*receipt) error) error {
 	var items []api.Item
 	for _, w := range batch {
-		items = append(items, api.Item{JWT: w.next.Token, Base: w.pub.ID})
+		items = append(items, api.Item{JWT: w.next.Token, Base: w.pub.ID, Retire: w.retire})
 	}
 	results, err := s.putAll(ctx, r, items, batch[0].next.Issuer)
 	if err != nil {

@@ -42,6 +42,7 @@ type work struct {
 	pub       nscstore.Publication // ID is the base of the put
 	dirty     bool                 // cur has edits that accountd lacks, or may have
 	same      bool                 // the edit had nothing to do
+	retire    []string             // see api.Item; only of an adoption
 }
 
 // editAccount changes an account of the local store and publishes the new

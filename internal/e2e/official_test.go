@@ -17,7 +17,7 @@ func (c *cloud) official(args ...string) result {
 }
 
 // says requires a command to exit with code and to print each text.
-func says(t *testing.T, r result, code int, texts ...string) {
+func says(t testing.TB, r result, code int, texts ...string) {
 	t.Helper()
 	if r.code != code {
 		t.Fatalf("expected exit code %d of %s", code, r)
