@@ -13,6 +13,10 @@ const (
 	Rejected State = "rejected" // the server refuses it; Reason says why
 )
 
+// Done reports whether a server shows all that it can: the version is in force,
+// or will be as soon as the account is loaded.
+func (s State) Done() bool { return s == InForce || s == Stored }
+
 // Closed is one client connection that a server closed.
 type Closed struct {
 	User  string  `json:"user"`           // public key of the user

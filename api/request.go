@@ -11,6 +11,10 @@ import (
 // grows, and fields are only added.
 const Schema = 1
 
+// OwnInbox begins the reply subjects of accountd's own requests to stock
+// servers. The doors of accountd leave those alone.
+const OwnInbox = "_INBOX.accountd-own."
+
 // Subjects of the service in the system account. The micro service of the name
 // Service announces them; its metadata hold MetaOperator and MetaServer.
 const (
@@ -226,6 +230,7 @@ type StatusReply struct {
 	Nodes      []NodeStatus    `json:"nodes"`
 	Total      int             `json:"total"`          // accounts, without tombstones
 	InForce    int             `json:"in_force"`       // of them, in force everywhere
+	Stored     int             `json:"stored"`         // of them, in force or stored everywhere
 	Accounts   []AccountStatus `json:"accounts"`       // the one asked for, else those that need a look
 	More       bool            `json:"more,omitempty"` // there are more of those
 	Tombstones int             `json:"tombstones"`

@@ -30,15 +30,24 @@ type natsDoor struct {
 	wg   sync.WaitGroup
 }
 
+// Part is a part of what is answered over NATS.
+type Part int
+
+// The parts.
+const (
+	Claims  Part = 1 << iota // what the store answers, and the doors of stock tools
+	Servers                  // what only the process that watches the servers can answer
+)
+
 // ServeNATS answers on nc, a connection to the system account: the micro
 // service of api.Service, and the lookups of stock tools. name is the server
 // that answers in the stock shapes. Each node has a connection of its own; one
 // of them answers a request. stop ends it and waits for requests in hand.
-func (s *Service) ServeNATS(nc *nats.Conn, name string) (stop func(), err error) {
+func (s *Service) ServeNATS(nc *nats.Conn, name string, parts Part) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &natsDoor{s: s, name: name, ctx: ctx, sem: make(chan struct{}, maxRunning)}
-	service, err := d.serve(nc)
-	if err == nil {
+	service, err := d.serve(nc, parts)
+	if err == nil && parts&Claims != 0 {
 		err = d.serveStock(nc)
 	}
 	if err == nil {
@@ -58,7 +67,7 @@ func (s *Service) ServeNATS(nc *nats.Conn, name string) (stop func(), err error)
 	return stop, nil
 }
 
-func (d *natsDoor) serve(nc *nats.Conn) (micro.Service, error) {
+func (d *natsDoor) serve(nc *nats.Conn, parts Part) (micro.Service, error) {
 	info, err := d.s.info(d.ctx)
 	if err != nil {
 		return nil, err
@@ -72,22 +81,31 @@ func (d *natsDoor) serve(nc *nats.Conn) (micro.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	for subject, h := range map[string]func(micro.Request) any{
-		api.SubjectPut:    signedNATS(d, d.s.Put),
-		api.SubjectOpPut:  signedNATS(d, d.s.PutOperator),
-		api.SubjectForget: signedNATS(d, d.s.Forget),
-		api.SubjectGet:    plain(d, d.s.Get),
-		api.SubjectList:   plain(d, d.s.List),
-		api.SubjectProof:  plain(d, d.s.Proof),
-		api.SubjectStatus: plain(d, d.s.Status),
-		api.SubjectSeen:   plain(d, d.s.Seen),
-	} {
+	for subject, h := range d.endpoints(parts) {
 		name := strings.ReplaceAll(strings.TrimPrefix(subject, "accountd.v1."), ".", "-")
 		if err := service.AddEndpoint(name, d.handler(h), micro.WithEndpointSubject(subject)); err != nil {
 			return service, err
 		}
 	}
 	return service, nil
+}
+
+// endpoints returns what answers each subject.
+func (d *natsDoor) endpoints(parts Part) map[string]func(micro.Request) any {
+	out := map[string]func(micro.Request) any{}
+	if parts&Claims != 0 {
+		out[api.SubjectPut] = signedNATS(d, d.s.Put)
+		out[api.SubjectOpPut] = signedNATS(d, d.s.PutOperator)
+		out[api.SubjectGet] = plain(d, d.s.Get)
+		out[api.SubjectList] = plain(d, d.s.List)
+	}
+	if parts&Servers != 0 {
+		out[api.SubjectForget] = signedNATS(d, d.s.Forget)
+		out[api.SubjectProof] = plain(d, d.s.Proof)
+		out[api.SubjectStatus] = plain(d, d.s.Status)
+		out[api.SubjectSeen] = plain(d, d.s.Seen)
+	}
+	return out
 }
 
 // signedCall is a request whose token authorises its body.

@@ -110,6 +110,9 @@ func (s *Service) List(ctx context.Context, req api.ListRequest) api.ListReply {
 // Proof returns what every expected server shows for a version, waiting for it
 // as long as the request says.
 func (s *Service) Proof(ctx context.Context, req api.ProofRequest) api.ProofReply {
+	if reply, ok := elsewhere[api.ProofReply](ctx, s, api.SubjectProof, "", req); ok {
+		return reply
+	}
 	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(req.WaitMs)*time.Millisecond, maxWait))
 	defer cancel()
 	proofs := s.each(func(n Node) api.NodeProof { return n.Await(ctx, req.Key, req.Revision) })
@@ -131,8 +134,7 @@ func (s *Service) each(ask func(Node) api.NodeProof) []api.NodeProof {
 // proven reports whether every server shows as much as it can: a stock server
 // that has not loaded the account can show no more than that it holds it.
 func proven(proofs []api.NodeProof) bool {
-	state := weakest(proofs)
-	return state == api.InForce || state == api.Stored
+	return weakest(proofs).Done()
 }
 
 // weakest returns the state that holds for all; no server proves nothing.
@@ -153,6 +155,9 @@ func weakest(proofs []api.NodeProof) api.State {
 // Status returns how things stand: of one account, or of all with those that
 // need a look.
 func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusReply {
+	if reply, ok := elsewhere[api.StatusReply](ctx, s, api.SubjectStatus, "", req); ok {
+		return reply
+	}
 	reply := api.StatusReply{Schema: api.Schema, Accounts: []api.AccountStatus{}}
 	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
 		op, trust, err := s.trust(r)
@@ -201,7 +206,7 @@ func (s *Service) statusOfAll(ctx context.Context, r store.Reader, reply *api.St
 		}
 		count(reply, st)
 		switch {
-		case st.State == api.InForce && len(st.Findings) == 0 && st.Budget < budgetWarning:
+		case st.State.Done() && len(st.Findings) == 0 && st.Budget < budgetWarning:
 		case len(reply.Accounts) < maxStatus:
 			reply.Accounts = append(reply.Accounts, st)
 		default:
@@ -221,8 +226,11 @@ func count(reply *api.StatusReply, st api.AccountStatus) {
 		return
 	}
 	reply.Total++
-	if st.State == api.InForce {
+	switch st.State {
+	case api.InForce:
 		reply.InForce++
+	case api.Stored:
+		reply.Stored++
 	}
 }
 
@@ -244,7 +252,10 @@ func (s *Service) accountStatus(r store.Reader, rec store.Record) (api.AccountSt
 }
 
 // Seen returns which JWTs of a user live connections use, on all servers.
-func (s *Service) Seen(_ context.Context, req api.SeenRequest) api.SeenReply {
+func (s *Service) Seen(ctx context.Context, req api.SeenRequest) api.SeenReply {
+	if reply, ok := elsewhere[api.SeenReply](ctx, s, api.SubjectSeen, "", req); ok {
+		return reply
+	}
 	reply := api.SeenReply{Schema: api.Schema}
 	for _, n := range s.cfg.Nodes() {
 		seen := n.Seen(req.Account, req.User)

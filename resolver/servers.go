@@ -11,6 +11,9 @@ import (
 // Forget decides a signed request to expect a stock server no more. Nothing is
 // forgotten without one: a server that is away is pending.
 func (s *Service) Forget(ctx context.Context, via, token string, body []byte) api.ForgetReply {
+	if reply, ok := elsewhere[api.ForgetReply](ctx, s, api.SubjectForget, token, body); ok {
+		return reply
+	}
 	err := s.forget(ctx, token, body)
 	if err == nil {
 		s.log.Info("server forgotten", "via", via, "request", string(body))

@@ -58,6 +58,9 @@ type Config struct {
 	Streams func(ctx context.Context, account string) ([]string, error)
 	// Forget expects a stock server no more; nil where there are none.
 	Forget func(ctx context.Context, server string) error
+	// Peer returns how to reach the process that watches the servers, nil while
+	// this one does. Nil: it always does.
+	Peer   func() Peer
 	Now    func() time.Time
 	Logger *slog.Logger // discards if nil
 	Meter  Meter        // counts nothing if nil

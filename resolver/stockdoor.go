@@ -19,7 +19,7 @@ import (
 // with a directory resolver (nats-server, accounts.go, DirAccResolver.Start).
 // An update is answered on behalf of every server, since tools count the
 // answers; the first to look commits it, the others find it stored. Of the rest
-// there is one answer.
+// there is one answer. Requests of accountd's own processes are for servers.
 func (d *natsDoor) serveStock(nc *nats.Conn) error {
 	for _, sub := range []struct {
 		subject, queue string
@@ -35,6 +35,9 @@ func (d *natsDoor) serveStock(nc *nats.Conn) error {
 	} {
 		h := sub.h
 		if _, err := nc.QueueSubscribe(sub.subject, sub.queue, func(m *nats.Msg) {
+			if strings.HasPrefix(m.Reply, api.OwnInbox) {
+				return
+			}
 			d.run(func() {
 				out := h(m)
 				if m.Reply == "" {

@@ -45,11 +45,21 @@ func forgetServer(ctx context.Context, f *stock.Fleet, name string) error {
 // handler lets stock servers with resolver: URL(...) be recognised.
 func (b *beside) handler(next http.Handler) http.Handler { return b.probes.Handler(next) }
 
-// countUndone shows how often a fleet took back what was sent past accountd.
-func countUndone(m *metrics, f *stock.Fleet) error {
-	return m.registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+// countUndone shows how often the fleet, which may be nil, took back what was
+// sent past accountd.
+func countUndone(m *metrics, fleet func() *stock.Fleet) error {
+	err := m.registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "accountd_stock_undone_total", Help: "Pushes and deletions sent straight to stock servers that were undone.",
-	}, func() float64 { return float64(f.Undone()) }))
+	}, func() float64 {
+		if f := fleet(); f != nil {
+			return float64(f.Undone())
+		}
+		return 0
+	}))
+	if err != nil {
+		return fmt.Errorf("count what is undone: %w", err)
+	}
+	return nil
 }
 
 // serveBeside finds stock servers in the cluster and serves them until ctx
@@ -62,7 +72,6 @@ func (d *dev) serveBeside(ctx context.Context) error {
 	defer nc.Close()
 	cfg := stock.Config{
 		Source: d.store, Conn: nc, Probes: &d.beside.probes, Signer: d.secrets.delegated, Now: d.opts.Now, Logger: d.log,
-		Doors: 1, // each node has its own connection for them; one of them answers
 		Exclude: func(name string) bool {
 			_, err := d.member(name)
 			return err == nil
@@ -82,8 +91,8 @@ func (d *dev) serveBeside(ctx context.Context) error {
 	}
 	defer fleet.Close()
 	d.beside.fleet.Store(fleet)
-	if err := countUndone(d.metrics, fleet); err != nil {
-		return fmt.Errorf("serve stock servers: %w", err)
+	if err := countUndone(d.metrics, d.beside.fleet.Load); err != nil {
+		return err
 	}
 	<-ctx.Done()
 	return nil

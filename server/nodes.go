@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/server/node"
 	"github.com/accountd/accountd/store"
 )
@@ -51,7 +52,7 @@ func (d *dev) attach(n *node.Node) (detach func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("system connection: %w", err)
 	}
-	stop, err := d.service.ServeNATS(nc, n.Name())
+	stop, err := d.service.ServeNATS(nc, n.Name(), resolver.Claims|resolver.Servers)
 	if err != nil {
 		nc.Close()
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/resolver/stock"
-	"github.com/accountd/accountd/store"
 )
 
 // ResolverOptions say how to run the resolver service alone, for a cluster of
@@ -59,14 +59,15 @@ type alone struct {
 	began time.Time
 
 	credentials resolverKeys
-	store       store.Store
+	store       shared
 	service     *resolver.Service
 	metrics     *metrics
 	web         net.Listener // nil without HTTP
 	probes      stock.Probes
-	nc          *nats.Conn
-	fleet       atomic.Pointer[stock.Fleet]
+	nc          atomic.Pointer[nats.Conn]
+	fleet       atomic.Pointer[stock.Fleet] // nil while another process publishes
 	ready       atomic.Bool
+	shown       sync.Mutex // held to say what this process does
 }
 
 // Resolver runs the resolver service for a cluster of stock servers until ctx
@@ -139,6 +140,7 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		Self: resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
 		Now:  a.opts.Now, Logger: a.log, Meter: a.metrics,
 		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
+		Peer:   a.peer,
 	}
 	if k.delegated != nil {
 		cfg.Delegated, cfg.Signer = k.delegated.PublicKey(), *k.delegated
@@ -162,19 +164,38 @@ func fleetNodes(f *stock.Fleet) []resolver.Node {
 	return out
 }
 
-// serveServers connects to the cluster, and serves it until ctx ends.
+// serveServers connects to the cluster, and serves it until ctx ends. What the
+// store answers is answered all the while; one process on a store publishes.
 func (a *alone) serveServers(ctx context.Context) (err error) {
-	if a.nc, err = a.connect(ctx); err != nil {
+	nc, err := a.connect(ctx)
+	if err != nil {
 		return err
 	}
+	a.nc.Store(nc)
 	if err := a.bootstrap(ctx); err != nil {
 		return err
 	}
 	if err := warn(ctx, a.service, a.log); err != nil {
 		return err
 	}
+	stop, err := a.service.ServeNATS(nc, "accountd", resolver.Claims)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := countUndone(a.metrics, a.fleet.Load); err != nil {
+		return err
+	}
+	waiting := time.AfterFunc(standbyAfter, func() { a.standBy(ctx) })
+	defer waiting.Stop()
+	return a.store.Hold(ctx, "publisher", a.publish)
+}
+
+// publish brings the claims to the servers until ctx ends.
+func (a *alone) publish(ctx context.Context) error {
+	nc := a.nc.Load()
 	cfg := stock.Config{
-		Source: a.store, Conn: a.nc, Probes: &a.probes, Now: a.opts.Now, Logger: a.log,
+		Source: a.store, Conn: nc, Probes: &a.probes, Now: a.opts.Now, Logger: a.log,
 		Admit: func(ctx context.Context, token string) error {
 			_, err := a.service.Push(ctx, "push", token)
 			return err
@@ -187,13 +208,10 @@ func (a *alone) serveServers(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a.fleet.Store(fleet)
 	defer fleet.Close()
-	if err := countUndone(a.metrics, fleet); err != nil {
-		return fmt.Errorf("count what is undone: %w", err)
-	}
-	// The doors are on the fleet's own connection, which does not hear itself.
-	stop, err := a.service.ServeNATS(a.nc, "accountd")
+	a.fleet.Store(fleet)
+	defer a.fleet.Store(nil)
+	stop, err := a.service.ServeNATS(nc, "accountd", resolver.Servers)
 	if err != nil {
 		return err
 	}
@@ -205,8 +223,8 @@ func (a *alone) serveServers(ctx context.Context) (err error) {
 func (a *alone) close() error {
 	a.ready.Store(false)
 	var errs []error
-	if a.nc != nil {
-		a.nc.Close()
+	if nc := a.nc.Load(); nc != nil {
+		nc.Close()
 	}
 	if a.web != nil {
 		if err := a.web.Close(); err != nil && !errors.Is(err, net.ErrClosed) {

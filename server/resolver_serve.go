@@ -13,6 +13,7 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/resolver/stock"
 	"github.com/accountd/accountd/store"
 )
@@ -22,6 +23,7 @@ const (
 	reconnectWait = 250 * time.Millisecond
 	dialTime      = 2 * time.Second
 	lookEvery     = 50 * time.Millisecond
+	standbyAfter  = time.Second // without the publisher's lock
 )
 
 // connect opens the connection to the system account, and waits for the first
@@ -78,7 +80,7 @@ func (a *alone) bootstrap(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	m, err := a.nc.RequestWithContext(within, "$SYS.REQ.SERVER.PING.ACCOUNTZ",
+	m, err := a.nc.Load().RequestWithContext(within, "$SYS.REQ.SERVER.PING.ACCOUNTZ",
 		fmt.Appendf(nil, `{"account":%q}`, a.credentials.system))
 	if err != nil {
 		return fault.New(fault.Unavailable, "no server shows its system account: %w", err).
@@ -104,8 +106,8 @@ type ResolverReady struct {
 	PID      int            `json:"pid"`
 	Operator string         `json:"operator"` // public key
 	HTTP     string         `json:"http"`     // URL, "" for none
-	Servers  []ServedServer `json:"servers"`
-	Ms       float64        `json:"ms"` // from the start to ready, in milliseconds
+	Servers  []ServedServer `json:"servers"`  // none while another process on the store publishes
+	Ms       float64        `json:"ms"`       // from the start to ready, in milliseconds
 }
 
 // ServedServer is one expected server.
@@ -123,27 +125,73 @@ func (a *alone) becomeReady(ctx context.Context, fleet *stock.Fleet) error {
 			return nil
 		}
 	}
+	if err := a.show(fleet); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// standBy says that this process is ready and that another one publishes.
+func (a *alone) standBy(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err := a.show(nil); err != nil {
+		a.log.Warn("the ready file could not be written", "err", err)
+	}
+}
+
+// show says what this process does: it serves the servers of fleet, or stands
+// by when fleet is nil.
+func (a *alone) show(fleet *stock.Fleet) error {
+	a.shown.Lock()
+	defer a.shown.Unlock()
+	if fleet == nil && a.fleet.Load() != nil {
+		return nil // it publishes by now
+	}
 	a.ready.Store(true)
-	defer a.ready.Store(false)
 	r := ResolverReady{
-		Schema: api.Schema, PID: os.Getpid(), Operator: a.credentials.operator.Subject, HTTP: a.httpURL(),
+		Schema: api.Schema, PID: os.Getpid(), Operator: a.credentials.operator.Subject, HTTP: a.httpURL(), Servers: []ServedServer{},
 		Ms: float64(a.opts.Now().Sub(a.began).Microseconds()) / 1000,
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "accountd resolver: operator %s, %d servers, store %s\n", a.credentials.operator.Name, len(fleet.Servers()), hidePassword(a.opts.Store))
-	for _, s := range fleet.Servers() {
-		r.Servers = append(r.Servers, ServedServer{Name: s.Name(), Cluster: s.Cluster(), Resolver: string(s.Kind())})
-		fmt.Fprintf(&b, "  %s  %s\n", s.Name(), s.Kind())
+	what := "another accountd publishes"
+	if fleet != nil {
+		what = fmt.Sprintf("%d servers", len(fleet.Servers()))
+		for _, s := range fleet.Servers() {
+			r.Servers = append(r.Servers, ServedServer{Name: s.Name(), Cluster: s.Cluster(), Resolver: string(s.Kind())})
+		}
+	}
+	fmt.Fprintf(&b, "accountd resolver: operator %s, %s, store %s\n", a.credentials.operator.Name, what, hidePassword(a.opts.Store))
+	for _, s := range r.Servers {
+		fmt.Fprintf(&b, "  %s  %s\n", s.Name, s.Resolver)
 	}
 	if r.HTTP != "" {
 		fmt.Fprintf(&b, "  http    %s\n", r.HTTP)
 	}
-	if err := readyFile(a.opts.ReadyFile).write(r); err != nil {
-		return err
-	}
 	_, _ = fmt.Fprint(a.opts.Out, b.String()) // a closed terminal does not stop the service
-	<-ctx.Done()
-	return nil
+	return readyFile(a.opts.ReadyFile).write(r)
+}
+
+// peer returns how to reach the process that publishes, nil for this one.
+func (a *alone) peer() resolver.Peer {
+	nc := a.nc.Load()
+	if a.fleet.Load() != nil || nc == nil {
+		return nil
+	}
+	return func(ctx context.Context, subject, token string, body []byte) ([]byte, error) {
+		m := nats.NewMsg(subject)
+		m.Data = body
+		if token != "" {
+			m.Header.Set(api.AuthHeader, token)
+		}
+		reply, err := nc.RequestMsgWithContext(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		return reply.Data, nil
+	}
 }
 
 func anyHealthy(fleet *stock.Fleet) bool {
@@ -181,7 +229,7 @@ func (a *alone) notReady(ctx context.Context) map[string]string {
 		reasons["store"] = "cannot be read"
 		a.log.Error("read store", "err", err)
 	}
-	if a.ready.Load() && !a.nc.IsConnected() {
+	if nc := a.nc.Load(); nc != nil && !nc.IsConnected() {
 		reasons["servers"] = "no connection to any server"
 	}
 	return reasons

@@ -55,9 +55,18 @@ func hidePassword(spec string) string {
 	return u.String()
 }
 
+// shared is a store whose processes agree on who does what only one may do.
+// Hold calls f while this process is the one called name, again whenever it
+// becomes it, until f returns by itself or ctx ends. The context of f ends when
+// another process may have become it.
+type shared interface {
+	store.Store
+	Hold(ctx context.Context, name string, f func(context.Context) error) error
+}
+
 // openStore opens the store that spec names. mustExist refuses to make a new
 // file; migrate brings the schema of a database up to this program's.
-func openStore(ctx context.Context, spec string, mustExist, migrate bool) (store.Store, error) {
+func openStore(ctx context.Context, spec string, mustExist, migrate bool) (shared, error) {
 	if err := checkStore(spec); err != nil {
 		return nil, err
 	}

@@ -143,7 +143,7 @@ func (a *app) printShort(rec *receipt) {
 		a.printReceipt(rec)
 		return
 	}
-	fmt.Fprintf(a.env.Stdout, "%s  in force on %d of %d nodes\n", rec.title(), len(rec.Nodes), len(rec.Nodes))
+	fmt.Fprintf(a.env.Stdout, "%s  %s\n", rec.title(), tally(rec.Nodes))
 }
 
 // title is the first line of a receipt.
@@ -203,15 +203,6 @@ func closedText(closed []api.Closed) string {
 // printVerdict says in one line where the change stands.
 func (a *app) printVerdict(rec *receipt) {
 	out := a.env.Stdout
-	there, stored := 0, 0
-	for _, n := range rec.Nodes {
-		if done(n) {
-			there++
-		}
-		if n.State == api.Stored {
-			stored++
-		}
-	}
 	switch {
 	case rec.Outcome == outcomeDry:
 		fmt.Fprintln(out, "dry run: nothing was changed")
@@ -221,12 +212,10 @@ func (a *app) printVerdict(rec *receipt) {
 		fmt.Fprintf(out, "answered by %s, no proof: no accountd answers\n", count(len(rec.Nodes), "server"))
 	case rec.Waited && rec.Proven && rec.Proved != "":
 		fmt.Fprintf(out, "%s, %s\n", rec.Proved, millis(rec.Ms))
-	case rec.Waited && rec.Proven && stored > 0:
-		fmt.Fprintf(out, "in force on %d and stored on %d of %d nodes, %s\n", there-stored, stored, len(rec.Nodes), millis(rec.Ms))
 	case rec.Waited && rec.Proven:
-		fmt.Fprintf(out, "in force on %d of %d nodes, %s\n", there, len(rec.Nodes), millis(rec.Ms))
+		fmt.Fprintf(out, "%s, %s\n", tally(rec.Nodes), millis(rec.Ms))
 	case rec.Waited:
-		fmt.Fprintf(out, "in force on %d of %d nodes; watch it complete: nsc status %s --watch\n", there, len(rec.Nodes), first(rec.Account, rec.Name))
+		fmt.Fprintf(out, "%s; watch it complete: nsc status %s --watch\n", tally(rec.Nodes), first(rec.Account, rec.Name))
 	case rec.Sent:
 		fmt.Fprintf(out, "committed; not waited for the proof, which nsc status %s shows\n", first(rec.Account, rec.Name))
 	}

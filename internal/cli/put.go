@@ -135,7 +135,20 @@ func (r *receipt) pending() error {
 	return told{fault.New(fault.Pending, "not in force on %s", strings.Join(names, ", ")).About(r.Kind, r.Name)}
 }
 
-func done(n api.NodeProof) bool { return n.State == api.InForce || n.State == api.Stored }
+func done(n api.NodeProof) bool { return n.State.Done() }
+
+// tally counts the nodes that show a version, those apart that hold it and have
+// not loaded the account.
+func tally(nodes []api.NodeProof) string {
+	counts := map[api.State]int{}
+	for _, n := range nodes {
+		counts[n.State]++
+	}
+	if counts[api.Stored] > 0 {
+		return fmt.Sprintf("in force on %d and stored on %d of %d nodes", counts[api.InForce], counts[api.Stored], len(nodes))
+	}
+	return fmt.Sprintf("in force on %d of %d nodes", counts[api.InForce], len(nodes))
+}
 
 // told is an error that the result already shows.
 type told struct{ error }

@@ -103,7 +103,7 @@ func (s *session) askStatus(ctx context.Context, r *root, account string) (api.S
 // pendingOf is the error of a status in which something is not in force.
 func pendingOf(reply api.StatusReply) error {
 	for _, ac := range reply.Accounts {
-		if ac.State != api.InForce && ac.State != api.Stored {
+		if !ac.State.Done() {
 			return told{fault.New(fault.Pending, "account %s is %s", ac.Name, ac.State).About("account", ac.Name)}
 		}
 	}
@@ -134,6 +134,7 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 	}{
 		{"warnings", reply.Warnings},
 		{"in force everywhere", []string{fmt.Sprint(reply.InForce)}},
+		{"stored everywhere", storedLines(reply)},
 		{"pending", pendingLines(reply.Accounts)},
 		{"findings", findingLines(reply.Accounts)},
 		{"servers", serverLines(reply)},
@@ -178,16 +179,12 @@ func (a *app) accountStatus(b *strings.Builder, ac api.AccountStatus) {
 		fmt.Fprintf(b, " on host %s", ac.Host)
 	}
 	b.WriteByte('\n')
-	there := 0
 	for _, n := range ac.Nodes {
 		fmt.Fprintf(b, "  %s  %s", n.Server, a.state(n.State))
 		if n.Reason != "" {
 			b.WriteString("   " + reasonText(n.Server, n.Reason))
 		}
 		b.WriteByte('\n')
-		if done(n) {
-			there++
-		}
 	}
 	for _, f := range ac.Findings {
 		b.WriteString("finding: " + f + "\n")
@@ -195,7 +192,7 @@ func (a *app) accountStatus(b *strings.Builder, ac api.AccountStatus) {
 	if ac.Budget >= budgetWarning {
 		fmt.Fprintf(b, "claim budget %.0f %% of 1 MiB\n", ac.Budget*100)
 	}
-	fmt.Fprintf(b, "in force on %d of %d nodes\n", there, len(ac.Nodes))
+	fmt.Fprintf(b, "%s\n", tally(ac.Nodes))
 }
 
 // reasonText is the reason of a server beside its name, which need not be said
@@ -205,11 +202,19 @@ func reasonText(server, reason string) string {
 	return strings.TrimPrefix(reason, "node "+server+" ")
 }
 
+// storedLines tell of accounts that stock servers hold and have not loaded.
+func storedLines(reply api.StatusReply) []string {
+	if reply.Stored == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d, in force where they are loaded", reply.Stored)}
+}
+
 // pendingLines name each account that is not in force, with the servers that lack it.
 func pendingLines(accounts []api.AccountStatus) []string {
 	var lines []string
 	for _, ac := range accounts {
-		if ac.State == api.InForce || ac.State == api.Stored {
+		if ac.State.Done() {
 			continue
 		}
 		var where []string

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/api"
 )
 
 // maxAnswers bounds the answers that wait to be read for one request.
@@ -25,7 +28,7 @@ type asker struct {
 }
 
 func newAsker(nc *nats.Conn) (*asker, error) {
-	a := &asker{nc: nc, prefix: nc.NewInbox() + ".", open: map[string]chan *nats.Msg{}}
+	a := &asker{nc: nc, prefix: ownInbox() + ".", open: map[string]chan *nats.Msg{}}
 	var err error
 	a.sub, err = nc.Subscribe(a.prefix+"*", a.deliver)
 	if err == nil {
@@ -36,6 +39,9 @@ func newAsker(nc *nats.Conn) (*asker, error) {
 	}
 	return a, nil
 }
+
+// ownInbox returns a new reply subject that the doors of accountd leave alone.
+func ownInbox() string { return api.OwnInbox + strings.TrimPrefix(nats.NewInbox(), nats.InboxPrefix) }
 
 func (a *asker) close() { _ = a.sub.Unsubscribe() }
 

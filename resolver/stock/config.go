@@ -30,11 +30,6 @@ type Config struct {
 	// somebody else. The Fleet does not close it.
 	Conn *nats.Conn
 
-	// Doors is how many answers of accountd itself arrive on the subjects of
-	// stock tools: 1 when requests are served on another connection than Conn
-	// or by another replica, 0 when they are served on Conn or not at all.
-	Doors int
-
 	// Exclude tells which servers are not stock ones: the bundled nodes.
 	Exclude func(name string) bool
 

@@ -145,10 +145,10 @@ func (f *Fleet) compare(ctx context.Context, key, want string) (equal, differ bo
 				kept++
 			}
 		}
-		return all >= f.directories()+f.cfg.Doors
+		return all >= f.directories()
 	})
 	same += min(kept, f.undeletables())
-	return err == nil && same == all && all >= f.directories()+f.cfg.Doors, same != all, err
+	return err == nil && same == all && all >= f.directories(), same != all, err
 }
 
 // undeletables returns how many directories are known to refuse deletions.

@@ -174,7 +174,7 @@ func (f *Fleet) pack(ctx context.Context, sum digest) (map[string]string, bool, 
 	if f.directories() == 0 {
 		return held, true, nil
 	}
-	sub, err := f.nc.SubscribeSync(f.nc.NewInbox())
+	sub, err := f.nc.SubscribeSync(ownInbox())
 	if err != nil {
 		return nil, false, err
 	}
@@ -185,21 +185,17 @@ func (f *Fleet) pack(ctx context.Context, sum digest) (map[string]string, bool, 
 	if err := f.nc.PublishRequest(subjectPack, sub.Subject, sum[:]); err != nil {
 		return nil, false, err
 	}
-	for ends := 0; ends <= f.cfg.Doors; {
+	for more := true; more; {
 		within, cancel := context.WithTimeout(ctx, f.cfg.Answer)
 		m, err := sub.NextMsgWithContext(within)
 		cancel()
 		if err != nil {
 			return held, false, ctx.Err() // what came is compared; the next time brings the rest
 		}
-		if len(m.Data) == 0 {
-			ends++
-		}
+		more = len(m.Data) > 0
 		for line := range strings.Lines(string(bytes.TrimSpace(m.Data))) {
 			if key, token, ok := strings.Cut(strings.TrimSpace(line), "|"); ok {
-				if have := held[key]; have == "" || f.cfg.Doors == 0 {
-					held[key] = token
-				}
+				held[key] = token
 			}
 		}
 	}

@@ -131,6 +131,11 @@ func (s *Store) Changed() <-chan struct{} {
 	return s.changed
 }
 
+// Hold calls f: the process that has the file is the only one.
+func (s *Store) Hold(ctx context.Context, _ string, f func(context.Context) error) error {
+	return f(ctx)
+}
+
 // Close waits for the transactions that run, refuses new ones with
 // store.ErrClosed, wakes all followers and releases the file. Further calls
 // return what the first did.

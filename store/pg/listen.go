@@ -13,12 +13,12 @@ const channel = "accountd_changes"
 
 // listen wakes followers at the commits of all processes, and whenever it has
 // connected anew, since it may have missed some.
-func (s *Store) listen(ctx context.Context, cfg *pgx.ConnConfig) {
+func (s *Store) listen(ctx context.Context) {
 	defer close(s.ended)
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 50*time.Millisecond, 5*time.Second
 	for ctx.Err() == nil {
-		if s.hear(ctx, cfg) {
+		if s.hear(ctx) {
 			wait.Reset()
 		}
 		select {
@@ -29,8 +29,8 @@ func (s *Store) listen(ctx context.Context, cfg *pgx.ConnConfig) {
 }
 
 // hear listens until its connection ends, and reports whether it had one.
-func (s *Store) hear(ctx context.Context, cfg *pgx.ConnConfig) bool {
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+func (s *Store) hear(ctx context.Context) bool {
+	conn, err := pgx.ConnectConfig(ctx, s.conn)
 	if err != nil {
 		return false
 	}

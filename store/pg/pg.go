@@ -38,7 +38,8 @@ const statements = 30 * time.Second
 // Store is a store.Store in a PostgreSQL database. Make it with Open.
 type Store struct {
 	pool *pgxpool.Pool
-	name string // of the database, for errors: no password
+	conn *pgx.ConnConfig // for connections beside the pool
+	name string          // of the database, for errors: no password
 
 	closing chan struct{} // closed when Close begins
 	close   func()
@@ -64,7 +65,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 	}
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
-		pool: pool, name: nameOf(dsn), closing: make(chan struct{}), stop: stop,
+		pool: pool, conn: cfg.ConnConfig, name: nameOf(dsn), closing: make(chan struct{}), stop: stop,
 		ended: make(chan struct{}), changed: make(chan struct{}),
 	}
 	s.close = sync.OnceFunc(s.shut)
@@ -73,7 +74,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
-	go s.listen(listening, cfg.ConnConfig)
+	go s.listen(listening)
 	return s, nil
 }
 
