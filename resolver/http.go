@@ -1,9 +1,6 @@
 package resolver
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,87 +11,25 @@ import (
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/store"
 )
 
-// Handler serves package api under /v1, and the endpoints of the archived
+// Register serves package api under /v1 of mux, and the endpoints of the archived
 // account server under /jwt/v1, so that tools and servers that speak to it
 // change nothing but the URL. The ETag of a claim is its jti. Options of
 // lookups: ?text (plain text), ?decode (header and body as JSON), ?check (404
-// for an expired claim).
-func (s *Service) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /jwt/v1/accounts/{id}", func(w http.ResponseWriter, r *http.Request) {
-		id := r.PathValue("id")
-		if _, err := keys.ParseAccount(id); err != nil {
-			httpError(w, err)
-			return
-		}
-		s.serveJWT(w, r, store.Account, id)
-	})
+// for an expired claim), ?notify (send it to the servers again).
+func (s *Service) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /jwt/v1/accounts/{id}", s.serveAccount)
 	mux.HandleFunc("GET /jwt/v1/accounts/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK) // servers probe it when they start
 	})
 	mux.HandleFunc("POST /jwt/v1/accounts/{id}", s.postJWT)
 	mux.HandleFunc("GET /jwt/v1/operator", func(w http.ResponseWriter, r *http.Request) {
-		s.serveJWT(w, r, store.Operator, "")
+		s.serveClaim(w, r, store.Operator, "", r.URL.Query())
 	})
 	mux.HandleFunc("GET /jwt/v1/pack", s.servePack)
 	s.apiRoutes(mux)
-	return mux
-}
-
-func (s *Service) serveJWT(w http.ResponseWriter, r *http.Request, kind store.Kind, key string) {
-	token, err := s.CurrentJWT(r.Context(), kind, key)
-	if err != nil {
-		httpError(w, err)
-		return
-	}
-	d, err := claims.Decode(token)
-	if err != nil {
-		s.log.Error("stored claim is damaged", "kind", kind, "key", key, "err", err)
-		httpError(w, errors.New("damaged"))
-		return
-	}
-	if asked(r, "check") && d.Expires != 0 && d.Expires <= s.now().Unix() {
-		httpError(w, fault.New(fault.NotFound, "the claim of %s has expired", key))
-		return
-	}
-	etag := `"` + d.ID + `"`
-	w.Header().Set("ETag", etag)
-	w.Header().Set("Cache-Control", "no-cache")
-	if strings.Contains(r.Header.Get("If-None-Match"), etag) {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	body, kindOf := token, "application/jwt"
-	switch {
-	case asked(r, "decode"):
-		body, kindOf = decoded(token), "application/json"
-	case asked(r, "text"):
-		kindOf = "text/plain; charset=utf-8"
-	}
-	w.Header().Set("Content-Type", kindOf)
-	_, _ = io.WriteString(w, body) // the client went away
-}
-
-// asked reports whether an option is given: ?name or ?name=true.
-func asked(r *http.Request, name string) bool {
-	q := r.URL.Query()
-	on, err := strconv.ParseBool(q.Get(name))
-	return q.Has(name) && (on || err != nil)
-}
-
-// decoded shows header and body of a token, indented.
-func decoded(token string) string {
-	var out bytes.Buffer
-	for _, part := range strings.Split(token, ".")[:2] {
-		raw, _ := base64.RawURLEncoding.DecodeString(part) // it was decoded before
-		_ = json.Indent(&out, raw, "", "  ")
-		out.WriteByte('\n')
-	}
-	return out.String()
 }
 
 // postJWT admits a pushed account JWT, as nsc push sends it to an http URL.

@@ -14,7 +14,7 @@ import (
 )
 
 func (w *world) serve() string {
-	srv := httptest.NewServer(w.s.Handler())
+	srv := httptest.NewServer(w.handler())
 	w.t.Cleanup(srv.Close)
 	return srv.URL
 }
@@ -110,7 +110,7 @@ func TestHTTPDoorsRefuse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	head := w.head()
-	h := w.s.Handler()
+	h := w.handler()
 	for _, c := range []struct {
 		method, path, body, from string
 		want                     int
@@ -148,7 +148,7 @@ func TestHTTPDoorsRefuse(t *testing.T) {
 func TestReadingFromElsewhereNeedsASignature(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	h := w.s.Handler()
+	h := w.handler()
 	foreign := must(keys.NewOperator())
 	for name, c := range map[string]struct {
 		token string

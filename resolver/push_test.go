@@ -147,7 +147,7 @@ func TestHTTPPush(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.setup()
-	h := w.s.Handler()
+	h := w.handler()
 	do := func(method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
 		r.RemoteAddr = "127.0.0.1:1"

@@ -115,7 +115,7 @@ func TestDeleteAndRestore(t *testing.T) {
 	if !rec.Deleted || rec.JWT != s.current.Token || rec.Retired[s.retired] == 0 {
 		t.Fatalf("the tombstone forgets: %+v", rec)
 	}
-	if _, err := w.s.CurrentJWT(context.Background(), store.Account, s.current.Subject); !fault.Is(err, fault.NotFound) {
+	if _, err := w.s.lookup(context.Background(), store.Account, s.current.Subject); !fault.Is(err, fault.NotFound) {
 		t.Fatalf("a tombstone is served: %v", err)
 	}
 	renewed := w.edit(s.current, func(*jwt.AccountClaims) {})

@@ -117,7 +117,7 @@ func TestHTTPLookups(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.setup()
-	h := w.s.Handler()
+	h := w.handler()
 	get := func(path, etag string) *httptest.ResponseRecorder {
 		r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, path, nil)
 		r.Header.Set("If-None-Match", etag)

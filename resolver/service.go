@@ -60,7 +60,10 @@ type Config struct {
 	Forget func(ctx context.Context, server string) error
 	// Peer returns how to reach the process that watches the servers, nil while
 	// this one does. Nil: it always does.
-	Peer   func() Peer
+	Peer func() Peer
+	// Notify sends the stored version of an account to the stock servers again;
+	// nil where there are none.
+	Notify func(ctx context.Context, account string) error
 	Now    func() time.Time
 	Logger *slog.Logger // discards if nil
 	Meter  Meter        // counts nothing if nil
@@ -69,8 +72,9 @@ type Config struct {
 // Service admits, stores, publishes and proves claims. Its methods may be
 // called from any goroutine.
 type Service struct {
-	cfg Config
-	log *slog.Logger
+	cfg     Config
+	log     *slog.Logger
+	lookups *lookups
 }
 
 // New returns a Service.
@@ -84,7 +88,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Meter == nil {
 		cfg.Meter = noMeter{}
 	}
-	return &Service{cfg: cfg, log: cfg.Logger}, nil
+	return &Service{cfg: cfg, log: cfg.Logger, lookups: &lookups{held: map[string]*lookup{}}}, nil
 }
 
 // now returns the time of one operation, in whole seconds as it is signed.

@@ -1,7 +1,6 @@
 package resolver
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,11 +86,11 @@ func (d *natsDoor) remove(m *nats.Msg) []byte {
 
 // lookup answers with the raw JWT; empty for an account that is not there.
 func (d *natsDoor) lookup(m *nats.Msg) []byte {
-	token, err := d.s.CurrentJWT(d.ctx, store.Account, strings.Split(m.Subject, ".")[3])
+	found, err := d.s.lookup(d.ctx, store.Account, strings.Split(m.Subject, ".")[3])
 	if err != nil {
 		return nil
 	}
-	return []byte(token)
+	return found.token
 }
 
 func (d *natsDoor) list(*nats.Msg) []byte {
@@ -129,28 +128,6 @@ func (d *natsDoor) failed(account string, err error) []byte {
 func (d *natsDoor) stock(field string, v any) []byte {
 	out, _ := json.Marshal(map[string]any{"server": map[string]any{"name": d.name}, field: v})
 	return out
-}
-
-// CurrentJWT returns the JWT that servers and tools may have: nothing for a
-// tombstone.
-func (s *Service) CurrentJWT(ctx context.Context, kind store.Kind, key string) (string, error) {
-	var rec store.Record
-	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
-		var err error
-		if kind == store.Operator {
-			rec, err = operatorRecord(r)
-		} else {
-			rec, err = r.Get(kind, key)
-		}
-		return err
-	})
-	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && rec.Deleted:
-		return "", fault.New(fault.NotFound, "no %s %s is stored", kind, key)
-	case err != nil:
-		return "", fault.New(fault.Unavailable, "the store cannot be read")
-	}
-	return rec.JWT, nil
 }
 
 // subjectOf returns the subject of a token, "n/a" if it cannot be read.

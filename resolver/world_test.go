@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 
 // world is a service over a real store, with the keys of everyone in it.
 type world struct {
-	t                         *testing.T
+	t                         testing.TB
 	s                         *Service
 	store                     store.Store
 	root, sk, sk2, accountd   keys.OperatorPair
@@ -36,7 +37,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, root: must(keys.NewOperator()), sk: must(keys.NewOperator()), sk2: must(keys.NewOperator()), accountd: must(keys.NewOperator()),
@@ -67,6 +68,13 @@ func newWorld(t *testing.T) *world {
 	}
 	w.tick()
 	return w
+}
+
+// handler serves the service's doors over HTTP.
+func (w *world) handler() http.Handler {
+	mux := http.NewServeMux()
+	w.s.Register(mux)
+	return mux
 }
 
 func (w *world) tick() { w.clock = w.clock.Add(time.Second) }

@@ -42,6 +42,14 @@ func forgetServer(ctx context.Context, f *stock.Fleet, name string) error {
 	return f.Forget(ctx, name)
 }
 
+// notifyServers hands a request to a fleet, which may not run here.
+func notifyServers(ctx context.Context, f *stock.Fleet, account string) error {
+	if f == nil {
+		return fault.New(fault.Unavailable, "this process does not publish to stock servers now").WithHint("try again, or ask another one")
+	}
+	return f.Notify(ctx, account)
+}
+
 // handler lets stock servers with resolver: URL(...) be recognised.
 func (b *beside) handler(next http.Handler) http.Handler { return b.probes.Handler(next) }
 

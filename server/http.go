@@ -97,7 +97,7 @@ func routes(notReady func(context.Context) map[string]string, m *metrics, servic
 		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "ready"})
 	})
 	mux.Handle("GET /metrics", m.handler())
-	mux.Handle("/", service.Handler())
+	service.Register(mux)
 	return mux
 }
 

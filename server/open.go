@@ -190,6 +190,9 @@ func (d *dev) newService() (*resolver.Service, error) {
 	d.metrics = newMetrics(d.expected, headOf(d.store))
 	return resolver.New(resolver.Config{
 		Meter: d.metrics, Streams: d.streams, Forget: d.forget,
+		Notify: func(ctx context.Context, account string) error {
+			return notifyServers(ctx, d.beside.fleet.Load(), account)
+		},
 		Store: d.store, Nodes: d.expected,
 		Self:      resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
 		Delegated: d.secrets.delegated.PublicKey(), Signer: d.secrets.delegated, Server: d.secrets.server.Key(),

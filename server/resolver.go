@@ -141,6 +141,7 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		Now:  a.opts.Now, Logger: a.log, Meter: a.metrics,
 		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 		Peer:   a.peer,
+		Notify: func(ctx context.Context, account string) error { return notifyServers(ctx, a.fleet.Load(), account) },
 	}
 	if k.delegated != nil {
 		cfg.Delegated, cfg.Signer = k.delegated.PublicKey(), *k.delegated

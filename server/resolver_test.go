@@ -67,7 +67,7 @@ func newOutside(t *testing.T) *outside {
 	return o
 }
 
-func signed[T claims.Typed](t *testing.T, v *T, by claims.Signer) string {
+func signed[T claims.Typed](t testing.TB, v *T, by claims.Signer) string {
 	t.Helper()
 	draft, err := claims.New(v)
 	if err != nil {

@@ -147,6 +147,18 @@ func (f *Fleet) Forget(ctx context.Context, name string) error {
 	return f.save(ctx)
 }
 
+// Notify sends the stored version of an account to the servers once more, unless
+// that was done in the last second, and returns at once.
+func (f *Fleet) Notify(ctx context.Context, key string) error {
+	f.mu.Lock()
+	recent := time.Since(f.queue.last[key].at) < spacing || f.jobs[key] != nil
+	f.mu.Unlock()
+	if recent {
+		return nil
+	}
+	return f.requeue(ctx, []string{key})
+}
+
 // Undone returns how many pushes and deletions that somebody sent straight to
 // the servers were taken back.
 func (f *Fleet) Undone() uint64 { return f.undone.Load() }
