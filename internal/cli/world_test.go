@@ -210,7 +210,7 @@ type result struct {
 func (p *person) run(args ...string) result {
 	p.t.Helper()
 	var out, errs bytes.Buffer
-	vars := map[string]string{"NSC_HOME": p.dir, "NKEYS_PATH": filepath.Join(p.dir, "keys"), "XDG_DATA_HOME": filepath.Join(p.dir, "data")}
+	vars := map[string]string{"NSC_HOME": p.dir, "NKEYS_PATH": filepath.Join(p.dir, "keys"), "XDG_DATA_HOME": filepath.Join(p.dir, "data"), "XDG_CONFIG_HOME": filepath.Join(p.dir, "config")}
 	ctx := p.ctx
 	if ctx == nil {
 		ctx = p.t.Context()

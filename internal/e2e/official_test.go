@@ -107,3 +107,17 @@ func TestStockServerWithURLResolver(t *testing.T) {
 		t.Fatal("a revoked user connects")
 	}
 }
+
+// TestNatsToolUsesTheContext: the nats tool connects with a generated context,
+// for which it asks nsc for the profile.
+func TestNatsToolUsesTheContext(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.nsc("add", "account", "app")
+	c.user("app", "one")
+	own := &cloud{t: t, dir: c.dir, env: append(c.env[:len(c.env):len(c.env)], "XDG_CONFIG_HOME="+t.TempDir())}
+	says(t, own.run("nsc", "generate", "context", "app-one", "-a", "app", "-u", "one"), 0)
+	says(t, own.run(natstest.NatsCLI(t), "--context", "app-one", "pub", "greeting", "hello"), 0, "Published")
+	says(t, own.run(natstest.NatsCLI(t), "--context", "app-one", "account", "info"), 0, c.accountServed("app").Subject)
+	says(t, own.run("nsc", "generate", "context", "app-one", "-a", "app", "-u", "one"), 5, "exists already")
+}
