@@ -74,7 +74,7 @@ func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error
 	if s.flags.dryRun {
 		return dryNew("account", o.name, ac)
 	}
-	return s.createAccount(ctx, r, ac, seed)
+	return s.createAccount(ctx, r, func() (*claims.Document, error) { return s.signNew(r, ac) }, seed, nil)
 }
 
 // newAccountName refuses a name that cannot be one or is taken.
@@ -137,15 +137,16 @@ func (s *session) givenKey(given, kind string, valid func(string) error, parse f
 }
 
 // createAccount signs, stores and publishes a new account. seed is stored with
-// it; it may be nil. A refused account leaves nothing behind.
-func (s *session) createAccount(ctx context.Context, r *root, ac *jwt.AccountClaims, seed []byte) (*receipt, error) {
+// it, and so are the users; both may be nil. A refused account leaves nothing
+// behind.
+func (s *session) createAccount(ctx context.Context, r *root, sign func() (*claims.Document, error), seed []byte, users []*claims.Document) (*receipt, error) {
 	online, why := s.online(r)
 	if online {
 		if err := s.dial(ctx, r); err != nil {
 			return nil, err
 		}
 	}
-	doc, err := s.signNew(r, ac)
+	doc, err := sign()
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (s *session) createAccount(ctx context.Context, r *root, ac *jwt.AccountCla
 	}
 	defer unlock()
 	w := &work{name: doc.Name, key: doc.Subject, next: doc}
-	if err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error { return w.stageNew(tx, seed) }); err != nil {
+	if err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error { return w.stageNew(tx, seed, users) }); err != nil {
 		return nil, err
 	}
 	rec := &receipt{Kind: "account", Name: w.name, Key: w.key, ID: doc.ID, Outcome: outcomeLocal, Note: why}
@@ -198,8 +199,8 @@ func (s *session) signNew(r *root, ac *jwt.AccountClaims) (*claims.Document, err
 	return draft.Sign(pair, s.now)
 }
 
-// stageNew writes a new account, marked as unpublished, and its seed.
-func (w *work) stageNew(tx *nscstore.Tx, seed []byte) error {
+// stageNew writes a new account, marked as unpublished, its seed and its users.
+func (w *work) stageNew(tx *nscstore.Tx, seed []byte, users []*claims.Document) error {
 	err := errors.Join(
 		tx.ExpectAccount(w.name, ""),
 		tx.PutAccount(w.name, w.next.Token),
@@ -207,7 +208,19 @@ func (w *work) stageNew(tx *nscstore.Tx, seed []byte) error {
 	if err == nil && seed != nil {
 		_, err = tx.AddSeed(seed)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return stageUsers(tx, w.name, users)
+}
+
+func stageUsers(tx *nscstore.Tx, account string, users []*claims.Document) error {
+	for _, u := range users {
+		if err := tx.PutUser(account, u.Name, u.Token); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // discard removes a new account that was refused, with the seed made for it.

@@ -182,6 +182,11 @@ func (a *app) decodeFile(name string) (*claims.Document, error) {
 		return nil, err
 	}
 	defer nscstore.Wipe(data) // it may be credentials
+	return decodeJWT(name, data)
+}
+
+// decodeJWT decodes the content of the file called name.
+func decodeJWT(name string, data []byte) (*claims.Document, error) {
 	token, err := jwt.ParseDecoratedJWT(data)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s holds no JWT", name).About("file", name)

@@ -30,6 +30,10 @@ type change struct {
 	// after a conflict. errUnchanged says that there is nothing to do.
 	edit func(*jwt.AccountClaims) error
 
+	// version replaces the claims as a whole, in place of edit. It is not redone
+	// on a version that others made meanwhile.
+	version func(cur *claims.Document) (*claims.Document, error)
+
 	// What the version takes back on purpose; see api.Item.
 	unrevoke, unretire []string
 }
@@ -105,7 +109,7 @@ func (s *session) editLocked(ctx context.Context, r *root, ac *account, ch chang
 		if res.Outcome == "" && fault.Is(err, fault.Unavailable) {
 			return rec, nil, unpublished(w.name, err)
 		}
-		if fault.Is(err, fault.Conflict) && try < tries {
+		if fault.Is(err, fault.Conflict) && ch.version == nil && try < tries {
 			again, rerr := s.rebase(ctx, r, w, res)
 			if again {
 				continue
@@ -138,6 +142,11 @@ func (s *session) begin(r *root, name string) (*work, error) {
 // sign makes the next version of w. Its time is never before the last one's;
 // within one second they are equal, and the store's order decides.
 func (s *session) sign(r *root, w *work, ch change) error {
+	if ch.version != nil {
+		next, err := ch.version(w.cur)
+		w.next, w.same = next, err == nil && next.Token == w.cur.Token
+		return err
+	}
 	draft, err := claims.Edit(w.cur, ch.edit)
 	w.same = errors.Is(err, errUnchanged)
 	if w.same {

@@ -36,6 +36,7 @@ nsc add user u -a A`
 //	! nsc add account A      both refuse it, and ours changes no file
 //	ours: LINE               ours alone
 //	official: LINE           the official one alone
+//	asked: LINE              both, and ours asks and is answered with --yes
 //	differs A PATH           a deliberate difference, described in
 //	                         docs/differences.md: the claim at PATH of account
 //	                         A (user A/u, operator O, file x.jwt) is not
@@ -111,8 +112,12 @@ func (p *parity) run(line string) {
 	} else if rest, only := strings.CutPrefix(line, "official: "); only {
 		line, sides = rest, sides[:1]
 	}
+	line, asked := strings.CutPrefix(line, "asked: ")
 	line, refused := strings.CutPrefix(line, "! ")
 	for _, s := range sides {
+		if asked && s == p.ours {
+			line = strings.Replace(line, "nsc ", "nsc --yes ", 1)
+		}
 		if !refused {
 			s.must(line)
 			continue
