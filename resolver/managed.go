@@ -43,6 +43,40 @@ func (s *Service) Countersign(ctx context.Context, via, token string) (api.Resul
 	})
 }
 
+// Renew signs the stored version of an account anew with accountd's delegated
+// key, if it is still that revision: servers that have removed an account ignore
+// the version that they had.
+func (s *Service) Renew(ctx context.Context, key string, revision uint64) error {
+	_, err := s.stockChange(ctx, "accountd", func(tx store.Tx, _ operator.Trust, _ store.Record, now time.Time) ([]*change, string, error) {
+		if s.cfg.Signer == nil {
+			return nil, "", fault.New(fault.Denied, "accountd has no key to sign with").ByRule("custody")
+		}
+		rec, err := tx.Get(store.Account, key)
+		if err != nil {
+			return nil, "", notStored(err, "account", key)
+		}
+		if rec.Deleted || rec.Revision != revision {
+			return nil, "", fault.New(fault.Conflict, "account %s has changed meanwhile", rec.Name).ByRule("conflict")
+		}
+		stored, err := claims.Decode(rec.JWT)
+		if err != nil {
+			return nil, "", err
+		}
+		draft, err := claims.Edit(stored, func(*jwt.AccountClaims) error { return nil })
+		if err != nil {
+			return nil, "", err
+		}
+		doc, err := draft.Sign(s.cfg.Signer, max(now.Unix(), rec.IssuedAt+1)) // never the same JWT
+		if err != nil {
+			return nil, "", err
+		}
+		c := &change{item: api.Item{JWT: doc.Token}, noBase: true}
+		c.decode()
+		return []*change{c}, s.cfg.Delegated, nil
+	})
+	return err
+}
+
 // selfSigned decodes a posted account and the stored version that it follows.
 func (s *Service) selfSigned(r store.Reader, token string) (posted, stored *claims.Document, err error) {
 	posted, err = claims.Decode(token)

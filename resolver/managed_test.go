@@ -68,6 +68,36 @@ func TestCountersign(t *testing.T) {
 	}
 }
 
+// TestRenew: what is signed anew differs from what was stored in nothing but
+// signature and time; only the version that was asked for is renewed.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.s.cfg.Signer = w.accountd
+	ac := w.account()
+	ac.Revocations = jwt.RevocationList{must(keys.NewUser()).PublicKey(): w.clock.Unix() - 1}
+	d := w.sign(w.sk, ac)
+	w.mustPut(d, "")
+	if err := w.s.Renew(t.Context(), d.Subject, 2); fault.RuleOf(err) != "conflict" {
+		t.Errorf("another revision: %v", err)
+	}
+	if err := w.s.Renew(t.Context(), d.Subject, 1); err != nil {
+		t.Fatal(err)
+	}
+	rec := w.record(d.Subject)
+	got := must(claims.Decode(rec.JWT))
+	if rec.Revision != 2 || rec.JWT == d.Token || got.Issuer != w.accountd.PublicKey() || got.IssuedAt <= d.IssuedAt {
+		t.Errorf("revision %d by %s at %d", rec.Revision, got.Issuer, got.IssuedAt)
+	}
+	if list := must(claims.As[jwt.AccountClaims](got)).Revocations; len(list) != 1 {
+		t.Errorf("revocations: %v", list)
+	}
+	w.s.cfg.Signer = nil
+	if err := w.s.Renew(t.Context(), d.Subject, 2); fault.RuleOf(err) != "custody" {
+		t.Errorf("offline custody: %v", err)
+	}
+}
+
 func TestSelfSignedIsOnlyTheIdentityKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

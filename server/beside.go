@@ -79,7 +79,7 @@ func (d *dev) serveBeside(ctx context.Context) error {
 	}
 	defer nc.Close()
 	cfg := stock.Config{
-		Source: d.store, Conn: nc, Probes: &d.beside.probes, Signer: d.secrets.delegated, Now: d.opts.Now, Logger: d.log,
+		Source: d.store, Conn: nc, Probes: &d.beside.probes, Signer: d.secrets.delegated, Renew: d.service.Renew, Now: d.opts.Now, Logger: d.log,
 		Exclude: func(name string) bool {
 			_, err := d.member(name)
 			return err == nil

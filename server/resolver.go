@@ -203,7 +203,7 @@ func (a *alone) publish(ctx context.Context) error {
 		},
 	}
 	if a.credentials.delegated != nil {
-		cfg.Signer = a.credentials.delegated
+		cfg.Signer, cfg.Renew = a.credentials.delegated, a.service.Renew
 	}
 	fleet, err := stock.Start(ctx, cfg)
 	if err != nil {

@@ -44,6 +44,12 @@ type Config struct {
 	// as resolver.Service.Push does. Nil admits nothing.
 	Admit func(ctx context.Context, token string) error
 
+	// Renew signs the stored version of an account anew, if it is still that
+	// revision, as resolver.Service.Renew does. Nil: nobody here can sign, and an
+	// account that a server was made to remove stays dead there until a person
+	// changes it.
+	Renew func(ctx context.Context, account string, revision uint64) error
+
 	Answer    time.Duration // how long a server may take to answer, 5 s if 0
 	Ping      time.Duration // between two looks for servers, 1 s if 0
 	Reconcile time.Duration // between two comparisons of all accounts, 1 min if 0

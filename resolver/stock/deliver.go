@@ -14,14 +14,15 @@ import (
 
 // verdict is what one server shows for one version.
 type verdict struct {
-	server *Server
-	id     string // of the run that was asked
-	state  api.State
-	reason string
-	loaded bool
-	parked bool // trying again helps only after the server's restart
-	users  bool // it has connections of the account
-	sure   bool // it said itself that it saved the version
+	server  *Server
+	id      string // of the run that was asked
+	state   api.State
+	reason  string
+	loaded  bool
+	parked  bool // trying again helps only after the server's restart
+	users   bool // it has connections of the account
+	removed bool // it was made to remove the account, and ignores this version
+	sure    bool // it said itself that it saved the version
 }
 
 // round is one attempt to bring one version to all servers that answer.
@@ -72,6 +73,7 @@ func (f *Fleet) deliver(ctx context.Context, key string) {
 		}
 	}
 	r.settle(j)
+	r.renew(ctx)
 	r.sweep(ctx, cuts)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -103,6 +105,17 @@ func (r *round) push(ctx context.Context) error {
 		return r.allHere(missing)
 	})
 	return err
+}
+
+// renew has the version signed anew where a server ignores this one for ever.
+func (r *round) renew(ctx context.Context) {
+	if r.f.cfg.Renew == nil || len(r.runs(func(v *verdict) bool { return v.removed })) == 0 {
+		return
+	}
+	r.f.log.Warn("signing an account anew that a server was made to remove", "account", r.rec.Key, "revision", r.rec.Revision)
+	if err := r.f.cfg.Renew(ctx, r.rec.Key, r.rec.Revision); err != nil {
+		r.f.log.Warn("an account could not be signed anew", "account", r.rec.Key, "err", err) // the next attempt tries again
+	}
 }
 
 // runs returns the runs of the servers that pass, all if pass is nil.

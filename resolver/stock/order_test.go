@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,55 @@ func TestKilledServer(t *testing.T) {
 	w.shows(api.Stored, rec, "s0", "s1")
 }
 
+// TestStrayDeletionOfALoadedAccount: servers ignore the version that they had
+// before a removal, so that it is signed anew; where nobody can, that is said.
+func TestStrayDeletionOfALoadedAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full)
+	a := w.tenant("coke")
+	w.start(func(c *Config) {
+		c.Renew = func(_ context.Context, account string, revision uint64) error {
+			if account != a.kp.PublicKey() || revision != 1 {
+				return fmt.Errorf("renewed %s revision %d", account, revision)
+			}
+			a.put()
+			return nil
+		}
+	})
+	w.up("s0", "s1")
+	first := a.put()
+	w.shows(api.Stored, first, "s0", "s1")
+	u := w.user(a.kp)
+	must(u.connect(w.members[0].url())).Close() // loads it there
+	w.stray(first.Key)
+	renewed := first
+	renewed.Revision = 2
+	w.shows(api.InForce, renewed, "s0")
+	w.shows(api.Stored, renewed, "s1")
+	for _, m := range w.members {
+		must(u.connect(m.url())).Close()
+	}
+	w.fleet.Close()
+	w.start()
+	w.up("s0", "s1")
+	w.awaitAll()
+	w.stray(first.Key)
+	natstest.Eventually(t, patience, func() error {
+		if p := w.server("s0").Proof(first.Key); p.State != api.Rejected || !strings.Contains(p.Reason, "made to remove") {
+			return fmt.Errorf("%+v", p)
+		}
+		return nil
+	})
+}
+
+// stray sends a deletion straight to the servers.
+func (w *world) stray(account string) {
+	w.t.Helper()
+	now := time.Now().Unix()
+	d := must(claims.Request("generic", w.sk.PublicKey(), "", "n", now+60, map[string]any{"accounts": []string{account}}).Sign(w.sk, now))
+	must(w.systemConn().Request(subjectDelete, []byte(d.Token), patience))
+}
+
 // TestStrayDeletion: a deletion that somebody sends straight to the servers,
 // and that the store does not have, is taken back.
 func TestStrayDeletion(t *testing.T) {
@@ -94,9 +144,7 @@ func TestStrayDeletion(t *testing.T) {
 	rec := w.tenant("coke").put()
 	w.shows(api.Stored, rec, "s0", "s1")
 	w.awaitAll()
-	now := time.Now().Unix()
-	d := must(claims.Request("generic", w.sk.PublicKey(), "", "n", now+60, map[string]any{"accounts": []string{rec.Key}}).Sign(w.sk, now))
-	must(w.systemConn().Request(subjectDelete, []byte(d.Token), patience))
+	w.stray(rec.Key)
 	natstest.Eventually(t, patience, func() error {
 		equal, _, err := w.fleet.compare(context.Background(), rec.Key, rec.JWT)
 		if err == nil && (!equal || w.fleet.Undone() != 1) {

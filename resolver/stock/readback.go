@@ -71,8 +71,14 @@ func (r *round) judge(v *verdict, a answer[accountz]) {
 	switch {
 	case acc.JWT != r.rec.JWT:
 		v.reason = "the server enforces another version"
+	case acc.Expired && r.claim.expired(r.f.cfg.Now()):
+		v.state, v.reason = api.Rejected, "the account has expired"
 	case acc.Expired:
-		v.state, v.reason = api.Rejected, "the server holds the account for expired or deleted; a version that is signed anew helps"
+		v.removed = true
+		v.state, v.reason = api.Rejected, removed
+		if r.f.cfg.Renew != nil {
+			v.state, v.reason = api.Pending, "the server was made to remove the account; accountd signs it anew"
+		}
 	case !acc.Complete && len(r.rec.Findings) == 0:
 		v.state, v.reason = api.Rejected, "incomplete: an import is not resolved, or JetStream could not be set up"
 	default:
@@ -85,6 +91,9 @@ func (r *round) judge(v *verdict, a answer[accountz]) {
 		v.state = api.InForce
 	}
 }
+
+// removed is why an account is dead on a server that has its version.
+const removed = "the server was made to remove the account, and ignores the version that it had; any edit of the account helps, which signs a new one"
 
 // judgeRemoved is for a deleted account that the server has loaded.
 func (v *verdict) judgeRemoved(expired bool) {

@@ -159,6 +159,9 @@ func payload(token string, into any) error {
 	return nil
 }
 
+// expired reports whether c no longer holds at now.
+func (c claim) expired(now time.Time) bool { return c.Expires != 0 && c.Expires <= now.Unix() }
+
 // imports returns the accounts that c imports from.
 func (c claim) imports() []string {
 	var out []string
