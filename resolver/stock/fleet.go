@@ -41,6 +41,7 @@ type Fleet struct {
 	checking int               // messages of others that are being checked
 
 	queue  queue
+	lists  lists
 	slots  chan struct{}
 	extra  digest        // what directories hold beside the store; of reconcileLoop
 	look   chan struct{} // asks for a comparison of all accounts now

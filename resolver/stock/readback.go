@@ -20,6 +20,12 @@ func (r *round) readBack(ctx context.Context) error {
 	}
 	asked := r.runs(func(v *verdict) bool { return v.state == api.Pending })
 	missing := r.runs(func(v *verdict) bool { return asked[v.id] })
+	if r.f.bulk() {
+		r.fromLists(ctx, missing)
+	}
+	if len(missing) == 0 {
+		return r.lookUp(ctx, asked)
+	}
 	if _, err := r.f.ask.gather(ctx, fmt.Sprintf(subjectPing, "ACCOUNTZ"), body, r.f.cfg.Answer, r.f.stirred, func(m *nats.Msg) bool {
 		if v, a, ok := answered[accountz](r, m, missing); ok {
 			r.judge(v, a)
