@@ -57,16 +57,7 @@ func (r *round) judge(v *verdict, a answer[accountz]) {
 		return
 	}
 	if acc == nil {
-		v.state, v.reason = api.Pending, "not loaded, and not found in its directory yet"
-		if kind != Full && !r.rec.Deleted {
-			v.state, v.reason = api.Stored, ""
-		}
-		if kind == URL || kind == Cache {
-			v.state, v.reason = api.Stored, "fetched from accountd when it is first used"
-		}
-		if r.f.hasFile(v.server, r.rec.Key) {
-			v.state, v.reason = api.Pending, "the server has a file of it that may be old"
-		}
+		r.judgeUnloaded(v, kind)
 		return
 	}
 	v.loaded, v.users = true, acc.Clients+acc.Leafs > 0
@@ -95,6 +86,20 @@ func (r *round) judge(v *verdict, a answer[accountz]) {
 			}
 		}
 		v.state = api.InForce
+	}
+}
+
+// judgeUnloaded is for an account that the server has not loaded.
+func (r *round) judgeUnloaded(v *verdict, kind Kind) {
+	switch {
+	case r.f.hasFile(v.server, r.rec.Key):
+		v.state, v.reason = api.Pending, "the server has a file of it that may be old"
+	case kind == URL || kind == Cache:
+		v.state, v.reason = api.Stored, "fetched from accountd when it is first used"
+	case kind != Full && !r.rec.Deleted:
+		v.state, v.reason = api.Stored, ""
+	default:
+		v.state, v.reason = api.Pending, "not loaded, and not found in its directory yet"
 	}
 }
 
