@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxHTTPBody = 4 << 20          // bytes of a posted request
+	maxHTTPBody = 1 << 20          // bytes of a posted request, as many as over NATS
 	maxHTTPWait = 25 * time.Second // of one proof; below the listener's own limits
 )
 

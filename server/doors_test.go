@@ -205,7 +205,7 @@ func TestHTTP(t *testing.T) {
 	if _, err := fmt.Fprint(slow, "GET /healthz HTTP/1.1\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	if err := slow.SetReadDeadline(time.Now().Add(4 * headerTime)); err != nil {
+	if err := slow.SetReadDeadline(time.Now().Add(4 * defaultLimits().header)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = io.Copy(io.Discard, slow)

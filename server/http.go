@@ -3,26 +3,13 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/store"
-)
-
-// Limits of the HTTP listener.
-const (
-	headerTime  = 5 * time.Second
-	requestTime = 30 * time.Second
-	idleTime    = 60 * time.Second
-	headerBytes = 16 << 10
-	closeTime   = time.Second // for requests in flight at the end
 )
 
 // listenHTTP opens the HTTP listener that st plans, and records its address.
@@ -57,29 +44,7 @@ func (d *dev) serveHTTP(ctx context.Context) error {
 		return nil
 	}
 	h := routes(d.notReady, d.metrics, d.service)
-	return serveOn(ctx, d.web, d.beside.handler(h), d.log)
-}
-
-// serveOn answers on ln until ctx ends.
-func serveOn(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: requestTime, IdleTimeout: idleTime,
-		MaxHeaderBytes: headerBytes,
-		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-		defer cancel()
-		if srv.Shutdown(end) != nil {
-			_ = srv.Close() // requests in flight are cut
-		}
-	})
-	defer stop()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve HTTP: %w", err)
-	}
-	return nil
+	return serveOn(ctx, d.web, d.beside.handler(h), defaultLimits(), d.log)
 }
 
 // routes answers the probes and the metrics, and leaves the rest to the resolver.

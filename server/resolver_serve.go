@@ -215,7 +215,7 @@ func (a *alone) serveHTTP(ctx context.Context) error {
 	if a.web == nil {
 		return nil
 	}
-	return serveOn(ctx, a.web, a.probes.Handler(routes(a.notReady, a.metrics, a.service)), a.log)
+	return serveOn(ctx, a.web, a.probes.Handler(routes(a.notReady, a.metrics, a.service)), defaultLimits(), a.log)
 }
 
 // notReady returns why the service is not ready: a server that is away is no
