@@ -223,7 +223,9 @@ func (s *side) key(name string) string {
 func (s *side) decoded() map[string]jwt.Claims {
 	s.t.Helper()
 	out := map[string]jwt.Claims{}
-	for name, data := range s.files() {
+	files := s.files()
+	for _, name := range slices.Sorted(maps.Keys(files)) { // of two of one name, always the same
+		data := files[name]
 		if filepath.Ext(name) != ".jwt" {
 			continue
 		}
