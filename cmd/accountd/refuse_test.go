@@ -241,8 +241,10 @@ func TestBadFlags(t *testing.T) {
 		says string
 	}{
 		{[]string{}, "needs a command"},
-		{[]string{"deb"}, `unknown command "deb"`},
-		{[]string{"dev", "nodes"}, `unknown command "nodes"`},
+		{[]string{"deb"}, "did you mean: accountd dev"},
+		{[]string{"dev", "nodes"}, "did you mean: accountd dev node"},
+		{[]string{"dev", "node", "stpo", "nats-1"}, "did you mean: accountd dev node stop"},
+		{[]string{"dev", "--nods", "3"}, "did you mean --nodes"},
 		{[]string{"dev", "node"}, "needs a command"},
 		{[]string{"dev", "node", "stop"}, "name of one node"},
 		{[]string{"dev", "--nodes", "0"}, "--nodes 0"},

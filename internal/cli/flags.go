@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/accountd/accountd/keys"
 )
@@ -87,13 +86,3 @@ func nameOf(flag string, given []string, what string) (string, error) {
 
 // looksSecret reports whether s is a seed.
 func looksSecret(s string) bool { return keys.IsSeed(s) }
-
-func flagNames(cmd *cobra.Command) []string {
-	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden {
-			names = append(names, f.Name)
-		}
-	})
-	return names
-}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/accountd/accountd/internal/cli/near"
 )
 
 // globals are the flags that every command knows.
@@ -33,7 +35,7 @@ them into force on every server and proves it.`
 	root.Version = a.env.Version
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.DisableSuggestions = true
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(near.FlagError)
 	a.globalFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.AddCommand(

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/internal/suggest"
+	"github.com/accountd/accountd/internal/cli/near"
 )
 
 // app is one run of nsc: its world, its global flags and what it opened.
@@ -94,39 +94,7 @@ func group(use, short string, aliases ...string) *cobra.Command {
 			if len(given) == 0 {
 				return cmd.Help()
 			}
-			return unknownCommand(cmd, given[0])
+			return near.UnknownCommand(cmd, given[0])
 		},
 	}
-}
-
-func unknownCommand(cmd *cobra.Command, word string) error {
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(append(names, c.Name()), c.Aliases...)
-		}
-	}
-	err := usage("unknown command %q", strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name())+" "+word))
-	if near := suggest.Nearest(word, names); near != "" {
-		return err.WithHint("did you mean: %s %s", cmd.CommandPath(), near)
-	}
-	return err.WithHint("list the commands with: %s --help", cmd.CommandPath())
-}
-
-// flagError turns an error of flag parsing into a usage error that names the
-// nearest flag. Below a wrong word no flag is known, and the word is the error.
-func flagError(cmd *cobra.Command, err error) error {
-	if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
-		return unknownCommand(cmd, words[0])
-	}
-	f := usage("%s", strings.TrimPrefix(err.Error(), "unknown flag: "))
-	name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
-	if !unknown {
-		return f
-	}
-	f.Msg = "unknown flag --" + name
-	if near := suggest.Nearest(name, flagNames(cmd)); near != "" {
-		f = f.WithHint("did you mean --%s", near)
-	}
-	return f
 }

@@ -19,6 +19,7 @@ func TestNearest(t *testing.T) {
 		{"QCON", []string{"acme", "qcon"}, "qcon"},
 		{"leaf", []string{"leaf2", "leaf1"}, "leaf1"},
 		{"a", []string{"b", "c"}, "b"},
+		{"stpo", []string{"start", "stop"}, "stop"},
 		{"payments", []string{"orders"}, ""},
 		{"x", nil, ""},
 		{"zürich", []string{"zurich"}, "zurich"},

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/internal/suggest"
+	"github.com/accountd/accountd/internal/cli/near"
 )
 
 // Env is the world as accountd sees it. Nothing below cmd/ asks the operating
@@ -52,7 +52,7 @@ func newRoot(env Env) *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return needsCommand(cmd) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.New(fault.Usage, "%w", err) })
+	root.SetFlagErrorFunc(near.FlagError)
 	root.AddCommand(newDev(env), newResolver(env), newMigrate(env))
 	return root
 }
@@ -87,17 +87,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	case !cmd.HasAvailableSubCommands():
 		return fault.New(fault.Usage, "%s takes no arguments, found %q", cmd.CommandPath(), args[0])
 	}
-	f := fault.New(fault.Usage, "unknown command %q for %s", args[0], cmd.CommandPath())
-	var names []string
-	for _, sub := range cmd.Commands() {
-		if sub.IsAvailableCommand() {
-			names = append(names, sub.Name())
-		}
-	}
-	if near := suggest.Nearest(args[0], names); near != "" {
-		return f.WithHint("did you mean %q?", near)
-	}
-	return f
+	return near.UnknownCommand(cmd, args[0])
 }
 
 // absolute is path seen from the current folder.
