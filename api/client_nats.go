@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,8 +18,7 @@ type natsLink struct{ nc *nats.Conn }
 // credentials, and asks for the service. Errors: fault.Unavailable when no
 // server or no accountd answers, fault.Denied when the credentials are refused.
 func Dial(ctx context.Context, urls string, now func() time.Time, opts ...nats.Option) (*Client, error) {
-	opts = append([]nats.Option{nats.Name("nsc"), nats.MaxReconnects(2), nats.Timeout(2 * time.Second)}, opts...)
-	nc, err := nats.Connect(urls, opts...)
+	nc, err := Connect(ctx, urls, append([]nats.Option{nats.MaxReconnects(2)}, opts...)...)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return nil, fault.New(fault.Denied, "the servers at %s refuse the system user's credentials", urls).About("server", urls)
@@ -31,6 +31,35 @@ func Dial(ctx context.Context, urls string, now func() time.Time, opts ...nats.O
 		return nil, err
 	}
 	return c, nil
+}
+
+// dialTime bounds the connection to one server.
+const dialTime = 2 * time.Second
+
+// Connect is nats.Connect, which also ends when ctx does.
+func Connect(ctx context.Context, urls string, opts ...nats.Option) (*nats.Conn, error) {
+	dialing, end := context.WithCancel(context.WithoutCancel(ctx))
+	connected := context.AfterFunc(ctx, end)
+	nc, err := nats.Connect(urls, append([]nats.Option{
+		nats.Name("nsc"), nats.Timeout(dialTime), nats.SetCustomDialer(dialer{dialing}),
+	}, opts...)...)
+	if !connected() && err == nil { // ctx ended meanwhile, and closed the connection
+		nc.Close()
+		err = ctx.Err()
+	}
+	return nc, err
+}
+
+// dialer opens connections until a context ends, which also closes them.
+type dialer struct{ until context.Context }
+
+// Dial implements nats.CustomDialer.
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: dialTime}).DialContext(d.until, network, address)
+	if err == nil {
+		context.AfterFunc(d.until, func() { _ = conn.Close() })
+	}
+	return conn, err
 }
 
 func (c *Client) discover(ctx context.Context, nc *nats.Conn) error {
@@ -60,7 +89,8 @@ func (l natsLink) send(ctx context.Context, subject, auth string, body []byte) (
 	}
 	answer, err := l.nc.RequestMsgWithContext(ctx, msg)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "accountd did not answer %s: %w", subject, err).About("server", l.nc.ConnectedUrl())
+		return nil, fault.New(fault.Unavailable, "accountd did not answer %s: %w", subject, err).About("server", l.nc.ConnectedUrl()).
+			WithHint("look whether it runs, or give it more time with --timeout")
 	}
 	return answer.Data, nil
 }

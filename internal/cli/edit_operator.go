@@ -303,8 +303,8 @@ func (s *session) publishOperator(ctx context.Context, r *root, pair signer, nex
 }
 
 func (s *session) putOperator(ctx context.Context, c *api.Client, pair signer, next *claims.Document, base string) (api.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	reply, err := c.PutOperator(ctx, pair, api.OperatorPutRequest{
 		JWT: next.Token, Base: base, Host: s.env.Host, Request: keys.Nonce(), Undelegate: s.flags.yes,
 	})
@@ -325,8 +325,8 @@ func (s *session) ahead(ctx context.Context, c *api.Client, r *root, res api.Res
 	if res.Current == nil || res.Current.IssuedAt >= r.doc.IssuedAt {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	got, err := c.Get(ctx, api.GetRequest{})
 	if err != nil || got.Version == nil || got.Version.ID != res.Current.ID {
 		return false

@@ -122,7 +122,7 @@ type serverAnswer struct {
 // gather asks every server what it holds: its directory if it has one, and what
 // it has loaded.
 func (s *session) gather(ctx context.Context) (holdings, error) {
-	nc, err := s.link.connect()
+	nc, err := s.link.connect(ctx)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "no server answers: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
@@ -25,7 +26,7 @@ type link struct {
 	done    chan struct{}
 	client  *api.Client
 	err     error
-	connect func() (*nats.Conn, error) // a connection of its own, for servers without accountd; nil over HTTP
+	connect func(context.Context) (*nats.Conn, error) // a connection of its own, for servers without accountd; nil over HTTP
 }
 
 // online reports whether changes are to be published, and if not, why.
@@ -101,8 +102,10 @@ func (s *session) dialer(r *root, l *link) (func(context.Context) (*api.Client, 
 	urls := serverURLs(r.claims)
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // requests report their errors themselves
 	user := nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign)
-	l.connect = func() (*nats.Conn, error) {
-		return nats.Connect(urls, user, nats.DontRandomize(), nats.Name("nsc"), quiet)
+	l.connect = func(ctx context.Context) (*nats.Conn, error) {
+		within, end := s.patience(ctx)
+		defer end()
+		return api.Connect(within, urls, user, nats.DontRandomize(), quiet)
 	}
 	return func(ctx context.Context) (*api.Client, error) {
 		return api.Dial(ctx, urls, s.env.Now, nats.DontRandomize(), user, quiet)
@@ -114,8 +117,10 @@ func (s *session) client(ctx context.Context, r *root) (*api.Client, error) {
 	if err := s.dial(ctx, r); err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	select {
 	case <-s.link.done:
+		s.waited += time.Since(began)
 	case <-ctx.Done():
 		return nil, fault.New(fault.Unavailable, "connect to accountd: %w", ctx.Err())
 	}
@@ -128,6 +133,20 @@ func (s *session) client(ctx context.Context, r *root) (*api.Client, error) {
 			WithHint("select the operator that it serves, or correct the URL: nsc edit operator --account-jwt-server-url nats://host:4222")
 	}
 	return s.link.client, nil
+}
+
+// patience bounds one request: together with what was waited for in vain before
+// it, the connection included, it takes no longer than --timeout. end ends it.
+func (s *session) patience(ctx context.Context) (within context.Context, end func()) {
+	began := time.Now()
+	within, cancel := context.WithTimeout(ctx, s.flags.timeout-s.waited)
+	return within, func() {
+		s.waited += time.Since(began)
+		if within.Err() == nil {
+			s.waited = 0 // it was answered
+		}
+		cancel()
+	}
 }
 
 // refusedAtDoor adds to the error of servers that refuse the system user how to

@@ -126,8 +126,8 @@ func (s *session) versions(ctx context.Context, c *api.Client) ([]api.Version, e
 }
 
 func (s *session) page(ctx context.Context, c *api.Client, after string) (api.ListReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	page, err := c.List(ctx, api.ListRequest{After: after, Limit: 1000})
 	if err == nil {
 		err = page.Error.Fault()
@@ -186,8 +186,8 @@ func (s *session) pullOne(ctx context.Context, r *root, c *api.Client, o pullOpt
 }
 
 func (s *session) get(ctx context.Context, c *api.Client, account string) (api.GetReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	got, err := c.Get(ctx, api.GetRequest{Account: account})
 	if err == nil {
 		err = got.Error.Fault()

@@ -46,8 +46,8 @@ func (s *session) putAll(ctx context.Context, r *root, items []api.Item, issuer 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	reply, err := c.Put(ctx, pair, api.PutRequest{
 		Items: items, AllowIncomplete: s.flags.incomplete, Host: s.env.Host, Request: keys.Nonce(),
 	})

@@ -234,8 +234,8 @@ func (s *session) seen(ctx context.Context, r *root, ac *account, t target) (int
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	reply, err := c.Seen(ctx, api.SeenRequest{Account: ac.key, User: t.key})
 	if err != nil || reply.Error != nil {
 		return t.iat, nil

@@ -103,8 +103,8 @@ func (a *app) forgetServer(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	reply, err := c.Forget(ctx, pair, api.ForgetRequest{Server: name, Host: s.env.Host, Request: keys.Nonce()})
 	if err == nil {
 		err = reply.Error.Fault()

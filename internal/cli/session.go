@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -22,6 +23,7 @@ type session struct {
 	context nscstore.Context
 	now     int64                      // Unix seconds
 	link    *link                      // to accountd, nil until dialled
+	waited  time.Duration              // for accountd, since it last answered
 	pushed  map[string][]api.NodeProof // answers of servers without accountd, by account key
 	named   map[string]signer          // what -K resolved to, by whose key it is
 }

@@ -91,8 +91,8 @@ func (s *session) askStatus(ctx context.Context, r *root, account string) (api.S
 	if err != nil {
 		return api.StatusReply{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	reply, err := c.Status(ctx, api.StatusRequest{Account: account})
 	if err == nil {
 		err = reply.Error.Fault()

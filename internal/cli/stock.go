@@ -45,7 +45,7 @@ func (s *session) stockPush(ctx context.Context, r *root, items []api.Item, caus
 			return nil, errors.Join(cause, err)
 		}
 	}
-	nc, err := s.link.connect()
+	nc, err := s.link.connect(ctx)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "no server answers: %w", err)
 	}

@@ -271,8 +271,8 @@ func (s *session) servedAccount(ctx context.Context, r *root, ex *explanation, l
 }
 
 func (s *session) liveConnections(ctx context.Context, c *api.Client, ex *explanation) error {
-	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout)
-	defer cancel()
+	ctx, end := s.patience(ctx)
+	defer end()
 	seen, err := c.Seen(ctx, api.SeenRequest{Account: ex.AccountKey, User: ex.Key})
 	if err == nil {
 		err = seen.Error.Fault()
