@@ -67,6 +67,15 @@ func (s *Service) ServeNATS(nc *nats.Conn, name string, parts Part) (stop func()
 	return stop, nil
 }
 
+// Answered sends a request to the service over nc, as nsc would, and fails
+// unless an answer comes.
+func Answered(ctx context.Context, nc *nats.Conn) error {
+	if _, err := nc.RequestWithContext(ctx, api.SubjectGet, []byte("{}")); err != nil {
+		return fault.New(fault.Unavailable, "requests are not answered: %w", err)
+	}
+	return nil
+}
+
 func (d *natsDoor) serve(nc *nats.Conn, parts Part) (micro.Service, error) {
 	info, err := d.s.info(d.ctx)
 	if err != nil {

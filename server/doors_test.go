@@ -223,6 +223,14 @@ func TestReadyzNamesTheReason(t *testing.T) {
 	if _, err := Control(t.Context(), l.dir, StopNode, "nats-0"); err != nil {
 		t.Fatal(err)
 	}
+	if status, reasons := l.readyz(t); status != 503 || reasons["nats-0"] != "stopped" || len(reasons) != 1 {
+		t.Errorf("%d %v", status, reasons)
+	}
+}
+
+// readyz returns what /readyz answers.
+func (l *live) readyz(t *testing.T) (status int, reasons map[string]string) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+l.state.HTTP+"/readyz", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -240,9 +248,78 @@ func TestReadyzNamesTheReason(t *testing.T) {
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode != 503 || answer.Status != "not ready" || answer.Reasons["nats-0"] != "stopped" || len(answer.Reasons) != 1 {
+	if (answer.Status == "ready") != (res.StatusCode == 200) {
 		t.Errorf("%d %+v", res.StatusCode, answer)
 	}
+	return res.StatusCode, answer.Reasons
+}
+
+// A healthy node through which no request reaches the service is not ready.
+func TestReadyzAsksTheService(t *testing.T) {
+	t.Parallel()
+	opts := options(t, filepath.Join(t.TempDir(), "dev"))
+	opts.HTTP = "127.0.0.1:0"
+	l := goLive(t, opts)
+	nc := l.sys(t)
+	ask := func(subject, body string, into any) {
+		t.Helper()
+		msg, err := nc.Request(subject, []byte(body), 5*time.Second)
+		if err == nil {
+			err = json.Unmarshal(msg.Data, into)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", subject, err)
+		}
+	}
+	var found struct {
+		Server struct{ ID string }
+		Data   struct {
+			Connections []struct {
+				Name string
+				CID  uint64
+			}
+		}
+	}
+	ask("$SYS.REQ.SERVER.PING.CONNZ", "", &found)
+	for _, c := range found.Data.Connections {
+		if c.Name == "accountd" {
+			ask("$SYS.REQ.SERVER."+found.Server.ID+".KICK", fmt.Sprintf(`{"cid":%d}`, c.CID), &struct{}{})
+		}
+	}
+	if status, reasons := l.readyz(t); status != 503 || !strings.Contains(reasons["nats-0"], "requests are not answered") {
+		t.Errorf("the service is cut off: %d %v", status, reasons)
+	}
+	natstest.Eventually(t, 20*time.Second, func() error {
+		if status, reasons := l.readyz(t); status != 200 {
+			return fmt.Errorf("%d %v", status, reasons)
+		}
+		return nil
+	})
+}
+
+// sysCreds is the file with the credentials of sys.
+func (l *live) sysCreds(t *testing.T) string {
+	t.Helper()
+	ns, err := nscstore.Open(layout(l.dir).dirs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds, err := ns.Keystore().CredsPath(devOperator, systemName, systemUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return creds
+}
+
+// sys connects as sys.
+func (l *live) sys(t *testing.T) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(l.state.clientURLs()[0], nats.UserCredentials(l.sysCreds(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
 }
 
 // A kill between recording other ports and signing the operator anew is made
@@ -353,11 +430,7 @@ func (l *live) expireOperator(t *testing.T, at time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	creds, err := ns.Keystore().CredsPath(devOperator, systemName, systemUser)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := api.Dial(t.Context(), l.state.clientURLs()[0], time.Now, nats.UserCredentials(creds))
+	client, err := api.Dial(t.Context(), l.state.clientURLs()[0], time.Now, nats.UserCredentials(l.sysCreds(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

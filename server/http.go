@@ -79,6 +79,8 @@ func (d *dev) notReady(ctx context.Context) map[string]string {
 	for _, m := range d.members {
 		if st := m.Status(); !st.Healthy {
 			reasons[st.Server] = st.Reason
+		} else if err := m.answered(ctx); err != nil {
+			reasons[st.Server] = err.Error()
 		}
 	}
 	return reasons

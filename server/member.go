@@ -18,8 +18,14 @@ import (
 // healthTime bounds one look at a node's health.
 const healthTime = time.Second
 
-// attach connects the service to a node that has started; detach undoes it.
-type attach func(*node.Node) (detach func(), err error)
+// attach connects the service to a node that has started.
+type attach func(*node.Node) (door, error)
+
+// door is the service's connection to one node.
+type door struct {
+	answered func(context.Context) error // fails when a request over it is not
+	close    func()
+}
 
 // member is one expected server of the cluster, running or not. It implements
 // resolver.Node: what is not running is pending, never forgotten.
@@ -34,7 +40,7 @@ type member struct {
 
 	mu      sync.Mutex
 	node    *node.Node // nil while it is stopped
-	detach  func()
+	door    door
 	changed chan struct{} // closed and replaced when node changes
 	health  health
 }
@@ -63,14 +69,14 @@ func (m *member) start(ctx context.Context) error {
 	if err != nil {
 		return m.startFault(err)
 	}
-	detach := func() {}
+	var at door
 	if err = m.requireOwn(n); err == nil {
-		detach, err = m.attach(n)
+		at, err = m.attach(n)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", m.cfg.Name, err), n.Stop(ctx, node.Now))
 	}
-	m.set(n, detach)
+	m.set(n, at)
 	return nil
 }
 
@@ -123,10 +129,10 @@ func (m *member) stop(ctx context.Context) error {
 		return nil
 	}
 	m.mu.Lock()
-	detach := m.detach
+	at := m.door
 	m.mu.Unlock()
-	m.set(nil, nil)
-	detach()
+	m.set(nil, door{})
+	at.close()
 	if err := n.Stop(ctx, node.Drain); err != nil {
 		return fmt.Errorf("stop %s: %w", m.cfg.Name, err)
 	}
@@ -134,10 +140,10 @@ func (m *member) stop(ctx context.Context) error {
 }
 
 // set replaces the node and wakes those who wait for it.
-func (m *member) set(n *node.Node, detach func()) {
+func (m *member) set(n *node.Node, at door) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.node, m.detach = n, detach
+	m.node, m.door = n, at
 	reason := "stopped"
 	if n != nil {
 		reason = "starting"
@@ -226,6 +232,20 @@ func (m *member) Status() api.NodeStatus {
 	defer m.mu.Unlock()
 	st.Healthy, st.Reason, st.Since = m.health.ok, m.health.reason, m.health.since
 	return st
+}
+
+// answered fails when requests through this node do not reach the service. A
+// node that does not run says so itself.
+func (m *member) answered(ctx context.Context) error {
+	m.mu.Lock()
+	ask := m.door.answered
+	m.mu.Unlock()
+	if ask == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	return ask(ctx)
 }
 
 // judge records what a look at n found.

@@ -38,7 +38,7 @@ func (d *dev) startNodes(ctx context.Context) error {
 }
 
 // attach gives the service a system connection on n, inside the process.
-func (d *dev) attach(n *node.Node) (detach func(), err error) {
+func (d *dev) attach(n *node.Node) (door, error) {
 	nc, err := nats.Connect("", nats.InProcessServer(n), nats.Name("accountd"), nats.MaxReconnects(-1),
 		nats.FlusherTimeout(writeTime),
 		nats.UserJWT(func() (string, error) { return d.secrets.userJWT, nil }, d.secrets.user.Sign),
@@ -50,16 +50,19 @@ func (d *dev) attach(n *node.Node) (detach func(), err error) {
 			d.log.Warn("system connection", "node", n.Name(), "subject", subject, "error", err)
 		}))
 	if err != nil {
-		return nil, fmt.Errorf("system connection: %w", err)
+		return door{}, fmt.Errorf("system connection: %w", err)
 	}
 	stop, err := d.service.ServeNATS(nc, n.Name(), resolver.Claims|resolver.Servers)
 	if err != nil {
 		nc.Close()
-		return nil, err
+		return door{}, err
 	}
-	return func() {
-		stop()
-		nc.Close()
+	return door{
+		answered: func(ctx context.Context) error { return resolver.Answered(ctx, nc) },
+		close: func() {
+			stop()
+			nc.Close()
+		},
 	}, nil
 }
 

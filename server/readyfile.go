@@ -20,11 +20,10 @@ func (f readyFile) check() error {
 	if f == "" {
 		return nil
 	}
-	path := string(f)
-	if fi, err := os.Lstat(path); err == nil && fi.IsDir() {
+	if f.isFolder() {
 		return f.unwritable(errors.New("it is a folder"))
 	}
-	probe, err := os.CreateTemp(filepath.Dir(path), ".accountd-ready-*")
+	probe, err := os.CreateTemp(filepath.Dir(string(f)), ".accountd-ready-*")
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
 		return f.unwritable(pe.Err) // without the name of the probe
 	}
@@ -51,13 +50,18 @@ func (f readyFile) write(v any) error {
 
 // remove makes sure that there is none.
 func (f readyFile) remove() error {
-	if f == "" {
+	if f == "" || f.isFolder() {
 		return nil
 	}
 	if err := os.Remove(string(f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return f.unwritable(err)
 	}
 	return nil
+}
+
+func (f readyFile) isFolder() bool {
+	fi, err := os.Lstat(string(f))
+	return err == nil && fi.IsDir()
 }
 
 func (f readyFile) unwritable(err error) error {

@@ -65,6 +65,7 @@ type alone struct {
 	web         net.Listener // nil without HTTP
 	probes      stock.Probes
 	nc          atomic.Pointer[nats.Conn]
+	ear         atomic.Pointer[nats.Conn]   // hears what nc answers, which nc does not
 	fleet       atomic.Pointer[stock.Fleet] // nil while another process publishes
 	ready       atomic.Bool
 	shown       sync.Mutex // held to say what this process does
@@ -184,6 +185,12 @@ func (a *alone) serveServers(ctx context.Context) (err error) {
 		return err
 	}
 	defer stop()
+	ear, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer ear.Close()
+	a.ear.Store(ear)
 	if err := countUndone(a.metrics, a.fleet.Load); err != nil {
 		return err
 	}

@@ -231,6 +231,12 @@ func (a *alone) notReady(ctx context.Context) map[string]string {
 	}
 	if nc := a.nc.Load(); nc != nil && !nc.IsConnected() {
 		reasons["servers"] = "no connection to any server"
+	} else if ear := a.ear.Load(); ear != nil {
+		ctx, cancel := context.WithTimeout(ctx, healthTime)
+		defer cancel()
+		if err := resolver.Answered(ctx, ear); err != nil {
+			reasons["servers"] = err.Error()
+		}
 	}
 	return reasons
 }
