@@ -88,14 +88,11 @@ func (a *app) addUser(ctx context.Context, o userOptions) (*receipt, error) {
 
 // existingUser returns the user that is to be issued anew, nil for a new one.
 func existingUser(r *root, ac *account, o userOptions) (*claims.Document, error) {
-	doc, err := r.user(ac.name, o.name)
 	switch {
 	case o.reissue:
-		return doc, err
-	case fault.Is(err, fault.NotFound):
+		return r.user(ac.name, o.name)
+	case !r.HasUser(ac.name, o.name):
 		return nil, nil
-	case err != nil:
-		return nil, err
 	}
 	return nil, fault.New(fault.Conflict, "user %q exists already in account %q", o.name, ac.name).
 		About("user", o.name).ByRule("user-exists").

@@ -184,12 +184,12 @@ func (v view) User(account, nameOrKey string) (string, error) {
 	if err := requireSafe("user", nameOrKey); err != nil {
 		return "", err
 	}
+	if v.HasUser(account, nameOrKey) {
+		return nameOrKey, nil
+	}
 	names, err := v.Users(account)
 	if err != nil {
 		return "", err
-	}
-	if v.tree.has(userFile(account, nameOrKey)) {
-		return nameOrKey, nil
 	}
 	if nkeys.IsValidPublicUserKey(nameOrKey) {
 		file := func(user string) string { return userFile(account, user) }
@@ -198,6 +198,12 @@ func (v view) User(account, nameOrKey string) (string, error) {
 		}
 	}
 	return "", missing("user", nameOrKey, "account "+account, names)
+}
+
+// HasUser reports whether an account has a user of that name. Unlike User it
+// looks at no other one, however many there are.
+func (v view) HasUser(account, user string) bool {
+	return requireSafe("account", account) == nil && requireSafe("user", user) == nil && v.tree.has(userFile(account, user))
 }
 
 // UserJWT returns the JWT of a user. A file that is empty or no JWT is
