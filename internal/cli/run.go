@@ -27,6 +27,9 @@ type app struct {
 func Run(ctx context.Context, args []string, env Env) int {
 	a := &app{env: env, started: env.Now()}
 	root := newRoot(a)
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		a.complete(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
