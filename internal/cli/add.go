@@ -3,7 +3,7 @@ package cli
 import "github.com/spf13/cobra"
 
 func newAdd(a *app) *cobra.Command {
-	cmd := group("add", "Add operators, accounts and users", "create")
-	cmd.AddCommand(newAddOperator(a), newAddAccount(a), newAddUser(a))
+	cmd := group("add", "Add operators, accounts, users, and what accounts share", "create")
+	cmd.AddCommand(newAddOperator(a), newAddAccount(a), newAddUser(a), newAddExport(a), newAddImport(a), newAddMapping(a))
 	return cmd
 }

@@ -11,8 +11,8 @@ import (
 )
 
 func newDelete(a *app) *cobra.Command {
-	cmd := group("delete", "Delete accounts and users")
-	cmd.AddCommand(newDeleteAccount(a), newDeleteUser(a))
+	cmd := group("delete", "Delete accounts, users, and what accounts share")
+	cmd.AddCommand(newDeleteAccount(a), newDeleteUser(a), newDeleteExport(a), newDeleteImport(a), newDeleteMapping(a))
 	return cmd
 }
 

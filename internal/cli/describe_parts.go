@@ -16,7 +16,7 @@ import (
 
 func sortedNames[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-func (p *page) exports(list jwt.Exports) []string {
+func (p *page) exports(list jwt.Exports, names *names) []string {
 	var out []string
 	for _, e := range list {
 		if e == nil {
@@ -40,9 +40,7 @@ func (p *page) exports(list jwt.Exports) []string {
 		if e.Latency != nil {
 			line += fmt.Sprintf("  latency to %s", e.Latency.Results)
 		}
-		if n := len(e.Revocations); n > 0 {
-			line += "  " + count(n, "revocation")
-		}
+		line += p.revokedImporters(e.Revocations, names)
 		out = append(out, line)
 	}
 	return out
@@ -103,16 +101,48 @@ func (p *page) revoked(list jwt.RevocationList, userName func(string) string) []
 	return out
 }
 
-func authorizationText(a jwt.ExternalAuthorization) string {
+// revokedImporters names the first accounts whose activations are revoked.
+func (p *page) revokedImporters(list jwt.RevocationList, names *names) string {
+	const most = 5
+	if len(list) == 0 {
+		return ""
+	}
+	var who []string
+	for i, key := range sortedNames(list) {
+		if i == most {
+			who = append(who, fmt.Sprintf("%d more", len(list)-most))
+			break
+		}
+		if key == revocation.All {
+			who = append(who, "everybody")
+			continue
+		}
+		who = append(who, p.key(names.account(key), key))
+	}
+	return "  revoked for " + strings.Join(who, ", ")
+}
+
+func (p *page) authorization(a jwt.ExternalAuthorization, names *names, userName func(string) string) string {
 	if !a.IsEnabled() {
 		return ""
 	}
-	text := count(len(a.AuthUsers), "user") + " decide who connects"
-	if len(a.AllowedAccounts) > 0 {
-		text += fmt.Sprintf(", to %s", count(len(a.AllowedAccounts), "account"))
+	var users, accounts []string
+	for _, key := range a.AuthUsers {
+		users = append(users, p.key(userName(key), key))
+	}
+	for _, key := range a.AllowedAccounts {
+		if key == jwt.AnyAccount {
+			accounts = append(accounts, "every account")
+			continue
+		}
+		accounts = append(accounts, p.key(names.account(key), key))
+	}
+	text := "asks " + strings.Join(users, ", ") + " who connects"
+	if len(accounts) > 0 {
+		text += ", to " + strings.Join(accounts, ", ")
 	}
 	if a.XKey != "" {
-		text += ", encrypted"
+		text += ", encrypted for " + p.id(a.XKey)
 	}
 	return text
 }

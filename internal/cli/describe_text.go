@@ -200,14 +200,14 @@ func (p *page) account(c *jwt.AccountClaims, names *names, userName func(string)
 			p.facts("", indent(roleLines(scope)))
 		}
 	}
-	p.facts("exports", p.exports(c.Exports))
+	p.facts("exports", p.exports(c.Exports, names))
 	p.facts("imports", p.imports(c.Imports, names))
 	p.facts("mappings", mappingLines(c.Mappings))
 	p.facts("revoked", p.revoked(c.Revocations, userName))
 	if c.Trace != nil {
 		p.fact("traces", fmt.Sprintf("%d %% to %s", first0(c.Trace.Sampling, 100), c.Trace.Destination))
 	}
-	p.fact("callout", authorizationText(c.Authorization))
+	p.fact("callout", p.authorization(c.Authorization, names, userName))
 	p.fact("cluster", string(c.ClusterTraffic))
 }
 

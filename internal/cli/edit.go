@@ -18,13 +18,16 @@ import (
 )
 
 func newEdit(a *app) *cobra.Command {
-	cmd := group("edit", "Change operators, accounts, users and roles")
-	cmd.AddCommand(newEditOperator(a), newEditAccount(a), newEditUser(a), newEditSigningKey(a))
+	cmd := group("edit", "Change operators, accounts, users, roles and exports")
+	cmd.AddCommand(newEditOperator(a), newEditAccount(a), newEditUser(a), newEditSigningKey(a), newEditExport(a), newEditAuthCallout(a))
 	return cmd
 }
 
 // edited is the effect of an edit on claims, as it was applied last.
-type edited struct{ lines []string }
+type edited struct {
+	lines []string
+	name  func(key string) string // of an account, "" if it is not known; nil knows none
+}
 
 // apply runs change on c and notes what it changed. It is errUnchanged if the
 // claims say afterwards what they said before.
@@ -66,35 +69,58 @@ func tree(v any) (map[string]any, error) {
 	return out, nil
 }
 
-// byKey shows the signing keys of an account each on its own, so that a change
-// of one role reads as that.
+// byKey shows the signing keys, exports, imports and mappings of an account each
+// on its own, so that a change of one reads as that.
 func byKey(claims map[string]any) map[string]any {
 	nats, _ := claims["nats"].(map[string]any)
-	list, _ := nats["signing_keys"].([]any)
-	if len(list) == 0 {
-		return claims
-	}
-	keyed := map[string]any{}
-	for _, e := range list {
-		switch k := e.(type) {
-		case string:
-			keyed[k] = "no role"
-		case map[string]any:
-			key, _ := k["key"].(string)
-			delete(k, "key")
+	for field, of := range map[string]func(entry map[string]any) string{
+		"signing_keys": func(k map[string]any) string {
 			delete(k, "kind")
-			keyed[key] = k
+			return taken(k, "key")
+		},
+		"exports": func(e map[string]any) string { return taken(e, "type") + " " + taken(e, "subject") },
+		"imports": func(e map[string]any) string {
+			if token := taken(e, "token"); token != "" {
+				e["activation"] = token[max(0, len(token)-8):] // the end of the signature tells one from another
+			}
+			return taken(e, "type") + " " + taken(e, "subject") + " from " + taken(e, "account")
+		},
+	} {
+		list, _ := nats[field].([]any)
+		if len(list) == 0 {
+			continue
 		}
+		keyed := map[string]any{}
+		for _, e := range list {
+			switch e := e.(type) {
+			case string:
+				keyed[e] = "no role"
+			case map[string]any:
+				keyed[of(e)] = e
+			}
+		}
+		nats[field] = keyed
 	}
-	nats["signing_keys"] = keyed
 	return claims
 }
 
-// forPeople shortens the public keys in lines.
-func forPeople(lines []string) []string {
-	out := slices.Clone(lines)
+// taken removes a text from a tree and returns it.
+func taken(tree map[string]any, name string) string {
+	text, _ := tree[name].(string)
+	delete(tree, name)
+	return text
+}
+
+// forPeople puts names for the public keys in the lines, or shortens them.
+func (e *edited) forPeople() []string {
+	out := slices.Clone(e.lines)
 	for i, line := range out {
-		out[i] = keyForm.ReplaceAllStringFunc(line, keys.Short)
+		out[i] = keyForm.ReplaceAllStringFunc(line, func(key string) string {
+			if e.name == nil {
+				return keys.Short(key)
+			}
+			return first(e.name(key), keys.Short(key))
+		})
 	}
 	return out
 }
@@ -141,24 +167,38 @@ func (s *session) withSeeds(ctx context.Context, fresh []newKey, named func(key 
 	return rec, err
 }
 
-// signingKeys resolves the values of --sk: generate, a public key, or a file
-// with a seed, which is not stored.
-func (s *session) signingKeys(values []string, kind string, generate func() (pair, error), valid func(string) error,
-	parse func([]byte) (signer, error)) ([]newKey, error) {
+// pair is a key pair whose seed can be stored.
+type pair interface {
+	PublicKey() string
+	Wipe()
+	seeded
+}
+
+// keyFlag is a flag that takes keys to put into claims.
+type keyFlag struct {
+	name, kind string // --sk, account
+	generate   func() (pair, error)
+	valid      func(string) error
+	parse      func(seed []byte) (pair, error)
+}
+
+// newKeys resolves the values of a flag: generate, a public key, or a file with
+// a seed, which is not stored.
+func (s *session) newKeys(values []string, flag keyFlag) ([]newKey, error) {
 	var out []newKey
 	for _, v := range values {
 		switch {
 		case v == "generate" && s.flags.dryRun:
 			out = append(out, newKey{public: dryKey})
 		case v == "generate":
-			p, err := generate()
+			p, err := flag.generate()
 			if err != nil {
 				return nil, err
 			}
 			out = append(out, newKey{p.PublicKey(), p.Seed()})
 			p.Wipe()
 		default:
-			key, err := s.givenSigningKey(v, kind, valid, parse)
+			key, err := s.givenPublicKey(v, flag)
 			if err != nil {
 				return nil, err
 			}
@@ -168,29 +208,23 @@ func (s *session) signingKeys(values []string, kind string, generate func() (pai
 	return out, nil
 }
 
-// pair is a key pair whose seed can be stored.
-type pair interface {
-	signer
-	seeded
-}
-
-func (s *session) givenSigningKey(v, kind string, valid func(string) error, parse func([]byte) (signer, error)) (string, error) {
+func (s *session) givenPublicKey(v string, flag keyFlag) (string, error) {
 	if looksSecret(v) {
 		return "", usage("a seed does not belong on the command line, where others can read it").
-			WithHint("name a file that holds it, or use --sk generate")
+			WithHint("name a file that holds it, or use %s generate", flag.name)
 	}
-	if valid(v) == nil {
+	if flag.valid(v) == nil {
 		return v, nil
 	}
 	seed, err := s.readSeed(v)
 	if err != nil {
-		return "", fault.New(fault.Invalid, "--sk %s is neither generate, nor the public key of an %s, nor a readable file with its seed", v, kind).
-			WithHint("make a new key with: --sk generate")
+		return "", fault.New(fault.Invalid, "%s %s is neither generate, nor a public key of the kind %s, nor a readable file with its seed", flag.name, v, flag.kind).
+			WithHint("make a new key with: %s generate", flag.name)
 	}
 	defer nscstore.Wipe(seed)
-	p, err := parse(trim(seed))
+	p, err := flag.parse(trim(seed))
 	if err != nil {
-		return "", fault.New(fault.Invalid, "--sk %s: %w", v, err)
+		return "", fault.New(fault.Invalid, "%s %s: %w", flag.name, v, err)
 	}
 	defer p.Wipe()
 	return p.PublicKey(), nil
@@ -225,7 +259,7 @@ func (a *app) describe(e *edited, rec *receipt, title string) {
 	}
 	rec.Changes = e.lines
 	if !a.flags.json {
-		rec.Changes = forPeople(e.lines)
+		rec.Changes = e.forPeople()
 	}
 }
 

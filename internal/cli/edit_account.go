@@ -41,7 +41,7 @@ signing key for ever: what it signed is refused, and it never comes back.`,
 			if o.name, err = optionalName(o.name, given, "the account's name"); err != nil {
 				return err
 			}
-			if err := nothingGiven(cmd); err != nil {
+			if err := nothingGiven(cmd, "account", "name"); err != nil {
 				return err
 			}
 			return a.finish(a.editAccountClaims(cmd.Context(), o))
@@ -144,7 +144,7 @@ func (s *session) runEditAccount(ctx context.Context, r *root, ac *account, o ed
 	if rec.Outcome == outcomeSame {
 		return rec, err
 	}
-	rec.Lines = append(rec.Lines, madeLines(fresh)...)
+	rec.Lines = append(rec.Lines, madeLines("signing key", fresh)...)
 	if werr := o.retired(r, ac, rec); werr != nil && err == nil {
 		err = werr
 	}
@@ -216,12 +216,12 @@ func retirement(rec *receipt) string {
 	return "is removed here, and retired for ever once this is published"
 }
 
-// madeLines names the signing keys that were made, so that they can be copied.
-func madeLines(fresh []newKey) []string {
+// madeLines names the keys that were made, so that they can be copied.
+func madeLines(what string, fresh []newKey) []string {
 	var lines []string
 	for _, k := range fresh {
 		if k.seed != nil {
-			lines = append(lines, "signing key "+k.public+", its seed in the keystore")
+			lines = append(lines, what+" "+k.public+", its seed in the keystore")
 		}
 	}
 	return lines
@@ -255,13 +255,19 @@ func withNearest(err error, name string, names []string) error {
 }
 
 func (s *session) accountSigningKeys(values []string) ([]newKey, error) {
-	return s.signingKeys(values, "account",
-		func() (pair, error) { return keys.NewAccount() },
-		func(key string) error {
+	return s.newKeys(values, accountKeys("--sk"))
+}
+
+func accountKeys(flag string) keyFlag {
+	return keyFlag{
+		name: flag, kind: kindAccount,
+		generate: func() (pair, error) { return keys.NewAccount() },
+		valid: func(key string) error {
 			_, err := keys.ParseAccount(key)
 			return err
 		},
-		func(seed []byte) (signer, error) { return keys.AccountFromSeed(seed) })
+		parse: func(seed []byte) (pair, error) { return keys.AccountFromSeed(seed) },
+	}
 }
 
 func revision(n uint64) string { return fmt.Sprintf("revision %d", n) }

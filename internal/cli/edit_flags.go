@@ -53,13 +53,16 @@ func parseCount(s string) (int, error) {
 	return int(n), nil
 }
 
-func textFlag(f *pflag.FlagSet, to **string, name, usage string) {
-	f.Var(given[string]{to, "string", func(s string) (string, error) { return s, nil }}, name, usage)
+func textFlag(f *pflag.FlagSet, to **string, name, usage string) { textFlagP(f, to, name, "", usage) }
+
+func textFlagP(f *pflag.FlagSet, to **string, name, short, usage string) {
+	f.VarP(given[string]{to, "string", plain}, name, short, usage)
 }
 
-func switchFlag(f *pflag.FlagSet, to **bool, name, usage string) {
-	f.Var(given[bool]{to, "bool", strconv.ParseBool}, name, usage)
-	f.Lookup(name).NoOptDefVal = "true"
+func switchFlag(f *pflag.FlagSet, to **bool, name, usage string) { switchFlagP(f, to, name, "", usage) }
+
+func switchFlagP(f *pflag.FlagSet, to **bool, name, short, usage string) {
+	f.VarPF(given[bool]{to, "bool", strconv.ParseBool}, name, short, usage).NoOptDefVal = "true"
 }
 
 // list is a flag that adds comma-separated values to one or more lists, each
@@ -189,11 +192,12 @@ func optionalName(flag string, args []string, what string) (string, error) {
 	return nameOf(flag, args, what)
 }
 
-// nothingGiven is the error of an edit without a flag that changes anything.
-func nothingGiven(cmd *cobra.Command) error {
+// nothingGiven is the error of an edit without a flag that changes anything:
+// those in naming say what is to be changed.
+func nothingGiven(cmd *cobra.Command, naming ...string) error {
 	changes := false
 	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		changes = changes || f.Changed && !slices.Contains([]string{"account", "name"}, f.Name)
+		changes = changes || f.Changed && !slices.Contains(naming, f.Name)
 	})
 	if changes {
 		return nil

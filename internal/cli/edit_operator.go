@@ -40,7 +40,7 @@ accountd's own signing key goes only with --yes.`,
   nsc edit operator --require-signing-keys --dry-run`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := nothingGiven(cmd); err != nil {
+			if err := nothingGiven(cmd, "account", "name"); err != nil {
 				return err
 			}
 			rec, err := a.editOperator(cmd.Context(), o)
@@ -56,7 +56,7 @@ accountd's own signing key goes only with --yes.`,
 	tagFlags(f, &e.AddTags, &e.RemoveTags)
 	listFlag(f, &o.addSK, "sk", "add a signing key: generate, a public key, or a file with its seed")
 	listFlag(f, &o.rmSK, "rm-sk", "remove and retire a signing key, by its public key")
-	f.VarP(given[string]{&e.AccountServerURL, "string", plain}, "account-jwt-server-url", "u", "where accounts are published: nats, tls, ws, wss, http or https")
+	textFlagP(f, &e.AccountServerURL, "account-jwt-server-url", "u", "where accounts are published: nats, tls, ws, wss, http or https")
 	f.BoolVar(&o.rmURL, "rm-account-jwt-server-url", false, "accounts are published nowhere")
 	textFlag(f, &o.systemAccount, "system-account", "the system account, by name or public key")
 	f.VarP(list{to: []*[]string{&e.AddServiceURLs}}, "service-url", "n", "add URLs where clients connect: nats, tls, ws or wss")
@@ -98,7 +98,7 @@ func (a *app) editOperator(ctx context.Context, o editOperatorOptions) (*receipt
 	if rec == nil || rec.Outcome == outcomeSame {
 		return rec, err
 	}
-	rec.Lines = append(rec.Lines, madeLines(fresh)...)
+	rec.Lines = append(rec.Lines, madeLines("signing key", fresh)...)
 	for _, key := range o.edit.RemoveKeys {
 		rec.Lines = append(rec.Lines, "signing key "+keys.Short(key)+" "+retirement(rec)+": no account is admitted by it any more")
 	}
@@ -198,13 +198,15 @@ func (r *root) checkIssuers(gone []string, strict bool) error {
 }
 
 func (s *session) operatorSigningKeys(values []string) ([]newKey, error) {
-	return s.signingKeys(values, "operator",
-		func() (pair, error) { return keys.NewOperator() },
-		func(key string) error {
+	return s.newKeys(values, keyFlag{
+		name: "--sk", kind: kindOperator,
+		generate: func() (pair, error) { return keys.NewOperator() },
+		valid: func(key string) error {
 			_, err := keys.ParseOperator(key)
 			return err
 		},
-		func(seed []byte) (signer, error) { return keys.OperatorFromSeed(seed) })
+		parse: func(seed []byte) (pair, error) { return keys.OperatorFromSeed(seed) },
+	})
 }
 
 // rootSigner returns the operator's root key, which alone signs the operator's

@@ -115,7 +115,7 @@ func (s *session) runEditRole(ctx context.Context, r *root, ac *account, o editR
 		title = "role " + role + " in " + ac.name + "  " + keys.Short(k.public)
 	}
 	s.describe(&done, rec, title)
-	rec.Lines = append(rec.Lines, madeLines([]newKey{k})...)
+	rec.Lines = append(rec.Lines, madeLines("signing key", []newKey{k})...)
 	if role != "" && rec.Outcome != outcomeSame {
 		rec.Lines = append(rec.Lines, "issue users of it with: nsc add user <name> -a "+shellWords([]string{ac.name})+" -K "+shellWords([]string{role}))
 	}

@@ -44,7 +44,7 @@ users of a role may do is decided by the role: see nsc edit signing-key.`,
 			if o.name, err = optionalName(o.name, given, "the user's name"); err != nil {
 				return err
 			}
-			if err := nothingGiven(cmd); err != nil {
+			if err := nothingGiven(cmd, "account", "name"); err != nil {
 				return err
 			}
 			return a.finish(a.editUser(cmd.Context(), o))

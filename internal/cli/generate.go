@@ -13,7 +13,8 @@ import (
 
 func newGenerate(a *app) *cobra.Command {
 	cmd := group("generate", "Generate credentials, keys, and configurations of servers and tools")
-	cmd.AddCommand(newGenerateCreds(a), newGenerateNkey(a), newGenerateConfig(a), newGenerateContext(a), newGenerateProfile(a), newGenerateDiagram(a))
+	cmd.AddCommand(newGenerateCreds(a), newGenerateNkey(a), newGenerateConfig(a), newGenerateContext(a), newGenerateProfile(a), newGenerateDiagram(a),
+		newGenerateActivation(a))
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,8 +14,9 @@ import (
 )
 
 func newRevocations(a *app) *cobra.Command {
-	cmd := group("revocations", "Manage the revocation list of an account")
-	cmd.AddCommand(newRevocationsAddUser(a), newRevocationsDeleteUser(a), newRevocationsListUsers(a))
+	cmd := group("revocations", "Manage the revocation lists of an account and its exports")
+	cmd.AddCommand(newRevocationsAddUser(a), newRevocationsDeleteUser(a), newRevocationsListUsers(a),
+		newRevocationsAddActivation(a), newRevocationsDeleteActivation(a), newRevocationsListActivations(a))
 	return cmd
 }
 
@@ -95,11 +97,21 @@ func newRevocationsListUsers(a *app) *cobra.Command {
 	return cmd
 }
 
-// revokedUser is one line of revocations list-users.
-type revokedUser struct {
-	Name string `json:"name,omitempty"` // "" for a user that the local store does not know
+// revokedKey is one entry of a revocation list.
+type revokedKey struct {
+	Name string `json:"name,omitempty"` // "" for one that the local store does not know
 	Key  string `json:"key"`
 	At   int64  `json:"at"` // Unix seconds
+}
+
+// revokedList is the output of revocations list-users and list_activations.
+type revokedList struct {
+	Schema  int          `json:"schema"`
+	Account string       `json:"account"`
+	Key     string       `json:"key"`
+	Export  string       `json:"export,omitempty"` // of activations: subject and type
+	Type    string       `json:"type,omitempty"`
+	Revoked []revokedKey `json:"revoked"`
 }
 
 func (a *app) listRevoked(ctx context.Context, accountName string) error {
@@ -107,30 +119,34 @@ func (a *app) listRevoked(ctx context.Context, accountName string) error {
 	if err != nil {
 		return err
 	}
-	list := revocation.List(ac.claims.Revocations).Added(nil)
-	if len(list) == 0 && !a.flags.json {
+	list := revokedList{Account: ac.name, Key: ac.key}
+	names := r.userNames(ac.name)
+	for _, e := range revocation.List(ac.claims.Revocations).Added(nil) {
+		list.Revoked = append(list.Revoked, revokedKey{Name: names[e.Key], Key: e.Key, At: e.At})
+	}
+	if len(list.Revoked) == 0 && !a.flags.json {
 		return fault.New(fault.NotFound, "account %q has no revoked users", ac.name).About("account", ac.name)
 	}
-	names := r.userNames(ac.name)
-	users := []revokedUser{}
-	for _, e := range list {
-		users = append(users, revokedUser{Name: names[e.Key], Key: e.Key, At: e.At})
-	}
+	return a.printRevoked(list, "all users")
+}
+
+// printRevoked prints a list, the oldest revocation first; all is what its *
+// stands for.
+func (a *app) printRevoked(list revokedList, all string) error {
 	if a.flags.json {
-		return a.printStructured(struct {
-			Schema  int           `json:"schema"`
-			Account string        `json:"account"`
-			Key     string        `json:"key"`
-			Revoked []revokedUser `json:"revoked"`
-		}{api.Schema, ac.name, ac.key, users})
-	}
-	slices.SortFunc(users, func(x, y revokedUser) int { return int(x.At - y.At) })
-	for _, u := range users {
-		name := u.Name
-		if u.Key == revocation.All {
-			name = "all users"
+		list.Schema = api.Schema
+		if list.Revoked == nil {
+			list.Revoked = []revokedKey{}
 		}
-		fmt.Fprintf(a.env.Stdout, "%s  %s  issued until %s\n", first(name, "?"), u.Key, clock(u.At))
+		return a.printStructured(list)
+	}
+	slices.SortStableFunc(list.Revoked, func(x, y revokedKey) int { return cmp.Compare(x.At, y.At) })
+	for _, e := range list.Revoked {
+		name := e.Name
+		if e.Key == revocation.All {
+			name = all
+		}
+		fmt.Fprintf(a.env.Stdout, "%s  %s  issued until %s\n", first(name, "?"), e.Key, clock(e.At))
 	}
 	return nil
 }

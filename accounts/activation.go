@@ -1,0 +1,126 @@
+package accounts
+
+import (
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/revocation"
+)
+
+// Activation is the permission of one account to import from a private export
+// of another.
+type Activation struct {
+	Importer string // public key
+	Subject  string // within a private export; "" for that of the only one
+	Starts   int64  // Unix seconds, 0 for always
+	Expires  int64  // Unix seconds, 0 for never
+}
+
+// Claims returns the claims of the activation, to be signed by issuer, a key of
+// the exporter ac, at earliest or later (Unix seconds): what was issued before is
+// revoked. fault.NotFound if ac has no private export
+// of the subject, fault.Invalid for what cannot be an activation.
+func (a Activation) Claims(ac *jwt.AccountClaims, issuer string) (act *jwt.ActivationClaims, earliest int64, err error) {
+	ex, err := a.export(ac)
+	if err != nil {
+		return nil, 0, err
+	}
+	if a.Subject == "" {
+		a.Subject = string(ex.Subject)
+	}
+	if a.Importer == ac.Subject {
+		return nil, 0, invalid("self-import", "account %q cannot import from itself", ac.Name)
+	}
+	if a.Expires > 0 && a.Starts >= a.Expires {
+		return nil, 0, invalid("time", "the activation would end at %s, before it begins", moment(a.Expires))
+	}
+	act = jwt.NewActivationClaims(a.Importer)
+	act.Name, act.ImportSubject, act.ImportType = a.Subject, jwt.Subject(a.Subject), ex.Type
+	act.NotBefore, act.Expires = a.Starts, a.Expires
+	if issuer != ac.Subject {
+		act.IssuerAccount = ac.Subject
+	}
+	for _, key := range []string{a.Importer, revocation.All} {
+		if at, ok := ex.Revocations[key]; ok {
+			earliest = max(earliest, at+1)
+		}
+	}
+	vr := jwt.CreateValidationResults()
+	act.ImportSubject.Validate(vr)
+	return act, earliest, blocking("the activation", vr)
+}
+
+// export returns the private export of the activation. A stream and a service
+// of one subject are two: the stream comes first.
+func (a Activation) export(ac *jwt.AccountClaims) (*jwt.Export, error) {
+	private := *ac
+	private.Exports = nil
+	for _, ex := range ac.Exports {
+		if ex != nil && ex.TokenReq {
+			private.Exports.Add(ex)
+		}
+	}
+	if len(private.Exports) == 0 {
+		return nil, fault.New(fault.NotFound, "account %q has no private export: everybody may import what it exports", ac.Name).
+			About("export", a.Subject).WithHint("make one with: nsc add export --private -a %s -s <subject>", ac.Name)
+	}
+	if a.Subject == "" {
+		return ExportRef{}.Find(&private)
+	}
+	for _, kind := range []jwt.ExportType{jwt.Stream, jwt.Service} {
+		if ex := exportFor(&private, kind, a.Subject); ex != nil {
+			return ex, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "no private export of account %q covers %q", ac.Name, a.Subject).About("export", a.Subject).
+		WithHint("list its exports with: nsc describe account %s", ac.Name)
+}
+
+// RevokeActivations refuses the activations of an export that were issued to
+// importers until the times in list, [revocation.All] for every importer. A
+// later time that is there stays. at names the export by a subject within it.
+func RevokeActivations(ac *jwt.AccountClaims, at ExportRef, list revocation.List) error {
+	ex, err := at.cover(ac)
+	if err != nil {
+		return err
+	}
+	ex.Revocations = jwt.RevocationList(revocation.List(ex.Revocations).Merge(list))
+	return nil
+}
+
+// UnrevokeActivations takes the revocation for importer off the list of an
+// export, if it is there. It is fault.Denied where the revocation for all
+// importers refuses the same.
+func UnrevokeActivations(ac *jwt.AccountClaims, at ExportRef, importer string) error {
+	ex, err := at.cover(ac)
+	if err != nil {
+		return err
+	}
+	own, revoked := ex.Revocations[importer]
+	if all, ok := ex.Revocations[revocation.All]; ok && revoked && importer != revocation.All && all >= own {
+		return fault.New(fault.Denied, "the importer stays refused: the revocation for all importers (*) of %s covers it", moment(all)).
+			About("account", importer).ByRule("covered").
+			WithHint("make it a new activation with: nsc generate activation -a %s -s '%s' -t %s", ac.Name, ex.Subject, importer)
+	}
+	delete(ex.Revocations, importer)
+	return nil
+}
+
+// ExportOf returns the export of ac that covers the subject of at; errors are
+// those of [ExportRef.Find].
+func ExportOf(ac *jwt.AccountClaims, at ExportRef) (*jwt.Export, error) { return at.cover(ac) }
+
+// Activated returns the latest time, Unix seconds, at which an activation was
+// issued by which ac imports from exporter; 0 for none.
+func Activated(ac *jwt.AccountClaims, exporter string) int64 {
+	var at int64
+	for _, im := range ac.Imports {
+		if im == nil || im.Account != exporter || im.Token == "" {
+			continue
+		}
+		if act, err := jwt.DecodeActivationClaims(im.Token); err == nil {
+			at = max(at, act.IssuedAt)
+		}
+	}
+	return at
+}

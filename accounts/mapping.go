@@ -1,0 +1,67 @@
+package accounts
+
+import (
+	"slices"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/fault"
+)
+
+// AddMapping lets messages that are published to from go to the subject of to.
+// An entry of the same subject and cluster is replaced. It is fault.Invalid when
+// the weights of from are over 100 % together, or servers refuse the result for
+// another reason.
+func AddMapping(ac *jwt.AccountClaims, from string, to jwt.WeightedMapping) error {
+	list := slices.Clone(ac.Mappings[jwt.Subject(from)])
+	at := slices.IndexFunc(list, func(m jwt.WeightedMapping) bool { return m.Subject == to.Subject && m.Cluster == to.Cluster })
+	if at < 0 {
+		list = append(list, to)
+	} else {
+		list[at] = to
+	}
+	sum := 0
+	for _, m := range list {
+		if m.Cluster == to.Cluster {
+			sum += int(m.GetWeight())
+		}
+	}
+	if sum > 100 {
+		return invalid("weight", "the mappings of %q would have weights of %d %% together", from, sum).About("mapping", from).
+			WithHint("give a weight to this one with --weight, and lower the others by adding them again")
+	}
+	if ac.Mappings == nil {
+		ac.Mappings = jwt.Mapping{}
+	}
+	ac.Mappings[jwt.Subject(from)] = list
+	return CheckAccount(ac)
+}
+
+// RemoveMapping takes mappings of from out of ac: the one to a subject in a
+// cluster, "" being no cluster; without a subject all in the cluster, or, if it
+// is "" too, all. It is fault.NotFound if there is none.
+func RemoveMapping(ac *jwt.AccountClaims, from, to, cluster string) error {
+	list := ac.Mappings[jwt.Subject(from)]
+	left := slices.DeleteFunc(slices.Clone(list), func(m jwt.WeightedMapping) bool {
+		switch {
+		case to != "":
+			return string(m.Subject) == to && m.Cluster == cluster
+		case cluster != "":
+			return m.Cluster == cluster
+		}
+		return true
+	})
+	if len(left) == len(list) {
+		return fault.New(fault.NotFound, "account %q has no such mapping of %q", ac.Name, from).About("mapping", from).
+			WithHint("list its mappings with: nsc describe account %s", ac.Name)
+	}
+	if len(left) > 0 {
+		ac.Mappings[jwt.Subject(from)] = left
+		return nil
+	}
+	delete(ac.Mappings, jwt.Subject(from))
+	if len(ac.Mappings) == 0 {
+		ac.Mappings = nil
+	}
+	return nil
+}
