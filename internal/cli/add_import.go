@@ -11,14 +11,14 @@ import (
 	"github.com/accountd/accountd/fault"
 )
 
-// importOptions are the flags of add import.
-type importOptions struct {
+// addImportOptions are the flags of add import.
+type addImportOptions struct {
 	account, token, from string
 	add                  accounts.NewImport
 }
 
 func newAddImport(a *app) *cobra.Command {
-	var o importOptions
+	var o addImportOptions
 	cmd := &cobra.Command{
 		Use:   "import",
 		Short: "Import what another account exports",
@@ -50,7 +50,7 @@ it is what the first wildcard matches.`,
 	return cmd
 }
 
-func (o importOptions) check(service bool) error {
+func (o addImportOptions) check(service bool) error {
 	switch {
 	case o.token != "" && (o.from != "" || o.add.Subject != "" || service):
 		return usage("an activation says account, subject and type by itself").WithHint("leave out --src-account, --remote-subject and --service")
@@ -60,7 +60,7 @@ func (o importOptions) check(service bool) error {
 	return nil
 }
 
-func (a *app) addImport(ctx context.Context, o importOptions) (*receipt, error) {
+func (a *app) addImport(ctx context.Context, o addImportOptions) (*receipt, error) {
 	s, r, ac, err := a.open(ctx, o.account)
 	if err != nil {
 		return nil, err
