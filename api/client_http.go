@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -44,14 +45,14 @@ type httpLink struct {
 }
 
 // DialHTTP asks accountd at the http or https URL base, whose path is ignored,
-// who it is. Errors: fault.Unavailable when nobody or no accountd answers.
-func DialHTTP(ctx context.Context, base string, now func() time.Time) (*Client, error) {
+// who it is. cfg is for TLS, nil for the defaults. Errors: fault.Unavailable when nobody or no accountd answers.
+func DialHTTP(ctx context.Context, base string, now func() time.Time, cfg *tls.Config) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fault.New(fault.Usage, "%q is not an http or https URL", base)
 	}
 	l := httpLink{base: u.Scheme + "://" + u.Host, client: &http.Client{
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4},
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, TLSClientConfig: cfg, ForceAttemptHTTP2: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { // a signed request is for one place
 			return errors.New("accountd does not redirect")
 		},

@@ -24,7 +24,7 @@ func TestClientOverHTTP(t *testing.T) {
 	w := newWorld(t)
 	w.s.cfg.Nodes = func() []Node { return []Node{inForce("nats-0", 1)} }
 	ctx := context.Background()
-	c, err := api.DialHTTP(ctx, w.serve()+"/jwt/v1", func() time.Time { return w.clock })
+	c, err := api.DialHTTP(ctx, w.serve()+"/jwt/v1", func() time.Time { return w.clock }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,13 +94,13 @@ func TestDialHTTPRefusesOthers(t *testing.T) {
 		},
 	} {
 		srv := httptest.NewServer(h)
-		_, err := api.DialHTTP(context.Background(), srv.URL, time.Now)
+		_, err := api.DialHTTP(context.Background(), srv.URL, time.Now, nil)
 		if !fault.Is(err, fault.Unavailable) {
 			t.Errorf("%s: %v", name, err)
 		}
 		srv.Close()
 	}
-	if _, err := api.DialHTTP(context.Background(), "nats://x", time.Now); !fault.Is(err, fault.Usage) {
+	if _, err := api.DialHTTP(context.Background(), "nats://x", time.Now, nil); !fault.Is(err, fault.Usage) {
 		t.Errorf("%v", err)
 	}
 }

@@ -29,7 +29,7 @@ func TestAccountServerOverHTTP(t *testing.T) {
 	if want := d.HTTP + "/jwt/v1"; named() != want {
 		t.Errorf("named %s, want %s", named(), want)
 	}
-	client, err := api.DialHTTP(t.Context(), named(), time.Now)
+	client, err := api.DialHTTP(t.Context(), named(), time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

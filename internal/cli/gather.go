@@ -15,7 +15,7 @@ import (
 )
 
 // How much is asked at a time, and how long a round with an unknown number of
-// answers stays open after the last one.
+// answers stays open after the last one, unless the gatherer says otherwise.
 const (
 	gatherWindow = 256
 	gatherQuiet  = time.Second
@@ -54,6 +54,7 @@ type question struct {
 type gatherer struct {
 	nc      *nats.Conn
 	timeout time.Duration
+	quiet   time.Duration // ends a round with an unknown number of answers
 }
 
 // round puts questions, a window at a time, and collects the answers. A known
@@ -86,7 +87,7 @@ func (g *gatherer) ask(ctx context.Context, questions []question) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
-	for wait := g.timeout; !known || len(missing) > 0; wait = gatherQuiet {
+	for wait := g.timeout; !known || len(missing) > 0; wait = g.quiet {
 		if known {
 			wait = g.timeout
 		}
@@ -127,7 +128,7 @@ func (s *session) gather(ctx context.Context) (holdings, error) {
 		return nil, fault.New(fault.Unavailable, "no server answers: %w", err)
 	}
 	defer nc.Close()
-	g := &gatherer{nc: nc, timeout: s.flags.timeout}
+	g := &gatherer{nc: nc, timeout: s.flags.timeout, quiet: gatherQuiet}
 	listed := map[string]bool{}
 	loaded := map[string][]serverAnswer{}
 	if err := g.round(ctx, g.inventory(listed, loaded)); err != nil {
@@ -141,18 +142,43 @@ func (s *session) gather(ctx context.Context) (holdings, error) {
 	return held, g.round(ctx, append(lookups(held, listed, directories), details(held, loaded)...))
 }
 
+// stored asks what is in the directories of servers, whatever they have loaded.
+func (s *session) stored(ctx context.Context) (holdings, error) {
+	nc, err := s.link.connect(ctx)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "no server answers: %w", err)
+	}
+	defer nc.Close()
+	g := &gatherer{nc: nc, timeout: s.flags.timeout, quiet: stockQuiet}
+	listed := map[string]bool{}
+	if err := g.round(ctx, []question{listing(listed)}); err != nil {
+		return nil, err
+	}
+	directories, err := g.directories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held := holdings{}
+	return held, g.round(ctx, lookups(held, listed, directories))
+}
+
+// listing asks for the accounts in directories.
+func listing(listed map[string]bool) question {
+	return question{subject: "$SYS.REQ.CLAIMS.LIST", take: func(data []byte) {
+		var a serverAnswer
+		var ids []string
+		if json.Unmarshal(data, &a) == nil && json.Unmarshal(a.Data, &ids) == nil {
+			for _, id := range ids {
+				listed[id] = true
+			}
+		}
+	}}
+}
+
 // inventory asks for the accounts in directories and those that are loaded.
 func (g *gatherer) inventory(listed map[string]bool, loaded map[string][]serverAnswer) []question {
 	return []question{
-		{subject: "$SYS.REQ.CLAIMS.LIST", take: func(data []byte) {
-			var a serverAnswer
-			var ids []string
-			if json.Unmarshal(data, &a) == nil && json.Unmarshal(a.Data, &ids) == nil {
-				for _, id := range ids {
-					listed[id] = true
-				}
-			}
-		}},
+		listing(listed),
 		{subject: "$SYS.REQ.SERVER.PING.ACCOUNTZ", take: func(data []byte) {
 			var a serverAnswer
 			var list struct {

@@ -90,9 +90,14 @@ func (s *session) dial(ctx context.Context, r *root) error {
 // credentials, or as the system user over NATS.
 func (s *session) dialer(r *root, l *link) (func(context.Context) (*api.Client, error), error) {
 	if isHTTP(r.claims.AccountServerURL) {
+		cfg, err := s.tlsConfig()
 		return func(ctx context.Context) (*api.Client, error) {
-			return api.DialHTTP(ctx, r.claims.AccountServerURL, s.env.Now)
-		}, nil
+			return api.DialHTTP(ctx, r.claims.AccountServerURL, s.env.Now, cfg)
+		}, err
+	}
+	options, err := s.natsOptions()
+	if err != nil {
+		return nil, err
 	}
 	token, pair, err := s.systemUser(r)
 	if err != nil {
@@ -102,13 +107,14 @@ func (s *session) dialer(r *root, l *link) (func(context.Context) (*api.Client, 
 	urls := serverURLs(r.claims)
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // requests report their errors themselves
 	user := nats.UserJWT(func() (string, error) { return token, nil }, pair.Sign)
+	options = append(options, user, quiet)
 	l.connect = func(ctx context.Context) (*nats.Conn, error) {
 		within, end := s.patience(ctx)
 		defer end()
-		return api.Connect(within, urls, user, nats.DontRandomize(), quiet)
+		return api.Connect(within, urls, options...)
 	}
 	return func(ctx context.Context) (*api.Client, error) {
-		return api.Dial(ctx, urls, s.env.Now, nats.DontRandomize(), user, quiet)
+		return api.Dial(ctx, urls, s.env.Now, options...)
 	}, nil
 }
 

@@ -19,6 +19,7 @@ type pullOptions struct {
 	account               string
 	all, overwrite, merge bool
 	sysUser               string
+	aim                   aim
 }
 
 func newPull(a *app) *cobra.Command {
@@ -27,7 +28,7 @@ func newPull(a *app) *cobra.Command {
 		Use:   "pull",
 		Short: "Take the versions in force into the local store",
 		Long: `Take accountd's versions of accounts into the local store, after checking their
-signatures. A local version with edits of its own is not replaced: --merge puts
+signatures; where no accountd answers, those of the servers. A local version with edits of its own is not replaced: --merge puts
 them on top of accountd's version, --overwrite-newer gives them up.`,
 		Example: `  nsc pull -a app
   nsc pull --all
@@ -51,6 +52,8 @@ them on top of accountd's version, --overwrite-newer gives them up.`,
 	f.BoolVarP(&o.overwrite, "overwrite-newer", "F", false, "give up local edits that were not published")
 	f.BoolVar(&o.merge, "merge", false, "put local edits on top of accountd's version")
 	f.StringVar(&o.sysUser, "system-user", "", "official name of --sys-user")
+	o.aim.flags(cmd, false)
+	a.tlsFlags(cmd)
 	return cmd
 }
 
@@ -63,7 +66,13 @@ func (a *app) pull(ctx context.Context, o pullOptions) ([]*receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.aim.at(r); err != nil {
+		return nil, err
+	}
 	c, err := s.client(ctx, r)
+	if noService(err) && s.link.connect != nil {
+		return s.pullStock(ctx, r, o)
+	}
 	if err != nil {
 		return nil, err
 	}

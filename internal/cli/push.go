@@ -24,6 +24,33 @@ type pushOptions struct {
 	accounts []string
 	all      bool
 	sysUser  string
+	aim      aim
+
+	remove      string // account to remove, name or public key
+	prune, diff bool
+	force       bool
+}
+
+// publishes reports whether accounts are to be published at all.
+func (o pushOptions) publishes() bool {
+	return o.all || len(o.accounts) > 0 || !o.prune && !o.diff && o.remove == ""
+}
+
+// check refuses flags that exclude each other.
+func (o pushOptions) check() error {
+	others := 0
+	for _, given := range []bool{o.remove != "", o.prune, o.diff} {
+		if given {
+			others++
+		}
+	}
+	switch {
+	case o.all && len(o.accounts) > 0:
+		return usage("--all and --account exclude each other")
+	case others > 1:
+		return usage("--account-removal, --prune and --diff exclude each other")
+	}
+	return nil
 }
 
 func newPush(a *app) *cobra.Command {
@@ -32,17 +59,24 @@ func newPush(a *app) *cobra.Command {
 		Use:   "push",
 		Short: "Publish accounts of the local store and wait for the proof",
 		Long: `Publish the local versions of accounts, exporters before importers, several in
-one request. A version that is published already is only proven.`,
+one request. A version that is published already is only proven. Without accountd,
+the servers themselves are given the accounts, and nothing is proven.`,
 		Example: `  nsc push
   nsc push -a app
   nsc push -a app -a billing
-  nsc push --all --timeout 60s`,
+  nsc push --all --timeout 60s
+  nsc push --diff
+  nsc push --all --prune --yes`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.all && len(o.accounts) > 0 {
-				return usage("--all and --account exclude each other")
+			if err := o.check(); err != nil {
+				return err
 			}
 			a.flags.sysUser = first(a.flags.sysUser, o.sysUser)
+			a.flags.incomplete = a.flags.incomplete || o.force
+			if o.diff {
+				return a.pushDiff(cmd.Context(), o)
+			}
 			return a.finishAll(a.push(cmd.Context(), o))
 		},
 	}
@@ -50,10 +84,16 @@ one request. A version that is published already is only proven.`,
 	f.StringSliceVarP(&o.accounts, "account", "a", nil, "account names or public keys (default the current account)")
 	f.BoolVarP(&o.all, "all", "A", false, "all accounts of the operator")
 	f.StringVar(&o.sysUser, "system-user", "", "official name of --sys-user")
+	f.StringVarP(&o.remove, "account-removal", "R", "", "remove this account, name or public key, from the servers; it stays in the local store")
+	f.BoolVarP(&o.prune, "prune", "P", false, "remove the accounts that the local store does not have from the servers")
+	f.BoolVarP(&o.diff, "diff", "D", false, "compare the accounts here with those on the servers")
+	f.BoolVarP(&o.force, "force", "F", false, "publish what has findings, and remove accounts that others import from")
+	o.aim.flags(cmd, true)
+	a.tlsFlags(cmd)
 	return cmd
 }
 
-// push publishes accounts. It returns one receipt an account.
+// push publishes accounts and removes some. It returns one receipt an account.
 func (a *app) push(ctx context.Context, o pushOptions) ([]*receipt, error) {
 	s, err := a.session()
 	if err != nil {
@@ -63,9 +103,24 @@ func (a *app) push(ctx context.Context, o pushOptions) ([]*receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.aim.at(r); err != nil {
+		return nil, err
+	}
 	if err := s.dial(ctx, r); err != nil {
 		return nil, err
 	}
+	var recs []*receipt
+	if o.publishes() {
+		if recs, err = s.publish(ctx, r, o); err != nil {
+			return recs, err
+		}
+	}
+	removed, err := s.removeRemote(ctx, r, o)
+	return append(recs, removed...), err
+}
+
+// publish publishes the accounts that flags name.
+func (s *session) publish(ctx context.Context, r *root, o pushOptions) ([]*receipt, error) {
 	accounts, err := s.selected(r, o)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ type globals struct {
 	noPush, wait, dryRun, incomplete, yes bool
 	timeout                               time.Duration
 	sysUser                               string
+	tls                                   tlsFlags
 }
 
 // newRoot builds the whole command tree. It is new for every run, so that runs

@@ -14,11 +14,14 @@ import (
 	"github.com/accountd/accountd/fault"
 )
 
-// Servers with a resolver of their own take claims on this subject.
-const subjectStockUpdate = "$SYS.REQ.CLAIMS.UPDATE"
+// Servers with a resolver of their own take and forget accounts on these
+// subjects.
+const (
+	subjectStockUpdate = "$SYS.REQ.CLAIMS.UPDATE"
+	subjectStockDelete = "$SYS.REQ.CLAIMS.DELETE"
+)
 
-// stockQuiet ends the wait for answers of servers: nobody knows how many there
-// are.
+// stockQuiet ends the wait for servers to say that they are there.
 const stockQuiet = 300 * time.Millisecond
 
 // noService reports whether servers answered and no accountd did.
@@ -35,7 +38,7 @@ func (s *session) stockPush(ctx context.Context, r *root, items []api.Item, caus
 	for i, item := range items {
 		if item.Delete != "" {
 			return nil, fault.New(fault.Denied, "servers without accountd cannot be proven to delete an account: %w", cause).
-				ByRule("no-service").WithHint("delete it in the local store only: --no-push")
+				ByRule("no-service").WithHint("remove it from the servers with: nsc push --account-removal %s, and from the local store with --no-push", item.Delete)
 		}
 		var err error
 		if docs[i], err = claims.Decode(item.JWT); err != nil {
@@ -45,47 +48,51 @@ func (s *session) stockPush(ctx context.Context, r *root, items []api.Item, caus
 			return nil, errors.Join(cause, err)
 		}
 	}
+	answers, err := s.askStock(ctx, subjectStockUpdate, tokens(docs))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.Result, len(items))
+	for i, doc := range docs {
+		out[i] = api.Result{Key: doc.Subject, Name: doc.Name, Outcome: outcomePushed, ID: doc.ID}
+		s.pushed[doc.Subject] = answers[i]
+	}
+	return out, nil
+}
+
+func tokens(docs []*claims.Document) []string {
+	out := make([]string, len(docs))
+	for i, doc := range docs {
+		out[i] = doc.Token
+	}
+	return out
+}
+
+// askStock sends requests to every server that keeps accounts in a folder, and
+// returns what each of them answered to each request.
+func (s *session) askStock(ctx context.Context, subject string, bodies []string) ([][]api.NodeProof, error) {
 	nc, err := s.link.connect(ctx)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "no server answers: %w", err)
 	}
 	defer nc.Close()
-	out := make([]api.Result, len(items))
-	for i, doc := range docs {
-		nodes, err := stockUpdate(ctx, nc, doc.Token, s.flags.timeout)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = api.Result{Key: doc.Subject, Name: doc.Name, Outcome: outcomePushed, ID: doc.ID}
-		s.pushed[doc.Subject] = nodes
-	}
-	return out, nil
-}
-
-// stockUpdate sends one claim and collects the answers of the servers.
-func stockUpdate(ctx context.Context, nc *nats.Conn, token string, timeout time.Duration) ([]api.NodeProof, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
-	if err == nil {
-		err = nc.PublishRequest(subjectStockUpdate, inbox, []byte(token))
-	}
+	g := &gatherer{nc: nc, timeout: s.flags.timeout, quiet: stockQuiet}
+	servers, err := g.directories(ctx)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "push to servers: %w", err)
+		return nil, err
 	}
-	var nodes []api.NodeProof
-	for wait := timeout; ; wait = stockQuiet {
-		msg, err := nextMsg(ctx, sub, wait)
-		switch {
-		case err == nil:
-			nodes = append(nodes, stockAnswer(msg.Data))
-		case len(nodes) > 0:
-			return nodes, nil
-		default:
-			return nil, fault.New(fault.Unavailable, "no server takes claims: %w", err)
-		}
+	if servers == 0 {
+		return nil, fault.New(fault.Unavailable, "no server at %s takes claims", nc.ConnectedUrl()).
+			WithHint("configure one with: nsc generate config --nats-resolver")
 	}
+	out := make([][]api.NodeProof, len(bodies))
+	questions := make([]question, len(bodies))
+	for i, body := range bodies {
+		questions[i] = question{subject: subject, body: body, answers: servers, take: func(data []byte) {
+			out[i] = append(out[i], stockAnswer(data))
+		}}
+	}
+	return out, g.round(ctx, questions)
 }
 
 func nextMsg(ctx context.Context, sub *nats.Subscription, wait time.Duration) (*nats.Msg, error) {

@@ -295,7 +295,7 @@ func (ex *explanation) judge(r *root, login accounts.Login, v accounts.Verdict) 
 	ex.Chain = chain(r, login, v.Role)
 	for i, n := range ex.Nodes {
 		ex.Nodes[i].Verdict = ex.Verdict
-		if n.State != api.InForce && n.State != api.Stored {
+		if !n.State.Done() {
 			ex.Nodes[i].Verdict = "unknown"
 		}
 	}

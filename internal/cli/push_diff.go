@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/keys"
+)
+
+// How an account here compares with the one on the servers.
+const (
+	diffHere   = "here"   // only in the local store
+	diffThere  = "there"  // only on the servers
+	diffOther  = "differ" // another version
+	diffSpread = "spread" // the same here, and servers hold further versions
+	diffSame   = "same"
+)
+
+// accountDiff is one line of push --diff.
+type accountDiff struct {
+	Name  string `json:"name"`
+	Key   string `json:"key"`
+	State string `json:"state"`
+}
+
+// accountDiffs is the JSON of push --diff.
+type accountDiffs struct {
+	Schema   int           `json:"schema"`
+	Accounts []accountDiff `json:"accounts"`
+}
+
+// pushDiff compares the local accounts with those on the servers, version by
+// version.
+func (a *app) pushDiff(ctx context.Context, o pushOptions) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	r, err := s.root(ctx)
+	if err != nil {
+		return err
+	}
+	if err := o.aim.at(r); err != nil {
+		return err
+	}
+	there, _, err := s.remote(ctx, r)
+	if err != nil {
+		return err
+	}
+	diffs, err := s.compare(r, o, there)
+	if err != nil {
+		return err
+	}
+	if a.flags.json {
+		return a.printStructured(accountDiffs{api.Schema, diffs})
+	}
+	return a.printDiffs(diffs)
+}
+
+// compare lists all accounts of both sides by name; those of -a alone, if any
+// are named.
+func (s *session) compare(r *root, o pushOptions, there map[string]remoteAccount) ([]accountDiff, error) {
+	local, err := s.selected(r, pushOptions{accounts: o.accounts, all: len(o.accounts) == 0})
+	if err != nil {
+		return nil, err
+	}
+	rest := maps.Clone(there)
+	diffs := []accountDiff{}
+	for _, ac := range local {
+		d := accountDiff{Name: ac.name, Key: ac.key, State: diffSame}
+		other, ok := rest[ac.key]
+		delete(rest, ac.key)
+		switch {
+		case !ok:
+			d.State = diffHere
+		case other.id != ac.doc.ID:
+			d.State = diffOther
+		case other.other > 0:
+			d.State = diffSpread
+		}
+		diffs = append(diffs, d)
+	}
+	if len(o.accounts) == 0 {
+		for key, other := range rest {
+			diffs = append(diffs, accountDiff{Name: other.name, Key: key, State: diffThere})
+		}
+	}
+	slices.SortFunc(diffs, func(a, b accountDiff) int { return strings.Compare(a.Name+a.Key, b.Name+b.Key) })
+	return diffs, nil
+}
+
+func (a *app) printDiffs(diffs []accountDiff) error {
+	text := map[string]string{
+		diffHere: "only here", diffThere: "only on the servers", diffOther: "another version on the servers",
+		diffSpread: "other versions on some servers",
+	}
+	w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
+	same := 0
+	for _, d := range diffs {
+		if d.State == diffSame {
+			same++
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, keys.Short(d.Key), text[d.State])
+	}
+	fmt.Fprintf(w, "%s the same on both sides\n", count(same, "account"))
+	return w.Flush()
+}
