@@ -112,7 +112,11 @@ func (d *dev) settle(ctx context.Context) error {
 		return nil
 	}
 	d.founded = true
-	if err := found(ctx, l, st, d.opts.Now()); err != nil {
+	err = found(ctx, l, st, d.opts.Now())
+	if fault.Is(err, fault.Unavailable) { // the disk takes no more
+		err = unwritable(l.nsc(), err)
+	}
+	if err != nil {
 		return errors.Join(err, os.RemoveAll(l.staging()))
 	}
 	if err := adopt(l); err != nil {

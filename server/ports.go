@@ -63,7 +63,22 @@ func (st *state) plan(opts DevOptions) error {
 		st.Nodes = portsFrom(opts.Port, count)
 	}
 	st.HTTP = firstSet(opts.HTTP, st.HTTP, defaultHTTP)
-	return nil
+	return st.apart()
+}
+
+// apart refuses the HTTP address that a node needs.
+func (st *state) apart() error {
+	host, port, err := net.SplitHostPort(st.HTTP)
+	if err != nil || host != st.Host {
+		return nil
+	}
+	return st.each(func(node, kind string, p int) error {
+		if strconv.Itoa(p) != port {
+			return nil
+		}
+		return fault.New(fault.Usage, "--http %s: that is the %s port of %s", st.HTTP, kind, node).
+			WithHint("choose another: accountd dev --http 127.0.0.1:PORT, or --http off")
+	})
 }
 
 // planStore fixes the store at the first start: another one would not know what
@@ -106,7 +121,7 @@ func (st *state) planFree(opts DevOptions, count int) error {
 	try := func(next state) error {
 		if opts.HTTP != "" {
 			next.HTTP = opts.HTTP
-			return next.taken()
+			return errors.Join(next.taken(), next.apart())
 		}
 		return errors.Join(next.taken(), next.httpTaken())
 	}
@@ -181,18 +196,7 @@ func (st *state) httpTaken() error {
 
 // taken returns why not all ports can be listened on, nil if they can.
 func (st *state) taken() error {
-	for _, n := range st.Nodes {
-		err := n.each(func(kind string, port int) error {
-			if kind == "cluster" && len(st.Nodes) == 1 {
-				return nil
-			}
-			return probe(st.Host, n.Name, kind, port)
-		})
-		if err != nil {
-			return fault.As(err) // the first one
-		}
-	}
-	return nil
+	return st.each(func(node, kind string, port int) error { return probe(st.Host, node, kind, port) })
 }
 
 // probe opens and closes one listener.

@@ -124,13 +124,15 @@ func unseal(l layout, identity, name string, use func([]byte) error) error {
 // readOwn reads a file that must exist.
 func readOwn(path string) ([]byte, error) {
 	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err == nil:
+		return raw, nil
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, missingFile(path)
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrPermission):
 		return nil, unwritable(path, err)
 	}
-	return raw, nil
+	return nil, damagedFile(path, err)
 }
 
 // claims returns the claims of accountd's own system user.

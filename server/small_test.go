@@ -33,6 +33,8 @@ func TestPlan(t *testing.T) {
 		{name: "another number", st: recorded, opts: DevOptions{Nodes: 3}, code: fault.Usage},
 		{name: "too many", opts: DevOptions{Nodes: 11}, code: fault.Usage},
 		{name: "too high", opts: DevOptions{Port: 65500}, code: fault.Usage},
+		{name: "HTTP on a node's port", opts: DevOptions{Port: 5000, HTTP: "127.0.0.1:5022"}, code: fault.Usage},
+		{name: "HTTP on the port of no node", opts: DevOptions{Nodes: 1, Port: 5000, HTTP: "127.0.0.1:5010"}, first: 5000, last: 5040, http: "127.0.0.1:5010"},
 		{name: "negative", opts: DevOptions{Port: -7}, code: fault.Usage},
 	} {
 		err := c.st.plan(c.opts)

@@ -53,23 +53,34 @@ func (n nodeState) ports() node.Ports {
 	return node.Ports{Client: n.Client, Cluster: n.Cluster, Leaf: n.Leaf, WebSocket: n.WebSocket, MQTT: n.MQTT}
 }
 
-// each calls f for every listener of the node.
-func (n nodeState) each(f func(kind string, port int) error) error {
-	return errors.Join(
-		f("client", n.Client), f("cluster", n.Cluster), f("leaf", n.Leaf),
-		f("websocket", n.WebSocket), f("mqtt", n.MQTT))
+// each calls f for every listener of the nodes and returns its first error.
+func (st state) each(f func(node, kind string, port int) error) error {
+	for _, n := range st.Nodes {
+		for _, l := range []struct {
+			kind string
+			port int
+		}{{"client", n.Client}, {"cluster", n.Cluster}, {"leaf", n.Leaf}, {"websocket", n.WebSocket}, {"mqtt", n.MQTT}} {
+			if l.kind == "cluster" && len(st.Nodes) == 1 {
+				continue // it has none
+			}
+			if err := f(n.Name, l.kind, l.port); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // loadState reads state.json; fs.ErrNotExist without one, fault.Invalid if it
 // is damaged or of a newer version.
 func (l layout) loadState() (state, error) {
 	var st state
-	raw, err := os.ReadFile(l.state())
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(l.state()); errors.Is(err, fs.ErrNotExist) {
 		return st, err
 	}
+	raw, err := readOwn(l.state())
 	if err != nil {
-		return st, unwritable(l.state(), err)
+		return st, err
 	}
 	if err := json.Unmarshal(raw, &st); err != nil {
 		return st, damagedFile(l.state(), err)

@@ -72,7 +72,7 @@ func openStore(ctx context.Context, spec string, mustExist, migrate bool) (share
 	}
 	if path, ok := strings.CutPrefix(spec, boltScheme); ok {
 		st, err := bolt.Open(path, bolt.Options{MustExist: mustExist})
-		if errors.Is(err, fs.ErrNotExist) {
+		if mustExist && errors.Is(err, fs.ErrNotExist) {
 			return nil, fault.New(fault.Invalid, "the store %s is missing", path).About("store", path).ByRule("file-missing").
 				WithHint("restore it from a backup; starting without it would forget every revocation")
 		}

@@ -104,7 +104,12 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 	if err := os.WriteFile(foreign, []byte(strings.Repeat("not a store ", 4096)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for code, extra := range map[int][]string{2: {"--port", "70000"}, 7: {"--store", "bolt:" + foreign}} {
+	for code, extra := range map[int][]string{
+		2: {"--port", "70000"},
+		4: {"--store", "bolt:" + filepath.Join(foreign, "accountd.db")},
+		6: {"--store", "postgres://nobody@127.0.0.1:1/none"},
+		7: {"--store", "bolt:" + foreign},
+	} {
 		exits(t, code, append(append([]string{"dev", "--dir", empty}, ports(t)...), extra...))
 		if left := content(t, empty); len(left) != 0 {
 			t.Errorf("%v left %v", extra, left)
@@ -167,6 +172,12 @@ func TestDamagedFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	folder := func(t *testing.T, path string) {
+		remove(t, path)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	foreign := func(name string) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
 			remove(t, path)
@@ -190,6 +201,9 @@ func TestDamagedFolder(t *testing.T) {
 		{"store foreign", "accountd.db", foreign("accountd.db"), "is not the one of this operator"},
 		{"state missing", "accountd/state.json", remove, "accountd/state.json is missing"},
 		{"state and secrets missing", "accountd", remove, "accountd is missing"},
+		{"state a folder", "accountd/state.json", folder, "state.json is damaged"},
+		{"identity a folder", "accountd/identity", folder, "identity is damaged"},
+		{"nsc.json a folder", "nsc/nsc.json", folder, "nsc.json is damaged"},
 		{"state damaged", "accountd/state.json", garbage, "state.json is damaged"},
 		{"identity missing", "accountd/identity", remove, "identity is missing"},
 		{"identity foreign", "accountd/identity", foreign("accountd/identity"), "is damaged"},

@@ -26,6 +26,8 @@ func ioFault(op string, err error) error {
 		return fault.New(fault.Denied, "%s: %w", op, err).WithHint("check the owner and the mode of the folder")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return fault.New(fault.Unavailable, "%s: %w", op, err).WithHint("make room on the disk, then repeat the command")
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fault.New(fault.Unavailable, "%s: %w", op, err).WithHint("allow more open files: ulimit -n 1024")
 	case errors.Is(err, syscall.EROFS):
 		return fault.New(fault.Unavailable, "%s: %w", op, err).WithHint("the file system is read-only")
 	}
@@ -34,7 +36,8 @@ func ioFault(op string, err error) error {
 
 // damaged is the error of a file that cannot be understood.
 func damaged(name string, err error) *fault.Error {
-	return fault.New(fault.Invalid, "%s is damaged: %w", name, err).About("file", name).ByRule("file-damaged")
+	return fault.New(fault.Invalid, "%s is damaged: %w", name, err).About("file", name).ByRule("file-damaged").
+		WithHint("restore it from a copy")
 }
 
 // missing is the error of a name that does not exist among others; in says

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -41,7 +42,7 @@ func (d disk) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", name)
+		return nil, damaged(filepath.Join(d.dir, name), errors.New("it is not a file"))
 	}
 	f, err := root.Open(name)
 	if err != nil {
@@ -50,7 +51,7 @@ func (d disk) read(name string) ([]byte, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxFile)
+		err = damaged(filepath.Join(d.dir, name), fmt.Errorf("it is larger than %d bytes", maxFile))
 	}
 	return data, err
 }

@@ -32,6 +32,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"go.etcd.io/bbolt"
 
@@ -295,13 +296,13 @@ func (s *Store) rollback(btx *bbolt.Tx) {
 func (s *Store) fail(op string, err error) error { return fail(op, s.path, err) }
 
 func fail(op, path string, err error) error {
-	code := fault.Unavailable
-	if errors.Is(err, ErrDamaged) {
-		code = fault.Invalid
-	}
-	f := fault.New(code, "%s in store %q: %w", op, path, err).About("store", path)
-	if code == fault.Invalid {
-		f = f.WithHint("stop accountd and put a backup in the place of %s", path)
+	f := fault.New(fault.Unavailable, "%s in store %q: %w", op, path, err).About("store", path)
+	switch {
+	case errors.Is(err, ErrDamaged):
+		f.Code = fault.Invalid
+		return f.WithHint("stop accountd and put a backup in the place of %s", path)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return f.WithHint("make room on the disk of %s", path)
 	}
 	return f
 }

@@ -83,19 +83,25 @@ func ensure(path string, opts Options) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !opts.MustExist:
 		if err := create(path, opts.LockTimeout); err != nil {
-			return fault.New(fault.Unavailable, "create store %q: %w", path, err).About("store", path)
+			return unusable("create", path, err)
 		}
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return fault.New(fault.NotFound, "open store %q: %w", path, err).About("store", path)
 	case err != nil:
-		return fault.New(fault.Unavailable, "open store %q: %w", path, err).About("store", path)
+		return unusable("open", path, err)
 	case !info.Mode().IsRegular():
 		return refuse(path, fmt.Errorf("%w: not a regular file", ErrForeign))
 	case info.Size() == 0:
 		return refuse(path, fmt.Errorf("%w: the file is empty", ErrForeign))
 	}
 	return nil
+}
+
+// unusable is the error of a path that the system does not give.
+func unusable(op, path string, err error) error {
+	return fault.New(fault.Denied, "%s store %q: %w", op, path, err).About("store", path).
+		WithHint("name a path in a folder that accountd may write to, with room on its disk")
 }
 
 // create makes an empty store beside path and links it to its name when it is
@@ -256,7 +262,7 @@ func refuse(path string, err error) error {
 	case errors.Is(err, ErrDamaged):
 		hint = "put a backup in the place of " + path
 	case errors.Is(err, fs.ErrPermission):
-		code, hint = fault.Unavailable, "give accountd's user read and write access to "+path
+		code, hint = fault.Denied, "give accountd's user read and write access to "+path
 	case isNotBolt(path):
 		err = fmt.Errorf("%w: %w", ErrForeign, err)
 		hint = "name another path, or move the file away"

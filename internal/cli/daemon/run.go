@@ -73,7 +73,16 @@ func report(w io.Writer, cmd *cobra.Command, err error) {
 }
 
 // oneLine is the text of err; joined errors stand side by side.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func oneLine(err error) string {
+	text := ""
+	for line := range strings.Lines(err.Error()) {
+		if text != "" && !strings.HasSuffix(text, ":") {
+			text += ";"
+		}
+		text += " " + strings.TrimSpace(line)
+	}
+	return strings.TrimSpace(text)
+}
 
 func needsCommand(cmd *cobra.Command) error {
 	return fault.New(fault.Usage, "%s needs a command", cmd.CommandPath())
