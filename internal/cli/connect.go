@@ -24,6 +24,8 @@ type tlsFlags struct {
 func (a *app) tlsFlags(cmd *cobra.Command) {
 	t, f := &a.flags.tls, cmd.PersistentFlags()
 	f.BoolVar(&t.handshakeFirst, "tls-first", false, "begin with the TLS handshake, before the server says anything")
+	f.BoolVar(&t.handshakeFirst, "tlsfirst", false, "as --tls-first")
+	_ = f.MarkHidden("tlsfirst")
 	f.StringVar(&t.ca, "ca-cert", "", "file with the certificates of authorities to trust (default $NATS_CA)")
 	f.StringVar(&t.cert, "client-cert", "", "file with the client's certificate (default $NATS_CERT)")
 	f.StringVar(&t.key, "client-key", "", "file with the key of the client's certificate (default $NATS_KEY)")
@@ -59,7 +61,7 @@ func (a *app) tlsConfig() (*tls.Config, error) {
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	for _, name := range t.curves {
-		curve, ok := map[string]tls.CurveID{"P256": tls.CurveP256, "P384": tls.CurveP384, "P521": tls.CurveP521, "X25519": tls.X25519}[strings.ToUpper(name)]
+		curve, ok := map[string]tls.CurveID{"P256": tls.CurveP256, "P384": tls.CurveP384, "P521": tls.CurveP521, "X25519": tls.X25519}[strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(name)), "CURVE")]
 		if !ok {
 			return nil, usage("unknown curve %q; known are P256, P384, P521 and X25519", name)
 		}

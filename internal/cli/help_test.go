@@ -98,7 +98,7 @@ func TestJSONIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
-		accountDiff{}, accountDiffs{},
+		accountDiff{}, accountDiffs{}, toolMessage{}, roundTrip{},
 		explanation{}, chainLink{}, whyNode{}, accounts.Refusal{}, accounts.Door{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")

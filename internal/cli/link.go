@@ -205,6 +205,18 @@ func (s *session) systemUser(r *root) (string, keys.UserPair, error) {
 }
 
 func (s *session) systemCreds(r *root, accountName, name string) (string, []byte, error) {
+	token, seed, err := s.loginOf(r, accountName, name)
+	if !fault.Is(err, fault.NotFound) {
+		return token, seed, err
+	}
+	return "", nil, fault.New(fault.Denied, "no credentials of system user %q, which carries requests to accountd", name).
+		About("user", name).ByRule("system-user").
+		WithHint("make them with: nsc add user %s -a %s, or name another user with --sys-user", name, accountName)
+}
+
+// loginOf returns the JWT and the seed of a user, from its credentials file,
+// else from its JWT in the store and its seed.
+func (s *session) loginOf(r *root, accountName, name string) (string, []byte, error) {
 	data, err := s.store.Keystore().Creds(r.Name(), accountName, name)
 	if err == nil {
 		defer nscstore.Wipe(data)
@@ -214,18 +226,11 @@ func (s *session) systemCreds(r *root, accountName, name string) (string, []byte
 		return "", nil, err
 	}
 	doc, err := r.user(accountName, name)
-	if err == nil {
-		var seed []byte
-		if seed, err = s.store.Keystore().Seed(doc.Subject); err == nil {
-			return doc.Token, seed, nil
-		}
-	}
-	if !fault.Is(err, fault.NotFound) {
+	if err != nil {
 		return "", nil, err
 	}
-	return "", nil, fault.New(fault.Denied, "no credentials of system user %q, which carries requests to accountd", name).
-		About("user", name).ByRule("system-user").
-		WithHint("make them with: nsc add user %s -a %s, or name another user with --sys-user", name, accountName)
+	seed, err := s.store.Keystore().Seed(doc.Subject)
+	return doc.Token, seed, err
 }
 
 // notOwn refuses to take away the user that carries requests to accountd: nsc

@@ -69,6 +69,8 @@ them into force on every server and proves it.`
 		newEnv(a),
 		newInit(a),
 	)
+	root.AddCommand(newTool(a))
+	root.AddCommand(toolCopies(a)...)
 	for _, cmd := range root.Commands() {
 		a.outputFlag(cmd)
 	}

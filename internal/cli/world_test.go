@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -160,6 +161,8 @@ type person struct {
 	in  string          // stdin of the next command
 	ctx context.Context // of the next commands, nil for that of the test
 	tty bool            // stdin and stdout are a terminal
+
+	vars map[string]string // further variables of the environment
 }
 
 // alone is a person with an empty store and no servers.
@@ -211,6 +214,7 @@ func (p *person) run(args ...string) result {
 	p.t.Helper()
 	var out, errs bytes.Buffer
 	vars := map[string]string{"NSC_HOME": p.dir, "NKEYS_PATH": filepath.Join(p.dir, "keys"), "XDG_DATA_HOME": filepath.Join(p.dir, "data"), "XDG_CONFIG_HOME": filepath.Join(p.dir, "config")}
+	maps.Copy(vars, p.vars)
 	ctx := p.ctx
 	if ctx == nil {
 		ctx = p.t.Context()
