@@ -65,6 +65,7 @@ them into force on every server and proves it.`
 		newReissue(a),
 		newMigrate(a),
 		newFix(a),
+		newVerify(a),
 		newSelect(a),
 		newEnv(a),
 		newInit(a),

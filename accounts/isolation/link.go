@@ -1,0 +1,303 @@
+package isolation
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/revocation"
+)
+
+// link is an import that servers honour.
+type link struct {
+	importer, exporter *tenant
+	kind               jwt.ExportType
+	export             string // the export's subject, which detects loops
+	remote             tokens // in the exporter
+	local              tokens // in the importer, references as wildcards
+
+	// forth renames in the direction of the message: a stream's from remote to
+	// local, a service's from local to remote. back is what servers take for
+	// the reverse of a stream's, for narrower subscriptions.
+	forth, back *transform
+	same        bool // remote and local are one pattern
+
+	maybe string // why it may be missing
+	share bool
+}
+
+// refused are imports that servers drop, with the reason.
+type refused struct {
+	kind  jwt.ExportType
+	from  string
+	local tokens
+	why   string
+}
+
+// links returns the imports of an account in force.
+func (w *World) links(t *tenant) (streams, services []*link) {
+	t.linksOnce.Do(func() {
+		if t.dead == "" {
+			w.link(t)
+		}
+	})
+	return t.streams, t.services
+}
+
+func (w *World) link(t *tenant) {
+	for _, im := range w.systemImports(t.claims) {
+		w.addLink(t, im, true)
+	}
+	for _, im := range t.claims.Imports {
+		if im != nil {
+			w.addLink(t, im, false)
+		}
+	}
+	w.linkJetStream(t)
+}
+
+// addLink adds one import, or the reason why servers drop it.
+func (w *World) addLink(t *tenant, im *jwt.Import, internal bool) {
+	l, why := w.build(t, im, internal)
+	if why == "" {
+		why = t.duplicate(l)
+	}
+	switch {
+	case why != "":
+		t.dropped = append(t.dropped, refused{kind: im.Type, from: im.Account, local: l.local, why: why})
+	case im.IsStream():
+		t.streams = append(t.streams, l)
+	default:
+		t.services = append(t.services, l)
+	}
+}
+
+// duplicate says why l cannot stand beside the links before it.
+func (t *tenant) duplicate(l *link) string {
+	list := t.services
+	if l.kind == jwt.Stream {
+		list = t.streams
+	}
+	for _, o := range list {
+		if o.exporter != l.exporter {
+			continue
+		}
+		if l.kind == jwt.Stream && slices.Equal(o.remote, l.remote) || l.kind == jwt.Service && slices.Equal(o.local, l.local) {
+			if o.maybe != "" {
+				l.maybe = "it is there only if another import of the same subject is not"
+				return ""
+			}
+			return "an import before it takes the same subject of the same account"
+		}
+	}
+	return ""
+}
+
+// build makes the link of an import, or says why servers drop it.
+func (w *World) build(t *tenant, im *jwt.Import, internal bool) (*link, string) {
+	remote, local := sides(im)
+	l := &link{importer: t, kind: im.Type, share: im.Share, remote: split(remote), local: split(local)}
+	l.exporter = w.compiled(im.Account)
+	if l.exporter == nil {
+		return l, "its account is not known"
+	}
+	if l.exporter.dead != "" {
+		return l, "servers refuse its account: " + l.exporter.dead
+	}
+	if !valid(remote) || !valid(local) {
+		return l, "its subjects are not valid"
+	}
+	if !internal {
+		var why string
+		if l.maybe, why = w.authorized(l, im); why != "" {
+			return l, why
+		}
+	}
+	l.export = l.exporter.exportFor(l.kind, l.remote)
+	if why := l.renames(remote, local, im); why != "" {
+		return l, why
+	}
+	if l.maybe == "" && !internal && w.cyclic(l) {
+		l.maybe = "imports form a cycle, and servers leave one of them out"
+	}
+	return l, ""
+}
+
+// sides returns the exporter's and the importer's subject of an import. The
+// deprecated field to is a prefix for streams, and the exporter's subject for
+// services.
+func sides(im *jwt.Import) (remote, local string) {
+	remote, local = string(im.Subject), string(im.Subject)
+	to := im.GetTo()
+	switch {
+	case im.LocalSubject != "":
+		local = string(im.LocalSubject)
+	case to != "" && im.IsService():
+		remote = to
+	case to != "":
+		local = strings.TrimSuffix(to, ".") + "." + remote
+	}
+	return remote, local
+}
+
+// renames prepares the renaming of an import.
+func (l *link) renames(remote, local string, im *jwt.Import) string {
+	if im.IsStream() && im.LocalSubject == "" && split(im.GetTo()).wild() {
+		return "its prefix has wildcards"
+	}
+	l.same = remote == local
+	if l.same || !l.remote.wild() {
+		return ""
+	}
+	bare, _ := untokenize(local)
+	l.local = split(bare)
+	src := remote
+	if l.kind == jwt.Service {
+		src, _ = untokenize(remote)
+		l.remote = split(src)
+	}
+	t, err := newTransform(src, tokenize(local), true)
+	if err != nil {
+		return "its rename does not use every wildcard"
+	}
+	if l.forth, l.back = t, t.reverse(); l.kind == jwt.Service {
+		l.forth, l.back = l.back, nil
+	}
+	if l.forth == nil {
+		return "its rename cannot be reversed"
+	}
+	return ""
+}
+
+// exportFor returns the subject of the export that covers remote, "" if none.
+func (t *tenant) exportFor(kind jwt.ExportType, remote tokens) string {
+	for _, e := range t.exports {
+		if e.Type == kind && string(e.Subject) == remote.String() {
+			return string(e.Subject)
+		}
+	}
+	for _, e := range t.exports {
+		if e.Type == kind && split(string(e.Subject)).covers(remote) {
+			return string(e.Subject)
+		}
+	}
+	return ""
+}
+
+// authorized judges whether the exporter lets the importer have the subject.
+// Where exports overlap, servers ask any of them.
+func (w *World) authorized(l *link, im *jwt.Import) (maybe, why string) {
+	var allowed bool
+	for _, e := range l.exporter.exports {
+		switch {
+		case e.Type != l.kind:
+		case string(e.Subject) == l.remote.String():
+			return "", w.refuses(l, im, e, nil)
+		case split(string(e.Subject)).covers(l.remote):
+			if r := w.refuses(l, im, e, l.remote); r != "" {
+				why = r
+			} else {
+				allowed = true
+			}
+		}
+	}
+	switch {
+	case allowed && why != "":
+		return "several exports cover it and servers ask any of them: by one of them " + why, ""
+	case allowed || why != "":
+		return "", why
+	}
+	return "", "no " + l.kind.String() + " export of " + l.exporter.label() + " covers it"
+}
+
+// refuses says why one export does not admit the import.
+func (w *World) refuses(l *link, im *jwt.Import, e *jwt.Export, remote tokens) string {
+	if pos := e.AccountTokenPosition; pos > 0 {
+		if int(pos) > len(remote) || remote[pos-1] != l.importer.claims.Subject {
+			return "the subject must name the importing account at its account token"
+		}
+		return ""
+	}
+	if e.TokenReq {
+		return w.inactive(l, im, e)
+	}
+	return ""
+}
+
+// inactive says why the activation of an import does not hold.
+func (w *World) inactive(l *link, im *jwt.Import, e *jwt.Export) string {
+	if im.Token == "" {
+		return "the export is private and the import has no activation"
+	}
+	act, err := jwt.DecodeActivationClaims(im.Token)
+	if err != nil {
+		return "its activation cannot be read"
+	}
+	exporter := l.exporter.claims
+	if act.IssuerAccount != "" {
+		known := exporter.SigningKeys.Contains(act.Issuer) || act.Issuer == exporter.Subject && !w.strict
+		if act.IssuerAccount != exporter.Subject || !known {
+			return "its activation is not signed by a key of the exporter"
+		}
+	}
+	if why := w.outside(act.ClaimsData); why != "" {
+		return "its activation: " + why
+	}
+	if revocation.List(e.Revocations).Covers(act.Subject, act.IssuedAt) {
+		return "its activation is revoked"
+	}
+	return ""
+}
+
+// cyclic reports whether servers may see the import as part of a cycle.
+func (w *World) cyclic(l *link) bool {
+	from := []tokens{l.local}
+	if l.kind == jwt.Stream {
+		from = append(from, l.remote)
+	}
+	for _, subject := range from {
+		if w.reaches(l.exporter, subject, l.kind, l.importer, map[*tenant]bool{l.importer: true}) {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches follows imports as servers do when they look for cycles: an account
+// that was met before counts, on whatever way.
+func (w *World) reaches(at *tenant, subject tokens, kind jwt.ExportType, goal *tenant, met map[*tenant]bool) bool {
+	if kind == jwt.Stream && at.exportFor(kind, subject) == "" {
+		return false
+	}
+	for _, im := range at.claims.Imports {
+		if im == nil || im.Type != kind {
+			continue
+		}
+		remote, local := sides(im)
+		meets, next := split(remote), pattern(local)
+		if kind == jwt.Stream {
+			meets = next
+		}
+		exporter := w.compiled(im.Account)
+		if exporter == nil || !meets.meets(subject) {
+			continue
+		}
+		if exporter == goal || met[exporter] {
+			return true
+		}
+		met[at] = true
+		if !subject.covers(next) {
+			next = subject
+		}
+		if w.reaches(exporter, next, kind, goal, met) {
+			return true
+		}
+	}
+	return false
+}
+
+func pattern(local string) tokens {
+	s, _ := untokenize(local)
+	return split(s)
+}

@@ -1,0 +1,154 @@
+package isolation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/revocation"
+)
+
+// endpoint is a connection of a user.
+type endpoint struct {
+	tenant *tenant
+	label  string
+	perms  *perms
+
+	refused string // why the login fails
+	maybe   string // why it may fail
+
+	maxPayload, maxSubs int64
+}
+
+// login judges the connection of who, "account" or "account:user", as a NATS
+// client. A user that is not named or not known has no permissions of his own.
+func (w *World) login(who string) endpoint {
+	account, name := cutUser(who)
+	e := endpoint{label: who, tenant: w.find(account), maxPayload: jwt.NoLimit, maxSubs: jwt.NoLimit}
+	if e.tenant == nil {
+		e.refused = fmt.Sprintf("account %s is not known", account)
+		return e
+	}
+	t := w.compiled(e.tenant.claims.Subject)
+	ac := t.claims
+	if t.dead != "" {
+		e.refused = fmt.Sprintf("servers refuse account %s: %s", t.label(), t.dead)
+		return e
+	}
+	e.perms = t.defaults
+	if uc := w.users[ac.Subject][name]; uc != nil {
+		e.refused, e.maybe = w.admit(&e, t, uc)
+	}
+	e.maxPayload = lower(e.maxPayload, ac.Limits.Payload)
+	e.maxSubs = lower(e.maxSubs, ac.Limits.Subs)
+	switch {
+	case e.refused != "":
+	case ac.Limits.Conn == 0:
+		e.refused = fmt.Sprintf("account %s may have no connection", t.label())
+	case ac.Authorization.IsEnabled():
+		e.maybe = fmt.Sprintf("account %s leaves logins to a callout, which decides when it is asked", t.label())
+	case e.maxSubs == 0:
+		e.maybe = "servers close a connection that may have no subscription, soon after it is made"
+	}
+	return e
+}
+
+// cutUser cuts "account:user". The user is everything behind the first colon.
+func cutUser(who string) (account, user string) {
+	for i := range len(who) {
+		if who[i] == ':' {
+			return who[:i], who[i+1:]
+		}
+	}
+	return who, ""
+}
+
+func lower(a, b int64) int64 {
+	if a == jwt.NoLimit || b != jwt.NoLimit && b < a {
+		return b
+	}
+	return a
+}
+
+// admit fills e with the rights of a user and says why servers refuse him.
+func (w *World) admit(e *endpoint, t *tenant, uc *jwt.UserClaims) (refused, maybe string) {
+	ac := t.claims
+	vr := jwt.CreateValidationResults()
+	uc.Validate(vr)
+	for _, issue := range vr.Issues {
+		if issue.Blocking {
+			return "servers refuse user " + uc.Name + ": " + issue.Description, ""
+		}
+	}
+	if why := w.outside(uc.ClaimsData); why != "" {
+		return "user " + uc.Name + ": " + why, ""
+	}
+	rights := uc.UserPermissionLimits
+	switch scope, known := ac.SigningKeys[uc.Issuer]; {
+	case !known && (uc.Issuer != ac.Subject || w.strict):
+		return "the key that issued user " + uc.Name + " is no signing key of the account", ""
+	case known && scope != nil:
+		role, ok := scope.(*jwt.UserScope)
+		if !ok || !uc.HasEmptyPermissions() {
+			return "user " + uc.Name + " has permissions beside those of his role", ""
+		}
+		rights = role.Template
+		var why string
+		if rights.Permissions, why = (values{uc, ac}).expand(rights.Permissions); why != "" {
+			return why, ""
+		}
+	}
+	if p := compile(rights.Permissions); p != nil {
+		e.perms = p
+	}
+	e.maxPayload, e.maxSubs = rights.Payload, rights.Subs
+	return w.circumstances(t, uc, rights)
+}
+
+// circumstances judges what depends on when, from where and how a user
+// connects.
+func (w *World) circumstances(t *tenant, uc *jwt.UserClaims, rights jwt.UserPermissionLimits) (refused, maybe string) {
+	kinds := rights.AllowedConnectionTypes
+	switch {
+	case rights.ProxyRequired || uc.ProxyRequired:
+		maybe = "user " + uc.Name + " must come through a trusted proxy"
+	case uc.BearerToken && t.claims.Limits.DisallowBearer, rights.BearerToken && t.claims.Limits.DisallowBearer:
+		refused = "account " + t.label() + " forbids bearer tokens"
+	case len(kinds) > 0 && !slices.ContainsFunc(kinds, isStandard):
+		refused = "user " + uc.Name + " may not connect as an ordinary client"
+	case revocation.List(t.claims.Revocations).Covers(uc.Subject, uc.IssuedAt):
+		refused = "user " + uc.Name + " is revoked"
+	case !inTimes(rights.Times, rights.Locale, w.cfg.Now):
+		refused = "user " + uc.Name + " may not connect at this time of the day"
+	case len(rights.Src) > 0:
+		maybe = "user " + uc.Name + " may connect from some addresses only"
+	}
+	return refused, maybe
+}
+
+func isStandard(kind string) bool { return strings.EqualFold(kind, jwt.ConnectionTypeStandard) }
+
+// inTimes reports whether now is in one of the daily spans, which may go over
+// midnight.
+func inTimes(spans []jwt.TimeRange, locale string, now time.Time) bool {
+	if len(spans) == 0 {
+		return true
+	}
+	if locale != "" {
+		loc, err := time.LoadLocation(locale)
+		if err != nil {
+			return false
+		}
+		now = now.In(loc)
+	}
+	clock := now.Format("15:04:05")
+	return slices.ContainsFunc(spans, func(s jwt.TimeRange) bool {
+		if s.End < s.Start {
+			return clock >= s.Start || clock < s.End
+		}
+		return clock >= s.Start && clock < s.End
+	})
+}

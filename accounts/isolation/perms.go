@@ -1,0 +1,141 @@
+package isolation
+
+import (
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+// grant is one entry of a subscribe list.
+type grant struct {
+	subject tokens
+	queue   string // "": any
+}
+
+// perms is what a connection may do, as servers compile it. nil lists allow
+// all, empty ones nothing.
+type perms struct {
+	pubAllow, pubDeny []tokens
+	subAllow, subDeny []grant
+	onlyPub, onlySub  bool // there is an allow list
+	responses         bool
+}
+
+// compile returns nil for permissions without any entry: the connection then
+// has the default permissions of its account.
+func compile(p jwt.Permissions) *perms {
+	pub, sub := !p.Pub.Empty(), !p.Sub.Empty()
+	if !pub && !sub && p.Resp == nil {
+		return nil
+	}
+	c := &perms{responses: p.Resp != nil}
+	if pub {
+		c.onlyPub = p.Pub.Allow != nil
+		c.pubAllow, c.pubDeny = subjects(p.Pub.Allow), subjects(p.Pub.Deny)
+	}
+	c.onlyPub = c.onlyPub || c.responses
+	if sub {
+		c.onlySub = len(p.Sub.Allow) > 0
+		c.subAllow, c.subDeny = grants(p.Sub.Allow), grants(p.Sub.Deny)
+	}
+	return c
+}
+
+func subjects(list []string) []tokens {
+	var out []tokens
+	for _, s := range list {
+		if valid(s) {
+			out = append(out, split(s))
+		}
+	}
+	return out
+}
+
+func grants(list []string) []grant {
+	var out []grant
+	for _, s := range list {
+		words := strings.Fields(s)
+		if len(words) == 0 || len(words) > 2 || !valid(words[0]) || len(words) == 2 && !valid(words[1]) {
+			continue
+		}
+		g := grant{subject: split(words[0])}
+		if len(words) == 2 {
+			g.queue = words[1]
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// mayPublish judges the text of the subject, after the account's mapping for
+// clients and before it for leaf nodes.
+func (p *perms) mayPublish(subject tokens) bool {
+	if p == nil {
+		return true
+	}
+	return (!p.onlyPub || anyMatches(p.pubAllow, subject)) && !anyMatches(p.pubDeny, subject)
+}
+
+func anyMatches(list []tokens, text tokens) bool {
+	for _, t := range list {
+		if t.matches(text) {
+			return true
+		}
+	}
+	return false
+}
+
+// maySubscribe judges the text of the pattern: an entry foo.* lets foo.> pass.
+func (p *perms) maySubscribe(pattern tokens, queue string) bool {
+	if p == nil {
+		return true
+	}
+	if p.onlySub {
+		plain, queued, named := lookup(p.subAllow, pattern, queue)
+		if queue != "" && queued {
+			plain = named
+		}
+		if !plain {
+			return false
+		}
+	}
+	return !p.denies(pattern, queue)
+}
+
+func (p *perms) denies(text tokens, queue string) bool {
+	plain, _, named := lookup(p.subDeny, text, queue)
+	return plain || queue != "" && named
+}
+
+// lookup reports whether an entry without a queue matches text, one with a
+// queue, and one with this queue.
+func lookup(list []grant, text tokens, queue string) (plain, queued, named bool) {
+	for _, g := range list {
+		if !g.subject.matches(text) {
+			continue
+		}
+		if g.queue == "" {
+			plain = true
+			continue
+		}
+		queued = true
+		q := split(g.queue)
+		named = named || g.queue == queue || q.wild() && q.covers(split(queue))
+	}
+	return plain, queued, named
+}
+
+// filters reports whether a message that arrives as subject is held back from a
+// subscription to pattern that was admitted. Servers look only if the pattern
+// has a wildcard or a queue and meets a denied subject.
+func (p *perms) filters(pattern tokens, queue string, subject tokens) bool {
+	if p == nil || !pattern.wild() && queue == "" {
+		return false
+	}
+	for _, g := range p.subDeny {
+		if g.subject.meets(pattern) {
+			return p.denies(subject, queue)
+		}
+	}
+	return false
+}

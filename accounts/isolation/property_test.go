@@ -1,0 +1,251 @@
+package isolation_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/accounts/isolation"
+)
+
+var (
+	flows = flag.Int("flows", defaultFlows, "how many flows the property test compares")
+	seed  = flag.Uint64("seed", 1, "seed of the property test, 0 for a new one")
+)
+
+// trial is one scene on the cluster.
+type trial struct {
+	*scene
+	world  *isolation.World
+	conns  []*conn
+	noSub  []string // why a subscription or its login failed, by subscriber
+	login  []bool
+	pubErr []string
+	pubOut []bool // the publisher could not log in
+}
+
+// run connects everybody, publishes everything and waits until it has arrived.
+func (c *cluster) run(t testing.TB, s *scene) *trial {
+	t.Helper()
+	r := &trial{scene: s, world: c.world(t, s)}
+	c.load(s)
+	for _, sub := range s.subs {
+		k, why := dial(t, c.nodes[sub.node], sub.user)
+		r.login = append(r.login, why == "")
+		if why == "" {
+			why = k.subscribe(sub.pattern, sub.queue)
+		}
+		r.conns, r.noSub = append(r.conns, k), append(r.noSub, why)
+	}
+	c.settle(t)
+	senders := map[string]*conn{}
+	for _, p := range s.pubs {
+		key := fmt.Sprint(p.user.pub, p.node)
+		k, known := senders[key]
+		if !known {
+			var why string
+			if k, why = dial(t, c.nodes[p.node], p.user); why != "" {
+				k = nil
+			}
+			senders[key] = k
+		}
+		r.pubOut = append(r.pubOut, k == nil)
+		why := ""
+		if k != nil {
+			if why = k.publish([]message{p.message})[0]; strings.Contains(why, "Payload") {
+				delete(senders, key) // the server closes the connection
+			}
+		}
+		r.pubErr = append(r.pubErr, why)
+	}
+	c.settle(t)
+	for i, k := range r.conns {
+		if r.login[i] {
+			k.collect()
+		}
+		_ = k.nc.Close()
+	}
+	for _, k := range senders {
+		if k != nil {
+			_ = k.nc.Close()
+		}
+	}
+	return r
+}
+
+// load makes both servers read the accounts, one after the other. While two
+// connections load an account at once, servers judge the second one by an
+// account that is not complete.
+func (c *cluster) load(s *scene) {
+	for _, n := range c.nodes {
+		for _, a := range s.tenants {
+			_, _ = n.LookupAccount(a.pub) // some are refused, which logins show
+		}
+	}
+}
+
+// world gives the claims to the predictor, as servers read them.
+func (c *cluster) world(t testing.TB, s *scene) *isolation.World {
+	t.Helper()
+	cfg := isolation.Config{Operator: c.claims, Now: time.Now(), Cluster: clusterName, JetStream: true}
+	for _, a := range append(slices.Clone(s.tenants), c.system) {
+		if a != c.system {
+			c.store(t, a.claims)
+		}
+		token, err := c.resolver.Fetch(a.pub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ac, err := jwt.DecodeAccountClaims(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Accounts = append(cfg.Accounts, ac)
+		for _, u := range a.users {
+			cfg.Users = append(cfg.Users, u.claims)
+		}
+	}
+	return isolation.New(cfg)
+}
+
+// observed is what the servers did with one message for one subscription.
+func (r *trial) observed(pub, sub int) (isolation.Result, []string) {
+	switch {
+	case r.pubOut[pub] || !r.login[sub]:
+		return isolation.LoginRefused, nil
+	case r.noSub[sub] != "":
+		return isolation.SubscribeDenied, nil
+	case r.pubErr[pub] != "":
+		return isolation.PublishDenied, nil
+	}
+	got := slices.Sorted(slices.Values(r.conns[sub].got[r.pubs[pub].id]))
+	if len(got) == 0 {
+		return isolation.None, nil
+	}
+	return isolation.Delivered, got
+}
+
+// flow is the question to the predictor.
+func (r *trial) flow(pub, sub int) isolation.Flow {
+	p, s := r.pubs[pub], r.subs[sub]
+	f := isolation.Flow{
+		From: p.who.pub + ":" + p.user.pub, Subject: p.subject, Reply: p.reply,
+		To: s.who.pub + ":" + s.user.pub, Pattern: s.pattern, Queue: s.queue, Place: isolation.Apart,
+	}
+	if p.node == s.node {
+		f.Place = isolation.Together
+	}
+	return f
+}
+
+// tally counts what the flows were about.
+type tally struct {
+	flows    int
+	results  map[isolation.Result]int
+	rules    map[string]int
+	mistakes int
+}
+
+// compare judges every flow of a trial.
+func (y *tally) compare(t *testing.T, r *trial, mark string) {
+	t.Helper()
+	for i := range r.pubs {
+		for j := range r.subs {
+			f := r.flow(i, j)
+			out := r.world.Flow(f)
+			got, subjects := r.observed(i, j)
+			y.flows++
+			y.results[out.Result]++
+			for _, rule := range slices.Compact(slices.Sorted(slices.Values(out.Rules))) {
+				y.rules[rule]++
+			}
+			ok := out.Result == got && slices.Equal(out.Subjects, append([]string{}, subjects...))
+			if out.Result == isolation.Possible {
+				ok = !slices.ContainsFunc(subjects, func(s string) bool { return !slices.Contains(out.Subjects, s) })
+			}
+			if !ok {
+				y.mistakes++
+				t.Errorf("%s: flow %+v\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, out.Result, out.Subjects, out.Rule,
+					strings.Join(out.Path, "\n  "), got, subjects, r.describe(i, j))
+			}
+			if y.mistakes >= 3 {
+				t.FailNow()
+			}
+		}
+	}
+}
+
+// covers fails if a result or a rule was never tried.
+func (y *tally) covers(t *testing.T) {
+	t.Helper()
+	for _, r := range []isolation.Result{
+		isolation.Delivered, isolation.None, isolation.PublishDenied, isolation.SubscribeDenied, isolation.LoginRefused, isolation.Possible,
+	} {
+		if y.results[r] == 0 {
+			t.Errorf("no flow was %s", r)
+		}
+	}
+	for _, rule := range isolation.Rules() {
+		if y.rules[rule] == 0 {
+			t.Errorf("the rule %q was never tried", rule)
+		}
+	}
+}
+
+// describe shows the claims behind a disagreement.
+func (r *trial) describe(pub, sub int) string {
+	var b strings.Builder
+	for _, a := range r.tenants {
+		fmt.Fprintf(&b, "%s %s\n", a.claims.Name, a.pub)
+		for _, e := range a.claims.Exports {
+			fmt.Fprintf(&b, "  export %s %s private=%v pos=%d revoked=%v\n", e.Type, e.Subject, e.TokenReq, e.AccountTokenPosition, e.Revocations)
+		}
+		for _, im := range a.claims.Imports {
+			fmt.Fprintf(&b, "  import %s %s of %s local=%q to=%q token=%v\n", im.Type, im.Subject, im.Account, im.LocalSubject, im.GetTo(), im.Token != "")
+		}
+		for src, d := range a.claims.Mappings {
+			fmt.Fprintf(&b, "  mapping %s %+v\n", src, d)
+		}
+		fmt.Fprintf(&b, "  default %+v\n", a.claims.DefaultPermissions)
+	}
+	p, s := r.pubs[pub], r.subs[sub]
+	fmt.Fprintf(&b, "from %s (%s) %+v tags %v error %q\n", p.who.claims.Name, p.user.claims.Name, p.user.claims.Permissions, p.user.claims.Tags, r.pubErr[pub])
+	fmt.Fprintf(&b, "to %s (%s) %+v tags %v error %q\n", s.who.claims.Name, s.user.claims.Name, s.user.claims.Permissions, s.user.claims.Tags, r.noSub[sub])
+	for _, u := range []*user{p.user, s.user} {
+		for _, a := range r.tenants {
+			if scope, ok := a.claims.SigningKeys[u.claims.Issuer].(*jwt.UserScope); ok {
+				fmt.Fprintf(&b, "role of %s: %+v\n", u.claims.Name, scope.Template.Permissions)
+			}
+		}
+	}
+	return b.String()
+}
+
+// TestPredictionsAgreeWithServers draws tenants and tries every flow between
+// them on two real servers.
+func TestPredictionsAgreeWithServers(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	c.system.newUser("sys")
+	s := *seed
+	if s == 0 {
+		s = uint64(time.Now().UnixNano())
+	}
+	y := &tally{results: map[isolation.Result]int{}, rules: map[string]int{}}
+	for n := uint64(0); y.flows < *flows; n++ {
+		g := &generator{Rand: rand.New(rand.NewPCG(s, n)), serial: int(n) * 1000}
+		y.compare(t, c.run(t, g.scene(c.system)), fmt.Sprintf("seed %d, scene %d", s, n))
+	}
+	y.covers(t)
+	t.Logf("%d flows, results %v", y.flows, y.results)
+	for _, rule := range slices.Sorted(maps.Keys(y.rules)) {
+		t.Logf("  %6d %s", y.rules[rule], rule)
+	}
+}

@@ -1,0 +1,175 @@
+// Package isolation predicts which messages flow between the accounts of an
+// operator, from their claims alone, by the rules of nats-server 2.15. It is
+// pure: nothing is asked of a server, and the clock is a parameter.
+//
+// The order of things on a server: an account whose claims are invalid does not
+// exist. A user logs in, with permissions of his own, of his role, or by
+// default of his account. A subscription is admitted by the text of its
+// pattern. A message is renamed by the publisher's account, then judged by his
+// permissions, then delivered in his account, to accounts that import it as a
+// stream, and through service imports to others, there and onwards.
+package isolation
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+// Config is what a World is made of. Claims are not changed, and must not be
+// as long as the World is used.
+type Config struct {
+	Operator *jwt.OperatorClaims // nil: accounts of any issuer are trusted
+	Accounts []*jwt.AccountClaims
+	Users    []*jwt.UserClaims
+
+	System    string // public key of the system account; the operator's if empty
+	Now       time.Time
+	Cluster   string // name of the servers' cluster, for mappings bound to one
+	JetStream bool   // the servers run JetStream
+	Domain    string // JetStream domain of the servers
+}
+
+// World is a set of accounts and users. Its methods may run at the same time.
+type World struct {
+	cfg     Config
+	strict  bool // the operator lets account keys sign no users
+	signers []string
+	byKey   map[string]*tenant
+	byName  map[string]*tenant // the first one of a name
+	users   map[string]map[string]*jwt.UserClaims
+}
+
+// tenant is one account.
+type tenant struct {
+	claims *jwt.AccountClaims
+
+	once     sync.Once
+	dead     string // why servers refuse the account
+	defaults *perms
+	exports  []*jwt.Export
+	mappings []mapping
+
+	linksOnce sync.Once
+	streams   []*link
+	services  []*link
+	dropped   []refused
+}
+
+// New makes a World. It costs little: accounts are compiled when they are first
+// part of a question.
+func New(cfg Config) *World {
+	w := &World{
+		cfg: cfg, byKey: map[string]*tenant{}, byName: map[string]*tenant{},
+		users: map[string]map[string]*jwt.UserClaims{},
+	}
+	if op := cfg.Operator; op != nil {
+		w.strict, w.signers = op.StrictSigningKeyUsage, slices.Clone(op.SigningKeys)
+		if !w.strict {
+			w.signers = append(w.signers, op.Subject)
+		}
+		if cfg.System == "" {
+			w.cfg.System = op.SystemAccount
+		}
+	}
+	for _, ac := range cfg.Accounts {
+		t := &tenant{claims: ac}
+		w.byKey[ac.Subject] = t
+		if w.byName[ac.Name] == nil {
+			w.byName[ac.Name] = t
+		}
+	}
+	for _, uc := range cfg.Users {
+		key := uc.IssuerAccount
+		if key == "" {
+			key = uc.Issuer
+		}
+		if w.users[key] == nil {
+			w.users[key] = map[string]*jwt.UserClaims{}
+		}
+		for _, name := range []string{uc.Subject, uc.Name} {
+			if w.users[key][name] == nil {
+				w.users[key][name] = uc
+			}
+		}
+	}
+	return w
+}
+
+// Account returns the public key of an account by its name or key, "" if there
+// is none.
+func (w *World) Account(nameOrKey string) string {
+	if t := w.find(nameOrKey); t != nil {
+		return t.claims.Subject
+	}
+	return ""
+}
+
+func (w *World) find(nameOrKey string) *tenant {
+	if t := w.byKey[nameOrKey]; t != nil {
+		return t
+	}
+	return w.byName[nameOrKey]
+}
+
+// compiled returns the account of a key, ready for use; nil if there is none.
+func (w *World) compiled(key string) *tenant {
+	t := w.byKey[key]
+	if t != nil {
+		t.once.Do(func() { w.compile(t) })
+	}
+	return t
+}
+
+func (w *World) compile(t *tenant) {
+	ac := t.claims
+	t.dead = w.gate(ac)
+	t.defaults = compile(ac.DefaultPermissions)
+	for _, e := range ac.Exports {
+		if e != nil {
+			t.exports = append(t.exports, e)
+		}
+	}
+	if ac.Subject == w.cfg.System {
+		t.exports = append(t.exports, w.systemExports(t.exports)...)
+	}
+	t.mappings = w.mappingsOf(ac)
+}
+
+// gate returns why servers refuse an account and all of its users.
+func (w *World) gate(ac *jwt.AccountClaims) string {
+	if w.signers != nil && !slices.Contains(w.signers, ac.Issuer) {
+		return "it is not signed by a key of the operator"
+	}
+	vr := jwt.CreateValidationResults()
+	ac.Validate(vr)
+	for _, issue := range vr.Issues {
+		if issue.Blocking {
+			return strings.TrimSuffix(issue.Description, ".")
+		}
+	}
+	return w.outside(ac.ClaimsData)
+}
+
+// outside says why claims are not valid now, "" if they are.
+func (w *World) outside(c jwt.ClaimsData) string {
+	now := w.cfg.Now.Unix()
+	switch {
+	case c.Expires > 0 && now >= c.Expires:
+		return "it has expired"
+	case c.NotBefore > now:
+		return "it is not valid yet"
+	}
+	return ""
+}
+
+// label names an account for people.
+func (t *tenant) label() string {
+	if t.claims.Name != "" {
+		return t.claims.Name
+	}
+	return t.claims.Subject
+}

@@ -1,0 +1,114 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+)
+
+// tenants writes the claims of three accounts below a folder: pepsi imports the
+// stream orders.* of coke, fanta nothing.
+func tenants(t *testing.T, p *person) string {
+	t.Helper()
+	dir := filepath.Join(p.dir, "claims")
+	op := pair(t, nkeys.CreateOperator)
+	oc := jwt.NewOperatorClaims(public(t, op))
+	oc.Name = "acme"
+	save(t, dir, "acme.jwt", oc, op)
+	coke := pair(t, nkeys.CreateAccount)
+	cc := jwt.NewAccountClaims(public(t, coke))
+	cc.Name = "coke"
+	cc.Exports.Add(&jwt.Export{Subject: "orders.*", Type: jwt.Stream})
+	save(t, dir, "coke/coke.jwt", cc, op)
+	pepsi := jwt.NewAccountClaims(public(t, pair(t, nkeys.CreateAccount)))
+	pepsi.Name = "pepsi"
+	pepsi.Imports.Add(&jwt.Import{Account: cc.Subject, Subject: "orders.*", LocalSubject: "coke.$1", Type: jwt.Stream})
+	save(t, dir, "pepsi/pepsi.jwt", pepsi, op)
+	fanta := jwt.NewAccountClaims(public(t, pair(t, nkeys.CreateAccount)))
+	fanta.Name = "fanta"
+	save(t, dir, "fanta.jwt", fanta, op)
+	user := jwt.NewUserClaims(public(t, pair(t, nkeys.CreateUser)))
+	user.Name = "till"
+	user.Pub.Allow.Add("till.>")
+	save(t, dir, "coke/users/till.jwt", user, coke)
+	return dir
+}
+
+func pair(t *testing.T, create func() (nkeys.KeyPair, error)) nkeys.KeyPair {
+	t.Helper()
+	kp, err := create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kp
+}
+
+func public(t *testing.T, kp nkeys.KeyPair) string {
+	t.Helper()
+	pub, err := kp.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pub
+}
+
+func save(t *testing.T, dir, name string, c jwt.Claims, by nkeys.KeyPair) {
+	t.Helper()
+	token, err := c.Encode(by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestVerifyFlow(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	dir := tenants(t, p)
+	flow := func(args ...string) result {
+		return p.run(append([]string{"verify", "flow", "--jwt-dir", dir}, args...)...)
+	}
+	flow("--from", "coke", "--subject", "orders.new", "--to", "pepsi", "--pattern", "coke.>").exits(0).
+		says("delivered on coke.new (stream import)", "pepsi imports orders.new from coke as a stream, as coke.new")
+	flow("--from", "coke:till", "--subject", "orders.new", "--to", "pepsi").exits(0).
+		says("publish_denied (publish permission)", "coke:till may not publish orders.new")
+	var out struct {
+		Outcome, Rule  string
+		Subjects, Path []string
+	}
+	flow("--from", "coke", "--subject", "orders.new", "--to", "fanta", "--json").exits(0).json(&out)
+	if out.Outcome != "none" || out.Rule != "no import" || out.Subjects == nil || len(out.Path) == 0 {
+		t.Errorf("%+v", out)
+	}
+	p.in = `{"from":"coke","subject":"orders.new","to":"pepsi","pattern":"*.new","queue":"q"}` + "\n\n" +
+		`{"from":"coke","subject":"orders.new","to":"nobody"}` + "\n"
+	r := flow("--file", "-").exits(0).says(`"subjects":["coke.new"]`, `{"outcome":"login_refused","subjects":[],`)
+	if n := strings.Count(r.out, "\n"); n != 2 {
+		t.Errorf("%d lines for two flows:\n%s", n, r.out)
+	}
+	p.in = `{"from":"coke"}`
+	flow("--file", "-").exits(7).complains("line 1 is no flow")
+	flow("--from", "cola", "--subject", "x", "--to", "pepsi").exits(3).complains(`account "cola" is not among the claims`)
+	flow("--from", "coke", "--subject", "x").exits(2)
+	flow("--from", "coke", "--subject", "x", "--to", "pepsi", "--servers", "two").exits(2)
+}
+
+func TestVerifyFlowInTheStore(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "user", "u", "-a", "app", "--allow-pub", "a.>")
+	p.ok("verify", "flow", "--from", "app:u", "--subject", "a.b", "--to", "app", "--pattern", "a.*").says("delivered on a.b (own account)")
+	p.ok("verify", "flow", "--from", "app:u", "--subject", "$SYS.REQ.USER.INFO", "--to", "SYS", "--pattern", ">").says("publish_denied")
+	p.ok("verify", "flow", "--from", "app", "--subject", "$SYS.REQ.USER.INFO", "--to", "SYS:sys", "--pattern", "$SYS.REQ.USER.>").
+		says("delivered on $SYS.REQ.USER.A", "service import")
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/accounts/isolation"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+)
+
+// world reads the claims that are to be judged. wanted tells of which accounts,
+// by name or key, the users matter; nil for none.
+func (a *app) world(ctx context.Context, o verifyOptions, wanted map[string]bool) (*isolation.World, error) {
+	c := collected{byKey: map[string]*claims.Document{}}
+	read := func() error { return a.readStore(ctx, o, wanted, &c) }
+	if o.jwtDir != "" {
+		read = func() error { return c.readDir(a.path(o.jwtDir)) }
+	}
+	if err := read(); err != nil {
+		return nil, err
+	}
+	cfg, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Now = a.started
+	cfg.Cluster, cfg.Domain, cfg.JetStream = o.cluster, o.domain, o.jetStream
+	return isolation.New(cfg), nil
+}
+
+// collected is the newest version of each claim, in the order of their finding.
+type collected struct {
+	order []string
+	byKey map[string]*claims.Document
+}
+
+func (c *collected) add(doc *claims.Document) {
+	old := c.byKey[doc.Subject]
+	if old == nil {
+		c.order = append(c.order, doc.Subject)
+	}
+	if old == nil || doc.IssuedAt >= old.IssuedAt {
+		c.byKey[doc.Subject] = doc
+	}
+}
+
+// config sorts the claims by their kind.
+func (c *collected) config() (cfg isolation.Config, err error) {
+	for _, key := range c.order {
+		doc := c.byKey[key]
+		switch doc.Type {
+		case claims.TypeOperator:
+			cfg.Operator, err = claims.As[jwt.OperatorClaims](doc)
+		case claims.TypeAccount:
+			var ac *jwt.AccountClaims
+			ac, err = claims.As[jwt.AccountClaims](doc)
+			cfg.Accounts = append(cfg.Accounts, ac)
+		case claims.TypeUser:
+			var uc *jwt.UserClaims
+			uc, err = claims.As[jwt.UserClaims](doc)
+			cfg.Users = append(cfg.Users, uc)
+		}
+		if err != nil {
+			return cfg, fault.New(fault.CodeOf(err), "%s %s: %w", doc.Type, doc.Name, err).About(doc.Type, doc.Subject)
+		}
+	}
+	return cfg, nil
+}
+
+// readDir reads every *.jwt file below a folder.
+func (c *collected) readDir(dir string) error {
+	tree := os.DirFS(dir)
+	return fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return fault.New(fault.NotFound, "read the folder of JWTs: %w", err).About("file", dir)
+		}
+		if entry.IsDir() || path.Ext(name) != ".jwt" {
+			return nil
+		}
+		data, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return fault.New(fault.NotFound, "read %s: %w", name, err).About("file", filepath.Join(dir, name))
+		}
+		doc, err := claims.Decode(strings.TrimSpace(string(data)))
+		if err != nil {
+			return fault.New(fault.CodeOf(err), "file %s: %w", name, err).About("file", filepath.Join(dir, name))
+		}
+		c.add(doc)
+		return nil
+	})
+}
+
+// readStore reads the operator, its accounts and the users of wanted accounts.
+func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]bool, c *collected) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	r, err := s.at(ctx, o.operator)
+	if err != nil {
+		return err
+	}
+	c.add(r.doc)
+	names, err := r.Accounts()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		ac, err := r.load(name)
+		if err != nil {
+			return err
+		}
+		c.add(ac.doc)
+		if !wanted[ac.key] && !wanted[ac.claims.Name] {
+			continue
+		}
+		users, err := r.Users(name)
+		if err != nil {
+			return err
+		}
+		for _, user := range users {
+			doc, err := r.user(name, user)
+			if err != nil {
+				return err
+			}
+			c.add(doc)
+		}
+	}
+	return nil
+}
