@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,41 @@ func TestSeal(t *testing.T) {
 	}
 	if _, err := Seal(secret, "AGE-SECRET-KEY-1NONSENSE"); err == nil || strings.Contains(err.Error(), "NONSENSE") {
 		t.Errorf("bad identity: %v", err)
+	}
+}
+
+func TestSealToRecipients(t *testing.T) {
+	t.Parallel()
+	one, _ := NewIdentity()
+	two, _ := NewIdentity()
+	list, err := ParseIdentities("# a comment\n\n" + one + "\r\n" + two)
+	if err != nil || !slices.Equal(list, []string{one, two}) {
+		t.Fatalf("identities %v %v", len(list), err)
+	}
+	for _, text := range []string{"", "# none\n", "age1notsecret", one + "x"} {
+		if _, err := ParseIdentities(text); !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), one) {
+			t.Errorf("identities of %q: %v", text, err)
+		}
+	}
+	to, err := Recipient(two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := SealTo([]byte("x"), to)
+	if err != nil || !IsSealed(sealed) || IsSealed([]byte("SOABC")) {
+		t.Fatalf("sealed %q %v", sealed, err)
+	}
+	if plain, err := Open(sealed, list...); string(plain) != "x" {
+		t.Errorf("opened %q %v", plain, err)
+	}
+	if _, err := Open(sealed); !fault.Is(err, fault.Invalid) {
+		t.Errorf("without an identity: %v", err)
+	}
+	if _, err := SealTo(nil, one); !fault.Is(err, fault.Invalid) {
+		t.Errorf("sealed to a secret: %v", err)
+	}
+	if _, err := SealWithPassphrase(nil, nil); !fault.Is(err, fault.Invalid) {
+		t.Errorf("an empty passphrase: %v", err)
 	}
 }
 

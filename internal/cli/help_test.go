@@ -97,7 +97,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
+	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, madeIdentity{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
 		accountDiff{}, accountDiffs{}, toolMessage{}, roundTrip{},
 		explanation{}, chainLink{}, whyNode{}, accounts.Refusal{}, accounts.Door{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {

@@ -88,7 +88,7 @@ func (s *session) mayTake(r *root, doc *claims.Document, o importOptions) error 
 	}
 	if doc.Issuer != doc.Subject && !o.force {
 		if err := r.trust.CheckIssuer(doc.Issuer); err != nil {
-			return fault.New(fault.Untrusted, "account %q: %w", doc.Name, err).About("account", doc.Name).ByRule("chain").
+			return fault.New(fault.Untrusted, "account %q: %s", doc.Name, message(err)).About("account", doc.Name).ByRule("chain").
 				WithHint("if operator %s is to have it, take it over with --force", r.Name())
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 func newKeys(a *app) *cobra.Command {
 	cmd := group("keys", "Manage the keystore")
-	cmd.AddCommand(newKeysMigrate(a))
+	cmd.AddCommand(newKeysMigrate(a), newKeysIdentity(a), newKeysSeal(a), newKeysUnseal(a), newKeysRotate(a))
 	return cmd
 }
 

@@ -33,7 +33,8 @@ type keyEntry struct {
 	Kind    string `json:"expected_kind"`
 	Seed    string `json:"seed,omitempty"`
 
-	role string
+	role   string
+	sealed bool
 }
 
 // Kinds of keys, as the official tool names them.
@@ -229,6 +230,9 @@ func (s *session) resolveKey(k *keyEntry, show bool) error {
 		return err
 	}
 	k.Path = path
+	if k.sealed = ks.IsSealed(k.Pub); k.sealed && !show {
+		return nil
+	}
 	seed, err := ks.Seed(k.Pub)
 	if fault.Is(err, fault.Invalid) {
 		k.Invalid = true
@@ -269,6 +273,8 @@ func (a *app) printKeys(list []keyEntry, o listKeysOptions) error {
 			seed = "damaged"
 		case k.Seed != "":
 			seed = k.Seed
+		case k.sealed:
+			seed = "sealed"
 		case k.Path != "":
 			seed = "stored"
 		}

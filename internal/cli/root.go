@@ -15,6 +15,7 @@ type globals struct {
 	configDir, dataDir, keysDir, allDirs  string
 	json                                  bool
 	output                                string // table, wide, json, yaml or name
+	identityFile, passphraseFile          string
 	noPush, wait, dryRun, incomplete, yes bool
 	timeout                               time.Duration
 	sysUser                               string
@@ -98,6 +99,8 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 	f.StringVar(&g.dataDir, "data-dir", "", "folder of the stores")
 	f.StringVar(&g.keysDir, "keystore-dir", "", "folder of the keystore")
 	f.StringVarP(&g.allDirs, "all-dirs", "H", "", "sets the three folders alike")
+	f.StringVar(&g.identityFile, "identity-file", "", "file with the age identity that opens sealed keys")
+	f.StringVar(&g.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase that opens sealed keys")
 	f.BoolVar(&g.json, "json", false, "print the result as JSON")
 	f.BoolVar(&g.noPush, "no-push", false, "change the local store only")
 	f.BoolVar(&g.wait, "wait", true, "wait until the servers are proven to enforce the change")

@@ -116,6 +116,7 @@ func (a *app) session() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	store.Keystore().Unlock(func() ([]string, error) { return a.unlock(store.Keystore()) })
 	return &session{app: a, store: store, context: where, now: a.started.Unix(), named: map[string]signer{}, pushed: map[string][]api.NodeProof{}}, nil
 }
 

@@ -192,11 +192,12 @@ func (r *root) lookup() accounts.Lookup {
 	return func(key string) *jwt.AccountClaims { return known[key] }
 }
 
-// checkSeed is the error of a damaged seed; one that is not here is none.
+// checkSeed is the error of a damaged seed; one that is not here, or is sealed
+// while nothing that opens it is configured, is none.
 func (s *session) checkSeed(key string) error {
 	seed, err := s.store.Keystore().Seed(key)
 	nscstore.Wipe(seed)
-	if fault.Is(err, fault.NotFound) {
+	if fault.Is(err, fault.NotFound) || s.configured().empty() && fault.Is(err, fault.Denied) && s.store.Keystore().IsSealed(key) {
 		return nil
 	}
 	return err

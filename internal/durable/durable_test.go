@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -359,5 +360,45 @@ func TestLockSurvivesRemoval(t *testing.T) {
 	wg.Wait()
 	if data, err := os.ReadFile(name); string(data) != "30" || err != nil {
 		t.Errorf("count %q: %v", data, err)
+	}
+}
+
+// TestCreate: a file is made whole, replaces nothing, and leaves nothing when it
+// cannot be made.
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	name := filepath.Join(dir, "new")
+	text := func(s string) func(io.Writer) error {
+		return func(w io.Writer) error {
+			_, err := io.WriteString(w, s)
+			return err
+		}
+	}
+	half := func(w io.Writer) error { return errors.Join(text("half")(w), io.ErrUnexpectedEOF) }
+	if err := durable.Create(name, 0o600, half); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("half a file: %v", err)
+	}
+	if err := durable.Create(name, 0o640, text("one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.Create(name, 0o600, text("two")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("an existing file: %v", err)
+	}
+	racing := func(w io.Writer) error {
+		return errors.Join(text("mine")(w), os.WriteFile(filepath.Join(dir, "raced"), []byte("theirs"), 0o600))
+	}
+	if err := durable.Create(filepath.Join(dir, "raced"), 0o600, racing); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a file that was made meanwhile: %v", err)
+	}
+	for file, want := range map[string]string{"new": "one", "raced": "theirs"} {
+		if got, err := os.ReadFile(filepath.Join(dir, file)); string(got) != want {
+			t.Errorf("%s holds %q %v", file, got, err)
+		}
+	}
+	fi, err := os.Stat(name)
+	entries, _ := os.ReadDir(dir)
+	if err != nil || fi.Mode().Perm() != 0o640 || len(entries) != 2 {
+		t.Errorf("%v %v %v", fi, err, entries)
 	}
 }

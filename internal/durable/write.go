@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -50,6 +51,36 @@ func WriteFileIn(root *os.Root, name string, data []byte, perm fs.FileMode) erro
 		return fmt.Errorf("write %s: %w", name, errors.Join(err, root.Remove(temp)))
 	}
 	return SyncIn(root, path.Dir(name))
+}
+
+// Create writes a new file at name with mode exactly perm and the content that
+// fill writes; the name must not exist (fs.ErrExist). It is there whole and
+// durable, or not at all.
+func Create(name string, perm fs.FileMode, fill func(io.Writer) error) error {
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	defer root.Close()
+	base := filepath.Base(name)
+	if _, err := root.Lstat(base); err == nil {
+		return fmt.Errorf("create %s: %w", name, fs.ErrExist)
+	}
+	f, temp, err := createTemp(root, base)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	defer f.Close()
+	if err = fill(f); err == nil {
+		err = errors.Join(f.Chmod(perm), f.Sync())
+	}
+	if err == nil {
+		err = root.Link(temp, base) // unlike a rename it replaces nothing
+	}
+	if err = errors.Join(err, root.Remove(temp)); err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	return SyncIn(root, ".")
 }
 
 // CreateIn writes a new file below root with mode exactly perm, not yet

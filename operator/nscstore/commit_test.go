@@ -25,7 +25,7 @@ func (w *world) abandon(journaled bool, moves int, fn func(*Tx) error) {
 		w.t.Fatal(err)
 	}
 	defer site.close()
-	tx := newTx(v)
+	tx := newTx(v, w.store.keys)
 	if err := fn(tx); err != nil {
 		w.t.Fatal(err)
 	}

@@ -40,7 +40,10 @@ const soloPrefix = "solo-"
 // Keystore is the folder of seeds and credentials. Seeds are shared by all
 // operators. Writes that belong to a change of a store go through [Tx]; the
 // ones here stand alone.
-type Keystore struct{ dirs Dirs }
+type Keystore struct {
+	dirs   Dirs
+	unlock func() ([]string, error) // identities that open sealed seeds; nil without any
+}
 
 // Dir returns the folder of the keystore.
 func (k *Keystore) Dir() string { return k.dirs.Keys }
@@ -78,7 +81,8 @@ func (k *Keystore) HasSeed(pub string) bool {
 }
 
 // Seed returns the seed of a public key: fault.NotFound without it,
-// fault.Invalid if the file is damaged. The caller wipes it.
+// fault.Invalid if the file is damaged, fault.Denied if it is sealed and there
+// is no identity to open it. The caller wipes it.
 func (k *Keystore) Seed(pub string) ([]byte, error) {
 	name, err := seedFile(pub)
 	if err != nil {
@@ -93,7 +97,10 @@ func (k *Keystore) Seed(pub string) ([]byte, error) {
 		return nil, ioFault("read seed of "+pub, err)
 	}
 	defer Wipe(raw)
-	seed := bytes.Clone(bytes.TrimSpace(raw))
+	seed, err := k.opened(pub, raw)
+	if err != nil {
+		return nil, err
+	}
 	got, err := publicKey(seed)
 	if err == nil && got != pub {
 		err = errors.New("it holds the seed of another key")
@@ -178,7 +185,14 @@ func (k *Keystore) AddSeed(ctx context.Context, seed []byte) (pub string, err er
 	if err != nil {
 		return "", err
 	}
-	return pub, k.locked(ctx, func(root *os.Root) error { return writeSolo(root, name, bytes.TrimSpace(seed)) })
+	return pub, k.locked(ctx, func(root *os.Root) error {
+		data, err := k.sealed(bytes.TrimSpace(seed))
+		if err != nil {
+			return err
+		}
+		defer Wipe(data)
+		return writeSolo(root, name, data)
+	})
 }
 
 // writeSolo replaces a file of the keystore, whose lock is held.

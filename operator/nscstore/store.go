@@ -142,7 +142,7 @@ func (s *Store) Update(ctx context.Context, operator string, fn func(*Tx) error)
 	if _, err := v.Info(); err != nil {
 		return err
 	}
-	return w.run(ctx, newTx(v), fn)
+	return w.run(ctx, newTx(v, s.keys), fn)
 }
 
 // run lets fn stage its changes and commits them.
@@ -184,7 +184,7 @@ func (s *Store) Create(ctx context.Context, name string, managed bool, fn func(*
 	if v.tree.has(infoFile) { // a killed Create was just finished
 		return operatorExists(name)
 	}
-	tx := newTx(v)
+	tx := newTx(v, s.keys)
 	err = tx.PutInfo(Info{Managed: managed, Name: name})
 	if err == nil {
 		err = w.run(ctx, tx, fn)

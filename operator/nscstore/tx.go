@@ -17,12 +17,13 @@ import (
 // not be kept.
 type Tx struct {
 	view
+	keys    *Keystore
 	staged  changes
 	emptied []string // folders to remove if nothing is left in them
 }
 
-func newTx(v view) *Tx {
-	tx := &Tx{view: v}
+func newTx(v view, keys *Keystore) *Tx {
+	tx := &Tx{view: v, keys: keys}
 	tx.tree = overlay{base: disk{dir: v.dir}, staged: &tx.staged}
 	return tx
 }
@@ -194,14 +195,18 @@ func expect(kind, name, before, now string, err error) error {
 		About(kind, name).ByRule("changed-meanwhile").WithHint("repeat the command")
 }
 
-// AddSeed stores a seed in the keystore and returns its public key. The seed is
-// copied.
+// AddSeed stores a seed in the keystore, sealed if that is, and returns its
+// public key. The seed is copied.
 func (tx *Tx) AddSeed(seed []byte) (pub string, err error) {
 	pub, name, err := placeSeed(seed)
 	if err != nil {
 		return "", err
 	}
-	tx.staged.add(change{target: target{keys: true, name: name}, data: bytes.Clone(bytes.TrimSpace(seed))})
+	data, err := tx.keys.sealed(bytes.TrimSpace(seed))
+	if err != nil {
+		return "", err
+	}
+	tx.staged.add(change{target: target{keys: true, name: name}, data: data})
 	return pub, nil
 }
 
