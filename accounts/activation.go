@@ -77,22 +77,23 @@ func (a Activation) export(ac *jwt.AccountClaims) (*jwt.Export, error) {
 }
 
 // RevokeActivations refuses the activations of an export that were issued to
-// importers until the times in list, [revocation.All] for every importer. A
-// later time that is there stays. at names the export by a subject within it.
-func RevokeActivations(ac *jwt.AccountClaims, at ExportRef, list revocation.List) error {
-	ex, err := at.cover(ac)
+// importer until the time at, Unix seconds; [revocation.All] is every importer.
+// It returns the time that stands: a later one that is there stays. of names the
+// export by a subject within it.
+func RevokeActivations(ac *jwt.AccountClaims, of ExportRef, importer string, at int64) (int64, error) {
+	ex, err := of.Cover(ac)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	ex.Revocations = jwt.RevocationList(revocation.List(ex.Revocations).Merge(list))
-	return nil
+	ex.Revocations = jwt.RevocationList(revocation.List(ex.Revocations).Merge(revocation.List{importer: at}))
+	return ex.Revocations[importer], nil
 }
 
 // UnrevokeActivations takes the revocation for importer off the list of an
 // export, if it is there. It is fault.Denied where the revocation for all
 // importers refuses the same.
-func UnrevokeActivations(ac *jwt.AccountClaims, at ExportRef, importer string) error {
-	ex, err := at.cover(ac)
+func UnrevokeActivations(ac *jwt.AccountClaims, of ExportRef, importer string) error {
+	ex, err := of.Cover(ac)
 	if err != nil {
 		return err
 	}
@@ -105,10 +106,6 @@ func UnrevokeActivations(ac *jwt.AccountClaims, at ExportRef, importer string) e
 	delete(ex.Revocations, importer)
 	return nil
 }
-
-// ExportOf returns the export of ac that covers the subject of at; errors are
-// those of [ExportRef.Find].
-func ExportOf(ac *jwt.AccountClaims, at ExportRef) (*jwt.Export, error) { return at.cover(ac) }
 
 // Activated returns the latest time, Unix seconds, at which an activation was
 // issued by which ac imports from exporter; 0 for none.

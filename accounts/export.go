@@ -207,8 +207,9 @@ func (at ExportRef) Find(ac *jwt.AccountClaims) (*jwt.Export, error) {
 		WithHint("say which with --service or --service=false")
 }
 
-// cover is Find for a subject within the export, the exact one first.
-func (at ExportRef) cover(ac *jwt.AccountClaims) (*jwt.Export, error) {
+// Cover is Find for a subject within the export, the exact one first; the type
+// must be given.
+func (at ExportRef) Cover(ac *jwt.AccountClaims) (*jwt.Export, error) {
 	if at.Subject == "" {
 		return at.Find(ac)
 	}

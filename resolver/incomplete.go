@@ -100,7 +100,7 @@ func (b *batch) judgeImporters(c *change) []affected {
 			out = append(out, affected{rec: rec, added: after})
 		}
 	}
-	if len(broken) > 0 && !b.allow && !c.item.Force {
+	if len(broken) > 0 && !b.allow && !c.item.Force && !onlyRevokes(c) {
 		what, hint := "would break imports of others", "accept it with --allow-incomplete"
 		if c.doc == nil {
 			what, hint = "is imported by others", "delete it all the same with --force"
@@ -133,7 +133,7 @@ func sharesDiffer(c *change) bool {
 // onlyRevokes reports whether the new version differs from the stored one by
 // added revocations alone. Such a change is admitted whatever else is wrong.
 func onlyRevokes(c *change) bool {
-	if c.oldAC == nil || c.old.Deleted || len(c.item.Unrevoke) > 0 {
+	if c.doc == nil || c.oldAC == nil || c.old.Deleted || len(c.item.Unrevoke) > 0 {
 		return false
 	}
 	plain := func(ac *jwt.AccountClaims) string {

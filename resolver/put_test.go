@@ -216,6 +216,39 @@ func TestFindingsAreJudgedOverTheBatch(t *testing.T) {
 	}
 }
 
+// TestRevokedActivationsAreAdmitted: that imports end is what a revocation of
+// activations is for; the importer's record knows of it, until it is taken back.
+func TestRevokedActivationsAreAdmitted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	coke, pepsi := w.exporterAndImporter()
+	coke.Exports[0].TokenReq = true
+	act := jwt.NewActivationClaims(pepsi.Subject)
+	act.ImportSubject, act.ImportType = "orders.eu", jwt.Stream
+	pepsi.Imports[0].Token = must(must(claims.New(act)).Sign(w.tenant, w.clock.Unix())).Token
+	c := w.sign(w.sk, coke)
+	w.mustPut(c, "")
+	w.mustPut(w.sign(w.sk, pepsi), "")
+	revoked := w.edit(c, func(ac *jwt.AccountClaims) { ac.Exports[0].RevokeAt(pepsi.Subject, w.clock) })
+	w.mustPut(revoked, c.ID)
+	if got := w.record(pepsi.Subject).Findings; len(got) != 1 || !strings.Contains(got[0], "activation is revoked") {
+		t.Fatalf("the importer's record does not know: %v", got)
+	}
+	more := w.edit(revoked, func(ac *jwt.AccountClaims) { ac.Exports = nil })
+	reply := w.request(api.PutRequest{AllowIncomplete: true, Items: []api.Item{{JWT: more.Token, Base: revoked.ID}}})
+	if reply.Results[0].Error != nil {
+		t.Fatalf("%+v", reply.Results[0])
+	}
+	back := w.edit(more, func(ac *jwt.AccountClaims) { ac.Exports = coke.Exports })
+	if res := w.put(api.Item{JWT: back.Token, Base: more.ID}); res.Error == nil || res.Error.Rule != "export revocation" {
+		t.Fatalf("the export is back without its revocations: %+v", res)
+	}
+	w.mustPut(back, more.ID, func(i *api.Item) { i.Unrevoke = []string{"stream orders.* " + pepsi.Subject} })
+	if got := w.record(pepsi.Subject).Findings; len(got) != 0 {
+		t.Fatalf("the finding stays: %v", got)
+	}
+}
+
 func TestOneOutcomeAnItem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

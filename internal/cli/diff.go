@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -77,8 +78,11 @@ func diffClaims(before, after map[string]any) []string {
 func flatten(path string, v any, to map[string]string) {
 	tree, ok := v.(map[string]any)
 	if !ok || len(tree) == 0 && path != "" {
-		data, _ := json.Marshal(v)
-		to[path] = string(data)
+		var text bytes.Buffer
+		enc := json.NewEncoder(&text)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(v) // it came from JSON
+		to[path] = strings.TrimSpace(text.String())
 		return
 	}
 	for name, child := range tree {

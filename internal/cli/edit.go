@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
@@ -46,10 +45,6 @@ func apply[T claims.Typed](e *edited, c *T, change func(*T) error) error {
 	e.lines = diffClaims(byKey(before), byKey(after))
 	if len(e.lines) == 0 {
 		return errUnchanged
-	}
-	unescape := strings.NewReplacer(`\u003e`, ">", `\u003c`, "<", `\u0026`, "&")
-	for i, line := range e.lines {
-		e.lines[i] = unescape.Replace(line)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
 )
 
 // generateActivationOptions are the flags of generate activation.
@@ -38,7 +39,7 @@ it, and print it. The other side gives it to nsc add import --token.`,
 			if o.target == "" {
 				return usage("the importing account is missing").WithHint("name it with --target-account, by name or public key")
 			}
-			return a.generateActivation(cmd.Context(), o)
+			return a.finish(a.generateActivation(cmd.Context(), o))
 		},
 	}
 	accountFlag(cmd, &o.account)
@@ -51,38 +52,50 @@ it, and print it. The other side gives it to nsc add import --token.`,
 	return cmd
 }
 
-func (a *app) generateActivation(ctx context.Context, o generateActivationOptions) error {
+func (a *app) generateActivation(ctx context.Context, o generateActivationOptions) (*receipt, error) {
 	s, r, ac, err := a.open(ctx, o.account)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.push && !isHTTP(r.claims.AccountServerURL) {
-		return usage("operator %s names no account server over HTTP that could keep activations", r.Name()).
+		return nil, usage("operator %s names no account server over HTTP that could keep activations", r.Name()).
 			WithHint("leave out --push and hand the activation over as a file")
 	}
 	doc, err := s.activation(r, ac, o)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	rec := &receipt{
+		Kind: claims.TypeActivation, Name: doc.Name, Account: ac.name, Key: doc.Subject, ID: doc.ID, Expires: doc.Expires, Outcome: "issued",
+		Title: "activation of " + doc.Name + " in " + ac.name + " for " + keys.Short(o.target) + "  " + until(doc.Expires),
 	}
 	if s.flags.dryRun {
-		fmt.Fprintln(a.env.Stdout, strings.Join(diffClaims(nil, payload(doc)), "\n")+"\ndry run: nothing was made")
-		return nil
+		rec.Outcome, rec.ID, rec.Changes = outcomeDry, "", diffClaims(nil, payload(doc))
+		return rec, nil
 	}
-	data, err := jwt.DecorateJWT(doc.Token)
-	if err != nil {
-		return fault.New(fault.Internal, "format the JWT: %w", err)
-	}
-	if o.output == stdoutName {
-		data = append(data, '\n') // as the official tool
-	}
-	if err := a.write(o.output, data); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.env.Stderr, "activation of %s for %s, %s\n", doc.Name, o.target, until(doc.Expires))
 	if o.push {
-		return s.pushActivation(ctx, r.claims.AccountServerURL, doc)
+		if err := s.pushActivation(ctx, r.claims.AccountServerURL, doc, rec); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	return a.handOver(o.output, doc, rec)
+}
+
+// handOver writes a token where it is wanted. On stdout it stands alone, or with
+// --json as part of the receipt.
+func (a *app) handOver(to string, doc *claims.Document, rec *receipt) (*receipt, error) {
+	data, err := jwt.DecorateJWT(doc.Token)
+	switch {
+	case err != nil:
+		return nil, fault.New(fault.Internal, "format the JWT: %w", err)
+	case to != stdoutName:
+		return rec, a.write(to, data)
+	case a.flags.json:
+		rec.JWT = doc.Token
+		return rec, nil
+	}
+	fmt.Fprintln(a.env.Stderr, strings.Join(append([]string{rec.Title}, rec.Lines...), "\n"))
+	return nil, a.write(to, append(data, '\n')) // as the official tool
 }
 
 // activation signs the activation, later than its revocation if it has one.
@@ -109,7 +122,7 @@ func (s *session) activation(r *root, ac *account, o generateActivationOptions) 
 	if earliest > s.now+maxAhead {
 		return nil, fault.New(fault.Denied, "what is issued until %s is revoked, which is in the future", clock(earliest-1)).
 			About("account", o.target).ByRule("revoked").
-			WithHint("take it back first with: nsc revocations delete_activation -a %s -t %s", ac.name, o.target)
+			WithHint("take it back first with: nsc revocations delete_activation -a %s", shellWords([]string{ac.name, "-t", o.target}))
 	}
 	draft, err := claims.New(act)
 	if err != nil {
@@ -118,8 +131,8 @@ func (s *session) activation(r *root, ac *account, o generateActivationOptions) 
 	return draft.Sign(pair, max(s.now, earliest))
 }
 
-// pushActivation stores an activation at the account server, and says where.
-func (s *session) pushActivation(ctx context.Context, server string, doc *claims.Document) error {
+// pushActivation stores an activation at the account server and says where.
+func (s *session) pushActivation(ctx context.Context, server string, doc *claims.Document, rec *receipt) error {
 	act, err := claims.As[jwt.ActivationClaims](doc)
 	if err != nil {
 		return err
@@ -146,6 +159,6 @@ func (s *session) pushActivation(ctx context.Context, server string, doc *claims
 		return fault.New(fault.Denied, "account server %s keeps no activation: %s %s", server, resp.Status, strings.TrimSpace(string(why))).
 			ByRule("activations").WithHint("hand it over as a file, with --output-file")
 	}
-	fmt.Fprintf(s.env.Stderr, "stored at %s/%s\n", where, id)
+	rec.Lines = append(rec.Lines, "stored at "+where+"/"+id)
 	return nil
 }

@@ -38,6 +38,7 @@ type receipt struct {
 	Nodes    []api.NodeProof  `json:"nodes,omitempty"`
 	Expires  int64            `json:"expires,omitempty"` // of a user, Unix seconds
 	Creds    string           `json:"credentials,omitempty"`
+	JWT      string           `json:"jwt,omitempty"`     // an activation on stdout
 	Users    map[string]int64 `json:"revoked,omitempty"` // users that were revoked, and the times, Unix seconds
 	Findings []string         `json:"findings,omitempty"`
 	Warnings []string         `json:"warnings,omitempty"`

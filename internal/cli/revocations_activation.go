@@ -115,16 +115,18 @@ func (a *app) revokeActivations(ctx context.Context, o activationOptions) (*rece
 		}
 		o.at = max(s.now, known.activated(ac.key, importer))
 	}
-	ex, err := accounts.ExportOf(ac.claims, o.export())
+	ex, err := o.export().Cover(ac.claims)
 	if err != nil {
 		return nil, nearExport(err, ac.claims, o.subject)
 	}
 	at := accounts.ExportRef{Subject: string(ex.Subject), Type: ex.Type}
-	rec, err := s.share(ctx, r, ac, "revocation of activations of the "+at.String(), change{edit: func(c *jwt.AccountClaims) error {
-		return accounts.RevokeActivations(c, at, revocation.List{importer: o.at})
+	var stands int64 // a later revocation that is there stays
+	rec, err := s.share(ctx, r, ac, "revocation of activations of the "+at.String(), change{edit: func(c *jwt.AccountClaims) (err error) {
+		stands, err = accounts.RevokeActivations(c, at, importer, o.at)
+		return err
 	}})
 	if rec != nil {
-		rec.Lines = append(rec.Lines, "refused is what was issued to "+first(o.target, importer)+" until "+clock(o.at))
+		rec.Lines = append(rec.Lines, "refused is what was issued to "+o.target+" until "+clock(stands))
 		rec.Undo = "nsc revocations delete_activation -a " + shellWords([]string{ac.name, "-s", at.Subject, "-t", o.target})
 		if o.service {
 			rec.Undo += " --service"
@@ -158,7 +160,7 @@ func (a *app) unrevokeActivations(ctx context.Context, o activationOptions) (*re
 	if err != nil {
 		return nil, err
 	}
-	ex, err := accounts.ExportOf(ac.claims, o.export())
+	ex, err := o.export().Cover(ac.claims)
 	if err != nil {
 		return nil, nearExport(err, ac.claims, o.subject)
 	}
@@ -174,7 +176,7 @@ func (a *app) listRevokedActivations(ctx context.Context, o activationOptions) e
 	if err != nil {
 		return err
 	}
-	ex, err := accounts.ExportOf(ac.claims, o.export())
+	ex, err := o.export().Cover(ac.claims)
 	if err != nil {
 		return nearExport(err, ac.claims, o.subject)
 	}
