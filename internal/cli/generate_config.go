@@ -122,6 +122,8 @@ func (a *app) generateConfig(ctx context.Context, o configOptions) error {
 		files[o.file], err = serverconfig.Resolver(trust, serverconfig.Directory{Cache: o.cache, AllowDelete: o.allowDelete})
 	case o.leaf != nil:
 		files[o.file], err = s.leafConfig(r, trust, o)
+	case o.nkey:
+		files[o.file], err = s.staticConfig(r, trust.System)
 	default:
 		var all []serverconfig.Account
 		if all, err = r.configAccounts(); err != nil {
@@ -290,7 +292,7 @@ func (s *session) warnLeaf(r *root, ac *account, user string) error {
 		}
 	}
 	if why != "" {
-		fmt.Fprintf(s.env.Stderr, "nsc: warning: the hub refuses a leaf node as user %s of %s: %s\n", user, ac.name, why)
+		s.warn("the hub refuses a leaf node as user %s of %s: %s", user, ac.name, why)
 	}
 	return nil
 }

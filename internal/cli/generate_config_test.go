@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 
 	"github.com/accountd/accountd/internal/natstest"
@@ -165,4 +166,94 @@ func TestGenerateConfigRefuses(t *testing.T) {
 	q.ok("add", "operator", "bare")
 	q.run("generate", "config", "--mem-resolver").exits(3).complains("nsc add account")
 	q.run("generate", "config", "--nats-resolver").exits(7).complains("has no system account")
+}
+
+// TestServersTakeTheStaticConfig: without an operator, users prove their keys,
+// and may do and share what their claims say.
+func TestServersTakeTheStaticConfig(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	p.ok("edit", "signing-key", "-a", "app", "--sk", "generate", "--role", "r", "--allow-pub", "{{name()}}.out", "--allow-sub", ">")
+	p.ok("add", "user", "scoped", "-a", "app", "-K", "r")
+	p.ok("add", "user", "gone", "-a", "app")
+	p.ok("revoke", "user", "gone", "-a", "app")
+	p.ok("add", "account", "other")
+	p.ok("add", "user", "reader", "-a", "other")
+	app, _ := p.account("app")
+	p.editAccount("app", func(c *jwt.AccountClaims) {
+		c.Exports.Add(
+			&jwt.Export{Subject: "*.out", Type: jwt.Stream},
+			&jwt.Export{Subject: "ask", Type: jwt.Service, ResponseThreshold: time.Second},
+			&jwt.Export{Subject: "secret", Type: jwt.Stream, TokenReq: true})
+		c.Mappings = jwt.Mapping{"from": {{Subject: "scoped.out"}}}
+		c.Limits.Conn = 10
+	})
+	p.editAccount("other", func(c *jwt.AccountClaims) {
+		c.Imports.Add(
+			&jwt.Import{Account: app.Subject, Subject: "*.out", LocalSubject: "app.$1", Type: jwt.Stream},
+			&jwt.Import{Account: app.Subject, Subject: "ask", LocalSubject: "ask.app", Type: jwt.Service},
+			&jwt.Import{Account: app.Subject, Subject: "secret", Type: jwt.Stream})
+	})
+	r := p.ok("generate", "config", "--nkey").complains("user gone of app is left out", "the import of secret is left out")
+	if strings.Contains(r.out, "secret") {
+		t.Error("a private export that nobody may use is in the configuration")
+	}
+	s := natstest.StartServer(t, r.out)
+	dial := func(account, user string) (*nats.Conn, error) {
+		doc, _ := p.user(account, user)
+		file, err := p.store().Keystore().SeedPath(doc.Subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		option, err := nats.NkeyOptionFromSeed(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := nats.Connect(s.URL, option, nats.MaxReconnects(0), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		if err == nil {
+			t.Cleanup(nc.Close)
+		}
+		return nc, err
+	}
+	if _, err := dial("app", "gone"); err == nil {
+		t.Error("a revoked user connects")
+	}
+	if _, err := dial("SYS", "sys"); err != nil {
+		t.Error(err)
+	}
+	reader, err := dial("other", "reader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scoped, err := dial("app", "scoped")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := reader.SubscribeSync("app.scoped")
+	if err == nil {
+		err = reader.Flush()
+	}
+	if err == nil {
+		err = scoped.Publish("scoped.out", []byte("x"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.NextMsg(5 * time.Second); err != nil {
+		t.Errorf("through the import: %v", err)
+	}
+	if err := scoped.Publish("other", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := scoped.Flush(); err != nil || scoped.LastError() == nil {
+		t.Errorf("a role's user publishes elsewhere: %v", err)
+	}
+	one, err := dial("app", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Subscribe("ask", func(m *nats.Msg) { _ = m.Respond(nil) }); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, 10*time.Second, func() error { _, err := reader.Request("ask.app", nil, time.Second); return err })
 }

@@ -135,13 +135,22 @@ func comment(name string) string {
 	return name
 }
 
+// percent is a share in the form of the configuration language.
+func percent(n uint8) string { return fmt.Sprintf("%d%%", n) }
+
 // quoted is v in the server's configuration language, which reads JSON.
-func quoted(v any) string {
+func quoted(v any) string { return encoded(v, "") }
+
+// indented is [quoted] over several lines.
+func indented(v any) string { return encoded(v, "  ") }
+
+func encoded(v any, indent string) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
 	if err := enc.Encode(v); err != nil {
-		return `""` // text and lists of text always encode
+		return `""` // what is encoded here always encodes
 	}
 	return strings.TrimSpace(b.String())
 }

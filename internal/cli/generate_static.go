@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/operator/serverconfig"
+)
+
+// staticConfig is the configuration of a server without an operator. What such
+// a server cannot be told is said on stderr.
+func (s *session) staticConfig(r *root, system *serverconfig.Account) (string, error) {
+	names, err := r.Accounts()
+	if err != nil {
+		return "", err
+	}
+	byKey := map[string]*jwt.AccountClaims{}
+	at := map[string]int{}
+	tenants := make([]serverconfig.Tenant, len(names))
+	for i, name := range names {
+		ac, err := r.load(name)
+		if err != nil {
+			return "", err
+		}
+		byKey[ac.key], at[ac.key] = ac.claims, i
+		tenants[i] = serverconfig.Tenant{Claims: ac.claims, Importers: map[int][]string{}}
+		if tenants[i].Users, err = s.staticUsers(r, ac); err != nil {
+			return "", err
+		}
+	}
+	lookup := func(key string) *jwt.AccountClaims { return byKey[key] }
+	for i := range tenants {
+		importer := tenants[i].Claims
+		for _, im := range importer.Imports {
+			f := accounts.FlowOf(importer, im, lookup, s.now)
+			if f.Why != "" {
+				s.warn("account %s: the import of %s is left out: %s", importer.Name, im.Subject, f.Why)
+				continue
+			}
+			exporter := &tenants[at[im.Account]]
+			tenants[i].Flows = append(tenants[i].Flows, serverconfig.Flow{Import: im, Exporter: exporter.Claims.Name, Remote: f.Remote, Local: f.Local})
+			for n, ex := range exporter.Claims.Exports {
+				if ex == f.Export {
+					exporter.Importers[n] = append(exporter.Importers[n], importer.Name)
+				}
+			}
+		}
+	}
+	systemName := ""
+	if system != nil {
+		systemName = system.Name
+	}
+	return serverconfig.Static(systemName, tenants), nil
+}
+
+// staticUsers returns the users of an account that servers accept, and what
+// they may do.
+func (s *session) staticUsers(r *root, ac *account) ([]serverconfig.User, error) {
+	names, err := r.Users(ac.name)
+	if err != nil {
+		return nil, err
+	}
+	var out []serverconfig.User
+	for _, name := range names {
+		doc, err := r.user(ac.name, name)
+		if err != nil {
+			return nil, err
+		}
+		uc, err := claims.As[jwt.UserClaims](doc)
+		if err != nil {
+			return nil, err
+		}
+		v := accounts.Judge(accounts.Login{Trust: r.trust, Account: ac.claims, User: uc}, s.env.Now())
+		if !v.Accepted() {
+			s.warn("user %s of %s is left out: servers refuse it; see: nsc why %s", name, ac.name, shellWords([]string{name, "-a", ac.name}))
+			continue
+		}
+		if lost := v.May; len(lost.Src)+len(lost.Times) > 0 || uc.Expires > 0 || lost.BearerToken {
+			s.warn("user %s of %s is less limited there: a configuration knows no expiry, networks or hours, and no bearers", name, ac.name)
+		}
+		out = append(out, serverconfig.User{Key: uc.Subject, May: v.May})
+	}
+	return out, nil
+}
+
+func (s *session) warn(format string, args ...any) {
+	fmt.Fprintf(s.env.Stderr, "nsc: warning: "+format+"\n", args...)
+}
