@@ -56,6 +56,16 @@ func (c *Client) Forget(ctx context.Context, s claims.Signer, req ForgetRequest)
 	return signed[ForgetReply](ctx, c, s, SubjectForget, req)
 }
 
+// Allow lets an account be made by who has its key, or takes that back; signed by s.
+func (c *Client) Allow(ctx context.Context, s claims.Signer, req AllowRequest) (DoneReply, error) {
+	return signed[DoneReply](ctx, c, s, SubjectAllow, req)
+}
+
+// Reject ends a proposal without a new version, signed by s.
+func (c *Client) Reject(ctx context.Context, s claims.Signer, req RejectRequest) (DoneReply, error) {
+	return signed[DoneReply](ctx, c, s, SubjectReject, req)
+}
+
 // Get returns a stored claim.
 func (c *Client) Get(ctx context.Context, req GetRequest) (GetReply, error) {
 	return call[GetReply](ctx, c, SubjectGet, req)

@@ -27,6 +27,10 @@ const (
 	SubjectStatus  = "accountd.v1.status"
 	SubjectSeen    = "accountd.v1.users.seen"
 	SubjectForget  = "accountd.v1.servers.forget"
+	SubjectAllow   = "accountd.v1.accounts.allow"
+	SubjectReject  = "accountd.v1.proposals.reject"
+	KindPermit     = "permit"   // of GetRequest and ListRequest: an account that may be made
+	KindProposal   = "proposal" // a version that waits for a signature of the operator
 	MetaOperator   = "operator"
 	MetaServer     = "server"
 	MetaCustody    = "custody"
@@ -54,6 +58,7 @@ type Item struct {
 	Base    string `json:"base,omitempty"`    // jti of the version it replaces; absent: must not exist
 	Restore bool   `json:"restore,omitempty"` // the JWT brings a deleted account back; Base is the tombstone's jti
 	Force   bool   `json:"force,omitempty"`   // delete although others import from it
+	Accept  string `json:"accept,omitempty"`  // jti of the proposal that this version answers
 
 	Retire []string `json:"retire,omitempty"` // signing keys of versions before accountd's first, to be retired
 
@@ -115,7 +120,7 @@ func (e *Error) Fault() error {
 
 // Version describes a stored version of a claim.
 type Version struct {
-	Kind     string    `json:"kind"` // operator or account
+	Kind     string    `json:"kind"` // operator, account, permit or proposal
 	Key      string    `json:"key"`
 	Name     string    `json:"name"`
 	Revision uint64    `json:"revision"`
@@ -154,6 +159,7 @@ type PutReply struct {
 // An empty request asks for the operator.
 type GetRequest struct {
 	Account string `json:"account,omitempty"`
+	Kind    string `json:"kind,omitempty"` // KindProposal; absent: what is in force
 }
 
 // GetReply answers GetRequest.
@@ -165,8 +171,10 @@ type GetReply struct {
 	Error   *Error           `json:"error,omitempty"`
 }
 
-// ListRequest pages through all accounts, tombstones included, in key order.
+// ListRequest pages through all accounts, tombstones included, in key order, or
+// through what is open of another kind.
 type ListRequest struct {
+	Kind  string `json:"kind,omitempty"` // KindPermit or KindProposal; absent: accounts
 	After string `json:"after,omitempty"`
 	Limit int    `json:"limit,omitempty"` // at most 1000
 }
@@ -260,6 +268,29 @@ type ForgetRequest struct {
 
 // ForgetReply answers ForgetRequest.
 type ForgetReply struct {
+	Schema int    `json:"schema"`
+	Error  *Error `json:"error,omitempty"`
+}
+
+// AllowRequest lets the holder of an account's key make that account, or takes
+// that back. An account that exists stays.
+type AllowRequest struct {
+	Account string `json:"account"` // public key
+	Remove  bool   `json:"remove,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Request string `json:"request,omitempty"`
+}
+
+// RejectRequest ends a proposal without a new version.
+type RejectRequest struct {
+	Account string `json:"account"` // name or public key
+	Base    string `json:"base"`    // jti of the proposal
+	Host    string `json:"host,omitempty"`
+	Request string `json:"request,omitempty"`
+}
+
+// DoneReply answers requests that have nothing to tell but that it was done.
+type DoneReply struct {
 	Schema int    `json:"schema"`
 	Error  *Error `json:"error,omitempty"`
 }

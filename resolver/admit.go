@@ -23,6 +23,7 @@ type change struct {
 	noBase    bool     // came through a door that carries no base
 	notAfter  int64    // a deletion without a base holds for versions issued until then, Unix seconds
 	bootstrap bool     // first version of a new store
+	proposed  bool     // signed by its own account: it is not stored, but may be proposed
 	streams   []string // of an account to be deleted: they would be lost
 
 	key    string
@@ -89,7 +90,8 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 		return
 	}
 	for _, check := range []func() error{
-		func() error { return checkChain(c.doc, trust, op) },
+		func() error { return c.checkChain(trust, op) },
+		func() error { return c.checkAccept(r) },
 		c.checkBase,
 		func() error { return c.checkTimes(now) },
 		c.checkBlocking,
@@ -124,12 +126,28 @@ func (c *change) load(r store.Reader) error {
 }
 
 // checkChain: the operator, or a living signing key of it, signed the account.
-func checkChain(d *claims.Document, trust operator.Trust, op store.Record) error {
+func (c *change) checkChain(trust operator.Trust, op store.Record) error {
+	if c.proposed {
+		return nil
+	}
+	d := c.doc
 	if op.Retired[d.Issuer] != 0 {
 		return fault.New(fault.Untrusted, "issued by operator key %s, which is retired", keys.Short(d.Issuer)).
 			ByRule("chain").WithHint("sign it anew with a current key: nsc reissue accounts")
 	}
 	return trust.CheckIssuer(d.Issuer)
+}
+
+// checkAccept: the proposal that the version answers is the one that waits.
+func (c *change) checkAccept(r store.Reader) error {
+	if c.item.Accept == "" {
+		return nil
+	}
+	rec, err := openProposal(r, c.key)
+	if err == nil && rec.ID != c.item.Accept {
+		err = fault.New(fault.Conflict, "another proposal of account %s waits", c.name()).ByRule("conflict").WithHint("look at it: nsc proposals list")
+	}
+	return err
 }
 
 // checkBase: the version that this one replaces is the stored one.

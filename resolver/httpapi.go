@@ -30,6 +30,8 @@ func (s *Service) apiRoutes(mux *http.ServeMux) {
 	handle(api.SubjectPut, signedHTTP(s.Put))
 	handle(api.SubjectOpPut, signedHTTP(s.PutOperator))
 	handle(api.SubjectForget, signedHTTP(s.Forget))
+	handle(api.SubjectAllow, signedHTTP(s.Allow))
+	handle(api.SubjectReject, signedHTTP(s.Reject))
 	handle(api.SubjectGet, readHTTP(s, s.Get))
 	handle(api.SubjectList, readHTTP(s, s.List))
 	handle(api.SubjectStatus, readHTTP(s, s.Status))
@@ -163,6 +165,8 @@ func errorIn(v any) *api.Error {
 		}
 		return r.Error
 	case api.ForgetReply:
+		return r.Error
+	case api.DoneReply:
 		return r.Error
 	case api.GetReply:
 		return r.Error

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -17,23 +18,28 @@ import (
 )
 
 // Countersign admits an account that its own identity key signed, as tools send
-// it where the operator's keys are elsewhere: for a known account, what the
-// operator decides (limits, name, tags, expiry) is taken from the stored
-// version, and accountd's delegated key signs the result.
+// it where the operator's keys are elsewhere: what the operator decides is as it
+// was (accounts.Clamp), and accountd's delegated key signs the result. Where it
+// has none, the account waits as a proposal for a signature; then the error is
+// fault.Pending.
 func (s *Service) Countersign(ctx context.Context, via, token string) (api.Result, error) {
+	if s.cfg.Signer == nil {
+		return api.Result{}, s.propose(ctx, via, token)
+	}
 	return s.stockChange(ctx, via, func(tx store.Tx, _ operator.Trust, _ store.Record, now time.Time) ([]*change, string, error) {
-		posted, stored, err := s.selfSigned(tx, token)
+		posted, stored, err := selfSigned(tx, token, now)
 		if err != nil {
 			return nil, "", err
 		}
-		if posted.IssuedAt > now.Add(api.RequestSkew).Unix() {
-			return nil, "", fault.New(fault.Invalid, "issued at %s, more than %s from now", time.Unix(posted.IssuedAt, 0).UTC().Format(time.RFC3339), api.RequestSkew).ByRule("future")
-		}
-		draft, err := clamped(posted, stored)
+		draft, err := accounts.Clamp(posted, stored)
 		if err != nil {
 			return nil, "", err
 		}
-		doc, err := draft.Sign(s.cfg.Signer, max(now.Unix(), stored.IssuedAt, posted.IssuedAt))
+		issued := max(now.Unix(), posted.IssuedAt)
+		if stored != nil {
+			issued = max(issued, stored.IssuedAt)
+		}
+		doc, err := draft.Sign(s.cfg.Signer, issued)
 		if err != nil {
 			return nil, "", err
 		}
@@ -77,8 +83,9 @@ func (s *Service) Renew(ctx context.Context, key string, revision uint64) error 
 	return err
 }
 
-// selfSigned decodes a posted account and the stored version that it follows.
-func (s *Service) selfSigned(r store.Reader, token string) (posted, stored *claims.Document, err error) {
+// selfSigned decodes a posted account and the stored version that it follows,
+// nil for an account that is allowed and not stored yet.
+func selfSigned(r store.Reader, token string, now time.Time) (posted, stored *claims.Document, err error) {
 	posted, err = claims.Decode(token)
 	if err != nil {
 		return nil, nil, err
@@ -86,16 +93,15 @@ func (s *Service) selfSigned(r store.Reader, token string) (posted, stored *clai
 	if _, err = claims.As[jwt.AccountClaims](posted); err != nil {
 		return nil, nil, err
 	}
+	if posted.IssuedAt > now.Add(api.RequestSkew).Unix() {
+		return nil, nil, fault.New(fault.Invalid, "issued at %s, more than %s from now", time.Unix(posted.IssuedAt, 0).UTC().Format(time.RFC3339), api.RequestSkew).ByRule("future")
+	}
 	rec, err := r.Get(store.Account, posted.Subject)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, nil, fault.New(fault.Denied, "account %s is not known to this operator, and nobody else may add it", keys.Short(posted.Subject)).
-			ByRule("not allowed").WithHint("the operator allows it with: nsc add account <name> --public-key %s", posted.Subject)
-	case err != nil:
+	if errors.Is(err, store.ErrNotFound) {
+		return posted, nil, permitted(r, posted.Subject)
+	}
+	if err != nil {
 		return nil, nil, err
-	case s.cfg.Signer == nil:
-		return nil, nil, fault.New(fault.Denied, "the account needs the operator's signature, and accountd has no key to give it").
-			ByRule("custody").WithHint("hand the self-signed JWT to the operator: nsc import account --file <jwt> and push")
 	}
 	if stored, err = claims.Decode(rec.JWT); err != nil {
 		return nil, nil, err
@@ -108,19 +114,14 @@ func (s *Service) selfSigned(r store.Reader, token string) (posted, stored *clai
 	return posted, stored, nil
 }
 
-// clamped is what a tenant may change of its account: all but what its operator
-// decided.
-func clamped(posted, stored *claims.Document) (*claims.Draft, error) {
-	was, err := claims.As[jwt.AccountClaims](stored)
-	if err != nil {
-		return nil, err
+// permitted refuses to make an account that the operator has not allowed.
+func permitted(r store.Reader, key string) error {
+	permit, err := r.Get(store.Permit, key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && permit.Deleted {
+		return fault.New(fault.Denied, "account %s is not known to this operator, and nobody else may add it", keys.Short(key)).
+			ByRule("not allowed").WithHint("the operator allows it with: nsc allow account %s", key)
 	}
-	return claims.Edit(posted, func(ac *jwt.AccountClaims) error {
-		ac.Name, ac.Expires, ac.NotBefore = was.Name, was.Expires, was.NotBefore
-		ac.Limits = was.Limits
-		ac.Tags = was.Tags
-		return nil
-	})
+	return err
 }
 
 // isSelfSigned reports whether a token is an account signed by its own key.

@@ -105,6 +105,8 @@ func (d *natsDoor) endpoints(parts Part) map[string]func(micro.Request) any {
 	if parts&Claims != 0 {
 		out[api.SubjectPut] = signedNATS(d, d.s.Put)
 		out[api.SubjectOpPut] = signedNATS(d, d.s.PutOperator)
+		out[api.SubjectAllow] = signedNATS(d, d.s.Allow)
+		out[api.SubjectReject] = signedNATS(d, d.s.Reject)
 		out[api.SubjectGet] = plain(d, d.s.Get)
 		out[api.SubjectList] = plain(d, d.s.List)
 	}

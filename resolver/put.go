@@ -173,8 +173,23 @@ func (c *change) write(tx store.Tx, who actor, now time.Time) (api.Result, error
 		}
 		c.rec = rec
 	}
+	if err := c.answer(tx, who, now); err != nil {
+		return res, err
+	}
 	res.Revision, res.ID, res.Findings = c.rec.Revision, c.rec.ID, c.rec.Findings
 	return res, nil
+}
+
+// answer ends the proposal that the version answers.
+func (c *change) answer(tx store.Tx, who actor, now time.Time) error {
+	if c.item.Accept == "" {
+		return nil
+	}
+	rec, err := openProposal(tx, c.key)
+	if err != nil {
+		return err
+	}
+	return endProposal(tx, rec, c.item.Accept, "accept", who, now)
 }
 
 func (c *change) refusal(r store.Reader, res api.Result) (api.Result, error) {

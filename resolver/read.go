@@ -23,7 +23,15 @@ const (
 func (s *Service) Get(ctx context.Context, req api.GetRequest) api.GetReply {
 	reply := api.GetReply{Schema: api.Schema}
 	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
-		rec, err := s.find(r, req.Account)
+		find := s.find
+		switch req.Kind {
+		case "":
+		case api.KindProposal:
+			find = openProposal
+		default:
+			return fault.New(fault.Invalid, "there is no kind %q of claims to get", clip(req.Kind)).ByRule("malformed")
+		}
+		rec, err := find(r, req.Account)
 		if err != nil {
 			return err
 		}
@@ -76,7 +84,30 @@ func findByName(r store.Reader, name string) (store.Record, error) {
 	return found[0], nil
 }
 
-// List returns a page of the stored accounts, tombstones included.
+// listing returns of which records a list of a kind is made.
+func listing(kind string) (store.Kind, func(store.Reader, store.Record) (bool, error), error) {
+	switch kind {
+	case "":
+		return store.Account, func(store.Reader, store.Record) (bool, error) { return true, nil }, nil
+	case api.KindProposal:
+		return store.Proposal, func(_ store.Reader, rec store.Record) (bool, error) { return !rec.Deleted, nil }, nil
+	case api.KindPermit:
+		return store.Permit, func(r store.Reader, rec store.Record) (bool, error) {
+			if rec.Deleted {
+				return false, nil
+			}
+			_, err := r.Get(store.Account, rec.Key)
+			if errors.Is(err, store.ErrNotFound) {
+				return true, nil
+			}
+			return false, err // it is made
+		}, nil
+	}
+	return "", nil, fault.New(fault.Invalid, "there is no kind %q of claims", clip(kind)).ByRule("malformed")
+}
+
+// List returns a page of the stored accounts, tombstones included, or of what is
+// open of another kind.
 func (s *Service) List(ctx context.Context, req api.ListRequest) api.ListReply {
 	reply := api.ListReply{Schema: api.Schema, Accounts: []api.Version{}}
 	limit := req.Limit
@@ -84,15 +115,24 @@ func (s *Service) List(ctx context.Context, req api.ListRequest) api.ListReply {
 		limit = maxPage
 	}
 	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		kind, open, err := listing(req.Kind)
+		if err != nil {
+			return err
+		}
 		var page []store.Record
-		if err := r.Scan(store.Account, req.After, func(rec store.Record) bool {
+		var failed error
+		if err := r.Scan(kind, req.After, func(rec store.Record) bool {
+			var listed bool
+			if listed, failed = open(r, rec); !listed {
+				return failed == nil
+			}
 			reply.More = len(page) == limit
 			if !reply.More {
 				page = append(page, rec)
 			}
 			return !reply.More
-		}); err != nil {
-			return err
+		}); err != nil || failed != nil {
+			return errors.Join(err, failed)
 		}
 		for _, rec := range page {
 			v, err := versionOf(r, rec)

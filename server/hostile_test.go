@@ -53,7 +53,7 @@ func newTarget(t *testing.T) *target {
 	x := &target{outside: o, head: headOf(st)}
 	nodes := func() []resolver.Node { return nil }
 	m := newMetrics(nodes, x.head)
-	if x.service, err = resolver.New(resolver.Config{Store: st, Nodes: nodes, Now: time.Now, Meter: m, Server: id}); err != nil {
+	if x.service, err = m.measured(resolver.Config{Store: st, Nodes: nodes, Now: time.Now, Server: id}); err != nil {
 		t.Fatal(err)
 	}
 	x.tenant, _ = keys.NewAccount()
@@ -456,5 +456,29 @@ func TestHostileNATS(t *testing.T) {
 	}
 	if head, err := x.head(); err != nil || head != x.before {
 		t.Errorf("the store is at change %d, was at %d: %v", head, x.before, err)
+	}
+}
+
+// TestProposalMetrics: what waits for the operator is counted, with its age.
+func TestProposalMetrics(t *testing.T) {
+	t.Parallel()
+	x := newTarget(t)
+	addr := x.serve(defaultLimits())
+	page := func() string {
+		_, text := exchange(t, addr, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		return text
+	}
+	if text := page(); !strings.Contains(text, "\naccountd_proposals 0\n") || !strings.Contains(text, "\naccountd_proposal_age_seconds 0\n") {
+		t.Errorf("nothing waits: %s", text)
+	}
+	ac := jwt.NewAccountClaims(x.tenant.PublicKey())
+	ac.Name = "coke"
+	own := signed(t, ac, x.tenant)
+	status, body := exchange(t, addr, fmt.Sprintf("POST /jwt/v1/accounts/%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", x.tenant.PublicKey(), len(own), own))
+	if status != 202 || !strings.Contains(body, "nsc proposals accept coke") {
+		t.Fatalf("proposed: %d %s", status, body)
+	}
+	if text := page(); !strings.Contains(text, "\naccountd_proposals 1\n") || strings.Contains(text, "\naccountd_proposal_age_seconds 0\n") {
+		t.Errorf("one waits: %s", text)
 	}
 }

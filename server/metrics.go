@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
+	"math"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -49,6 +52,41 @@ func newMetrics(nodes func() []resolver.Node, head func() (uint64, error)) *metr
 	m.registry.MustRegister(m, m.decided, m.budget,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// measured returns a service that m measures.
+func (m *metrics) measured(cfg resolver.Config) (*resolver.Service, error) {
+	cfg.Meter = m
+	s, err := resolver.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return s, m.showProposals(s, cfg.Now)
+}
+
+// showProposals shows how many proposals wait, and how long the oldest has.
+func (m *metrics) showProposals(s *resolver.Service, now func() time.Time) error {
+	gauge := func(name, help string, value func(n int, oldest time.Time) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+			defer cancel()
+			n, oldest, err := s.Waiting(ctx)
+			if err != nil {
+				return math.NaN()
+			}
+			return value(n, oldest)
+		})
+	}
+	return errors.Join(
+		m.registry.Register(gauge("accountd_proposals", "Versions of accounts that wait for a signature of the operator.",
+			func(n int, _ time.Time) float64 { return float64(n) })),
+		m.registry.Register(gauge("accountd_proposal_age_seconds", "For how long the oldest of them has waited.",
+			func(n int, oldest time.Time) float64 {
+				if n == 0 {
+					return 0
+				}
+				return now().Sub(oldest).Seconds()
+			})))
 }
 
 // Decided implements resolver.Meter.

@@ -192,8 +192,8 @@ func (d *dev) newService() (*resolver.Service, error) {
 		return nil, err
 	}
 	d.metrics = newMetrics(d.expected, headOf(d.store))
-	return resolver.New(resolver.Config{
-		Meter: d.metrics, Streams: d.streams, Forget: d.forget,
+	return d.metrics.measured(resolver.Config{
+		Streams: d.streams, Forget: d.forget,
 		Notify: func(ctx context.Context, account string) error {
 			return notifyServers(ctx, d.beside.fleet.Load(), account)
 		},

@@ -139,7 +139,7 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 	cfg := resolver.Config{
 		Store: a.store, Nodes: a.nodes, Server: id,
 		Self: resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
-		Now:  a.opts.Now, Logger: a.log, Meter: a.metrics,
+		Now:  a.opts.Now, Logger: a.log,
 		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 		Peer:   a.peer,
 		Notify: func(ctx context.Context, account string) error { return notifyServers(ctx, a.fleet.Load(), account) },
@@ -147,7 +147,7 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 	if k.delegated != nil {
 		cfg.Delegated, cfg.Signer = k.delegated.PublicKey(), *k.delegated
 	}
-	return resolver.New(cfg)
+	return a.metrics.measured(cfg)
 }
 
 // nodes returns the expected servers.

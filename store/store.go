@@ -69,6 +69,12 @@ type Kind string
 const (
 	Operator Kind = "operator"
 	Account  Kind = "account"
+	// Permit lets an account that is not stored yet be made by who has its key;
+	// Deleted takes that back.
+	Permit Kind = "permit"
+	// Proposal holds a version of an account that its own key signed, until an
+	// operator key has signed what comes of it, or nobody will; then it is Deleted.
+	Proposal Kind = "proposal"
 )
 
 // ExportList is the revocation list of one export: of a live one inside the
@@ -79,7 +85,8 @@ type ExportList struct {
 	Revoked revocation.List `json:"revoked"`
 }
 
-// Record is the current state of one operator or account.
+// Record is the current state of one thing. All but the operator have the key of
+// an account.
 type Record struct {
 	Kind     Kind   `json:"kind"`
 	Key      string `json:"key"`      // public key: the JWT's subject

@@ -122,7 +122,7 @@ func (s *session) wanted(ctx context.Context, r *root, c *api.Client, o pullOpti
 func (s *session) versions(ctx context.Context, c *api.Client) ([]api.Version, error) {
 	var out []api.Version
 	for after := ""; ; {
-		page, err := s.page(ctx, c, after)
+		page, err := s.page(ctx, c, api.ListRequest{After: after})
 		if err != nil {
 			return nil, err
 		}
@@ -134,10 +134,10 @@ func (s *session) versions(ctx context.Context, c *api.Client) ([]api.Version, e
 	}
 }
 
-func (s *session) page(ctx context.Context, c *api.Client, after string) (api.ListReply, error) {
+func (s *session) page(ctx context.Context, c *api.Client, req api.ListRequest) (api.ListReply, error) {
 	ctx, end := s.patience(ctx)
 	defer end()
-	page, err := c.List(ctx, api.ListRequest{After: after, Limit: 1000})
+	page, err := c.List(ctx, req)
 	if err == nil {
 		err = page.Error.Fault()
 	}
@@ -156,7 +156,7 @@ func (s *session) nearAccount(ctx context.Context, r *root, name string, err err
 	if cerr != nil {
 		return err
 	}
-	page, perr := s.page(ctx, c, "")
+	page, perr := s.page(ctx, c, api.ListRequest{})
 	if perr != nil {
 		return err
 	}
@@ -195,14 +195,18 @@ func (s *session) pullOne(ctx context.Context, r *root, c *api.Client, o pullOpt
 }
 
 func (s *session) get(ctx context.Context, c *api.Client, account string) (api.GetReply, error) {
+	return s.getKind(ctx, c, api.GetRequest{Account: account})
+}
+
+func (s *session) getKind(ctx context.Context, c *api.Client, req api.GetRequest) (api.GetReply, error) {
 	ctx, end := s.patience(ctx)
 	defer end()
-	got, err := c.Get(ctx, api.GetRequest{Account: account})
+	got, err := c.Get(ctx, req)
 	if err == nil {
 		err = got.Error.Fault()
 	}
 	if err == nil && got.Version == nil {
-		err = fault.New(fault.Unavailable, "accountd answered without a version of %s", account)
+		err = fault.New(fault.Unavailable, "accountd answered without a version of %s", req.Account)
 	}
 	return got, err
 }

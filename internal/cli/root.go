@@ -57,6 +57,8 @@ them into force on every server and proves it.`
 		newStatus(a),
 		newWhy(a),
 		newServers(a),
+		newAllow(a),
+		newProposals(a),
 		newValidate(a),
 		newExpirations(a),
 		newImport(a),

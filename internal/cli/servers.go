@@ -8,8 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/api"
-	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/claims"
 )
 
 func newServers(a *app) *cobra.Command {
@@ -84,34 +83,9 @@ returns after all, it is found and expected again.`,
 }
 
 func (a *app) forgetServer(ctx context.Context, name string) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
-	if err != nil {
-		return err
-	}
-	if s.flags.dryRun {
-		return fault.New(fault.Usage, "there is nothing to try: see what is expected with nsc servers list")
-	}
-	c, err := s.client(ctx, r)
-	if err != nil {
-		return err
-	}
-	pair, err := s.accountSigner(r, "")
-	if err != nil {
-		return err
-	}
-	ctx, end := s.patience(ctx)
-	defer end()
-	reply, err := c.Forget(ctx, pair, api.ForgetRequest{Server: name, Host: s.env.Host, Request: keys.Nonce()})
-	if err == nil {
-		err = reply.Error.Fault()
-	}
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(a.env.Stdout, "server %s is not expected any more\n", name)
-	return err
+	return a.ask(ctx, fmt.Sprintf("server %s is not expected any more", name),
+		func(ctx context.Context, c *api.Client, by claims.Signer, request string) (*api.Error, error) {
+			reply, err := c.Forget(ctx, by, api.ForgetRequest{Server: name, Host: a.env.Host, Request: request})
+			return reply.Error, err
+		})
 }

@@ -171,8 +171,8 @@ func newest(r store.Reader, changes []store.Change) (recs []store.Record, covere
 	seen := map[id]bool{}
 	size := 0
 	for i, c := range changes {
-		if seen[id{c.Kind, c.Key}] {
-			continue
+		if c.Kind != store.Operator && c.Kind != store.Account || seen[id{c.Kind, c.Key}] {
+			continue // servers know nothing of the rest
 		}
 		seen[id{c.Kind, c.Key}] = true
 		rec, err := r.Get(c.Kind, c.Key)

@@ -1,0 +1,152 @@
+package cli_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/resolver"
+	"github.com/accountd/accountd/store/bolt"
+)
+
+// content is a server that enforces whatever is stored.
+type content struct{}
+
+func (content) Name() string { return "nats-0" }
+func (content) Await(_ context.Context, _ string, revision uint64) api.NodeProof {
+	return api.NodeProof{Server: "nats-0", State: api.InForce, Revision: revision}
+}
+func (content) Proof(string) api.NodeProof {
+	return api.NodeProof{Server: "nats-0", State: api.InForce}
+}
+func (content) Status() api.NodeStatus            { return api.NodeStatus{Server: "nats-0", Healthy: true} }
+func (content) Seen(string, string) api.SeenReply { return api.SeenReply{} }
+
+// offline runs the service over HTTP for p's operator, without a key of its own.
+func (p *person) offline() (url string) {
+	p.t.Helper()
+	st, err := bolt.Open(filepath.Join(p.t.TempDir(), "accountd.db"), bolt.Options{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { st.Close() })
+	id, err := keys.NewServer()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	s, err := resolver.New(resolver.Config{
+		Store: st, Nodes: func() []resolver.Node { return []resolver.Node{content{}} }, Now: time.Now, Server: id.Key(),
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	s.Register(mux)
+	srv := httptest.NewServer(mux)
+	p.t.Cleanup(srv.Close)
+	p.ok("edit", "operator", "--account-jwt-server-url", srv.URL+"/jwt/v1", "--no-push")
+	op, err := p.operator().JWT()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	sys, err := p.operator().AccountJWT("SYS")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := s.Bootstrap(p.t.Context(), op, sys); err != nil {
+		p.t.Fatal(err)
+	}
+	return srv.URL
+}
+
+// tenant is an account that signs itself.
+type tenant struct {
+	pair keys.AccountPair
+	url  string
+}
+
+// post sends claims, signed by the tenant's own key, and returns the status.
+func (x tenant) post(t *testing.T, edit func(*jwt.AccountClaims)) int {
+	t.Helper()
+	ac := jwt.NewAccountClaims(x.pair.PublicKey())
+	ac.Name = "pepsi"
+	edit(ac)
+	draft, err := claims.New(ac)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := draft.Sign(x.pair, time.Now().Unix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post(x.url+"/jwt/v1/accounts/"+d.Subject, "application/jwt", strings.NewReader(d.Token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// TestProposals: the operator allows an account, sees what its tenant proposes,
+// and signs it within what is the operator's to decide.
+func TestProposals(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	p.ok("add", "operator", "acme", "--sys", "--generate-signing-key")
+	pair, err := keys.NewAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := pair.PublicKey()
+	x := tenant{pair, p.offline()}
+	same := func(*jwt.AccountClaims) {}
+	if status := x.post(t, same); status != 403 {
+		t.Errorf("before it is allowed: %d", status)
+	}
+	p.run("allow", "account").exits(2)
+	p.run("allow", "account", "pepsi").exits(7)
+	p.run("allow", "account", key, "--list").exits(2)
+	p.ok("allow", "account", key, "--dry-run").says("dry run")
+	p.ok("allow", "account", key).says(key)
+	p.ok("allow", "account", "--list").says(key)
+	p.ok("allow", "account", key, "--rm").says("may not be made")
+	if status := x.post(t, same); status != 403 {
+		t.Errorf("after it was taken back: %d", status)
+	}
+	p.ok("allow", "account", key)
+	if status := x.post(t, func(ac *jwt.AccountClaims) { ac.Limits.Conn, ac.Limits.DiskStorage = 5, -1 }); status != 202 {
+		t.Errorf("allowed: %d", status)
+	}
+	p.ok("proposals", "list").says("pepsi", key)
+	var list struct {
+		Schema int
+		Items  []struct{ Key, Name, JTI string }
+	}
+	p.ok("proposals", "list", "--json").json(&list)
+	if list.Schema != 1 || len(list.Items) != 1 || list.Items[0].Key != key || list.Items[0].Name != "pepsi" || list.Items[0].JTI == "" {
+		t.Errorf("%+v", list)
+	}
+	p.run("proposals", "accept", "coke").exits(3).complains("no proposal", "nsc proposals list")
+	p.ok("proposals", "accept", "pepsi", "--dry-run").says("dry run", "pepsi")
+	p.ok("proposals", "list").says(key)
+	p.ok("proposals", "accept", "pepsi").says("revision 1", "in force on 1 of 1 nodes", "nsc pull -a pepsi")
+	p.ok("pull", "-a", "pepsi")
+	if doc, ac := p.account("pepsi"); doc.Issuer == key || ac.Limits.Conn != jwt.NoLimit || ac.Limits.IsJSEnabled() {
+		t.Errorf("taken as %s", ac)
+	}
+	if status := x.post(t, func(ac *jwt.AccountClaims) { ac.Description = "again" }); status != 202 {
+		t.Errorf("a second version: %d", status)
+	}
+	p.ok("proposals", "reject", "pepsi").says("rejected")
+	p.run("proposals", "reject", key).exits(3)
+	p.ok("allow", "account", "--list", "-o", "yaml").says("items: []")
+}
