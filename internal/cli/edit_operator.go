@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -224,7 +225,7 @@ func (s *session) changeOperator(ctx context.Context, r *root, edit operator.Edi
 	draft, err := claims.Edit(r.doc, func(oc *jwt.OperatorClaims) error { return apply(&done, oc, edit.Apply) })
 	rec := &receipt{Kind: "operator", Name: r.Name(), Key: r.doc.Subject, ID: r.doc.ID, Outcome: outcomeSame}
 	title := "operator " + r.Name() + "  " + keys.Short(r.doc.Subject)
-	if err == errUnchanged { //nolint:errorlint // a sentinel of our own, unwrapped
+	if errors.Is(err, errUnchanged) {
 		s.describe(&done, rec, title)
 		return rec, nil
 	}

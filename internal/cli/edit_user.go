@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -120,11 +121,11 @@ func (s *session) reissue(ctx context.Context, r *root, ac *account, old *claims
 	})
 	rec := &receipt{Kind: "user", Name: old.Name, Account: ac.name, Key: old.Subject, ID: old.ID, Expires: old.Expires, Outcome: outcomeSame}
 	title := "user " + old.Name + " in " + ac.name + "  " + keys.Short(old.Subject)
-	if err == errUnchanged && pair.PublicKey() == old.Issuer && !o.reissue { //nolint:errorlint // a sentinel of our own, unwrapped
+	if errors.Is(err, errUnchanged) && pair.PublicKey() == old.Issuer && !o.reissue {
 		s.describe(&done, rec, title)
 		return rec, nil
 	}
-	if err == errUnchanged { //nolint:errorlint // only the signer or the time changes
+	if errors.Is(err, errUnchanged) { // only the signer or the time changes
 		draft, err = claims.Redo(old), nil
 	}
 	if err != nil {

@@ -242,12 +242,12 @@ func (s *session) notOwn(r *root, ac *account, targets []target, at int64) error
 	name := first(s.flags.sysUser, defaultSysUser)
 	token, seed, err := s.systemCreds(r, ac.name, name)
 	if err != nil {
-		return nil //nolint:nilerr // without credentials it carries nothing
+		return nil // without credentials it carries nothing
 	}
 	nscstore.Wipe(seed)
 	doc, err := claims.Decode(token)
 	if err != nil {
-		return nil //nolint:nilerr // nor with damaged ones
+		return nil // nor with damaged ones
 	}
 	for _, t := range targets {
 		if t.key != doc.Subject && t.key != revocation.All || at != 0 && at < doc.IssuedAt {

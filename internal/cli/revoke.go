@@ -193,25 +193,13 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 		return nil, err
 	}
 	rec.Cuts, rec.Warnings = true, append(rec.Warnings, warnings...)
-	names := targetNames(targets)
-	shown := shortNames(targets)
-	verb := "revoked"
-	switch rec.Outcome {
-	case outcomeDry:
-		verb = "would revoke"
-	case outcomeLocal: // servers know nothing of it yet
-		verb = "wrote the revocation of"
-	}
-	rec.Title = fmt.Sprintf("%s %s in %s%s", verb, shown, ac.name, targetKey(targets))
-	if rec.Revision > 0 {
-		rec.Title += fmt.Sprintf(", revision %d", rec.Revision)
-	}
+	rec.did(ac, targets, "revoked", "would revoke", "wrote the revocation of")
 	rec.Proved = "refused everywhere, " + sweepText(rec.Nodes)
-	rec.Undo = "nsc unrevoke user " + shellWords(names) + " -a " + shellWords([]string{ac.name})
+	rec.Undo = onTargets("nsc unrevoke user", ac, targets)
 	rec.Users = stands
 	if at != 0 {
-		for i, t := range targets {
-			rec.Lines = append(rec.Lines, fmt.Sprintf("%s: refused is what was issued until %s", keys.Short(names[i]), clock(stands[t.key])))
+		for _, t := range targets {
+			rec.Lines = append(rec.Lines, fmt.Sprintf("%s: refused is what was issued until %s", keys.Short(t.word()), clock(stands[t.key])))
 		}
 	}
 	return rec, err
@@ -262,12 +250,29 @@ func sweepText(nodes []api.NodeProof) string {
 	return "sweep clean"
 }
 
-func targetNames(targets []target) []string {
+// did titles the receipt of a change to targets: done, only planned, or in the
+// local store, when servers know nothing of it yet.
+func (r *receipt) did(ac *account, targets []target, done, planned, local string) {
+	verb := done
+	switch r.Outcome {
+	case outcomeDry:
+		verb = planned
+	case outcomeLocal:
+		verb = local
+	}
+	r.Title = fmt.Sprintf("%s %s in %s%s", verb, shortNames(targets), ac.name, targetKey(targets))
+	if r.Revision > 0 {
+		r.Title += fmt.Sprintf(", revision %d", r.Revision)
+	}
+}
+
+// onTargets is a command line about targets.
+func onTargets(command string, ac *account, targets []target) string {
 	var names []string
 	for _, t := range targets {
 		names = append(names, t.word())
 	}
-	return names
+	return command + " " + shellWords(names) + " -a " + shellWords([]string{ac.name})
 }
 
 // shortNames is the list of targets as people read it, with the keys that are

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
@@ -54,19 +53,8 @@ func (a *app) unrevokeUsers(ctx context.Context, accountName string, users []str
 	if rec == nil {
 		return nil, err
 	}
-	names := targetNames(targets)
-	verb := "unrevoked"
-	switch rec.Outcome {
-	case outcomeDry:
-		verb = "would un-revoke"
-	case outcomeLocal: // servers know nothing of it yet
-		verb = "took back, in the local store, the revocation of"
-	}
-	rec.Title = fmt.Sprintf("%s %s in %s%s", verb, shortNames(targets), ac.name, targetKey(targets))
-	if rec.Revision > 0 {
-		rec.Title += fmt.Sprintf(", revision %d", rec.Revision)
-	}
-	rec.Undo = "nsc revoke user " + shellWords(names) + " -a " + shellWords([]string{ac.name})
+	rec.did(ac, targets, "unrevoked", "would un-revoke", "took back, in the local store, the revocation of")
+	rec.Undo = onTargets("nsc revoke user", ac, targets)
 	return rec, err
 }
 
