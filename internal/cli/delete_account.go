@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/api"
-	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -26,9 +25,9 @@ func newDeleteAccount(a *app) *cobra.Command {
 		Short: "Delete an account everywhere and cut its users",
 		Long: `Delete an account: servers cut its users and refuse them, and the local store
 forgets it and its users. Its last version is kept by accountd, so that nsc
-restore account brings it back: then the users' credentials are valid again, and
-the local store learns of the users from their credentials files. Keys and those
-files stay unless flags say otherwise. A person is asked; without a terminal,
+restore account brings it back: then the users are back, too, and their
+credentials valid again. Keys and credentials files stay unless flags say
+otherwise; with --rm-creds the users do not come back to the local store. A person is asked; without a terminal,
 --yes is needed.`,
 		Example: `  nsc delete account app
   nsc delete account app --yes
@@ -59,12 +58,6 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 	users, err := r.Users(ac.name)
 	if err != nil {
 		return nil, err
-	}
-	var kept []*claims.Document // users that the keystore still knows afterwards
-	if !o.rmCreds {
-		if kept, err = s.usersInCreds(r, ac.name, ac.key); err != nil {
-			return nil, err
-		}
 	}
 	if err := s.mayDelete(r, ac); err != nil {
 		return nil, err
@@ -100,7 +93,7 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 		}
 	}
 	if rec.Undo != "" {
-		rec.forgotten(users, kept)
+		rec.forgotten(users, o.rmCreds)
 	}
 	if err := s.forgetAccount(ctx, r, ac, rec, o); err != nil {
 		return rec, err
@@ -177,6 +170,13 @@ func (s *session) forgetAccount(ctx context.Context, r *root, ac *account, rec *
 		users = append(users, t)
 	}
 	err = s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		keep := func() error { return tx.KeepUsers(ac.key, ac.name) }
+		if o.rmCreds {
+			keep = func() error { return tx.ForgetKept(ac.key) }
+		}
+		if err := keep(); err != nil {
+			return err
+		}
 		if err := tx.DeleteAccount(ac.name); err != nil {
 			return err
 		}

@@ -30,8 +30,8 @@ func newRestoreAccount(a *app) *cobra.Command {
 		Long: `Bring an account back that was deleted, by name or public key: its last version
 is signed anew and published, revocations included. Credentials of its users are
 valid again unless they were revoked, also those of users that the local store
-does not know any more: it gets back those whose credentials files are in the
-keystore. With --revoke-users the same version refuses everything that was
+does not know any more: it gets back those that it had when it deleted the
+account, and those whose credentials files are in the keystore. With --revoke-users the same version refuses everything that was
 issued until now.`,
 		Example: `  nsc restore account app
   nsc restore account app --revoke-users
@@ -67,7 +67,7 @@ func (a *app) restoreAccount(ctx context.Context, name string, revokeUsers bool)
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.usersInCreds(r, last.Name, last.Subject)
+	users, err := s.formerUsers(r, last.Name, last.Subject)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (s *session) publishRestored(ctx context.Context, r *root, w *work, users [
 		return nil, err
 	}
 	if len(back) > 0 {
-		rec.Lines = append([]string{"users that are back from their credentials files: " + strings.Join(back, ", ")}, rec.Lines...)
+		rec.Lines = append([]string{"users that are back: " + strings.Join(back, ", ")}, rec.Lines...)
 	}
 	res, proof, err := s.put(ctx, r, api.Item{JWT: w.next.Token, Base: w.pub.ID, Restore: true}, w.next.Issuer)
 	if err != nil {

@@ -12,19 +12,34 @@ import (
 	"github.com/accountd/accountd/revocation"
 )
 
-// usersInCreds returns the users of an account whose credentials files are in
-// the keystore, sorted by name. Files that are not what they seem do not count.
-func (s *session) usersInCreds(r *root, account, key string) ([]*claims.Document, error) {
+// formerUsers returns the users that a deleted account had here: those that were
+// kept, and those whose credentials files are in the keystore. What is not what
+// it seems does not count.
+func (s *session) formerUsers(r *root, account, key string) ([]*claims.Document, error) {
+	kept, err := r.KeptUsers(key)
+	if err != nil {
+		return nil, err
+	}
 	ks := s.store.Keystore()
 	names, err := ks.CredsOf(r.Name(), account)
 	if err != nil {
 		return nil, err
 	}
 	var out []*claims.Document
-	for _, name := range names {
-		if doc := userInCreds(ks, r.Name(), account, name); doc != nil && accounts.Of(doc) == key {
+	known := map[string]bool{}
+	add := func(doc *claims.Document) {
+		if doc != nil && doc.Type == claims.TypeUser && accounts.Of(doc) == key && !known[doc.Name] {
+			known[doc.Name] = true
 			out = append(out, doc)
 		}
+	}
+	for _, token := range kept {
+		if doc, err := claims.Decode(token); err == nil {
+			add(doc)
+		}
+	}
+	for _, name := range names {
+		add(userInCreds(ks, r.Name(), account, name))
 	}
 	return out, nil
 }
@@ -43,7 +58,7 @@ func userInCreds(ks *nscstore.Keystore, operatorName, account, name string) *cla
 	}
 	nscstore.Wipe(seed)
 	doc, err := claims.Decode(token)
-	if err != nil || doc.Type != claims.TypeUser || doc.Name != name {
+	if err != nil || doc.Name != name {
 		return nil
 	}
 	return doc
@@ -84,27 +99,16 @@ func putUsers(tx *nscstore.Tx, account string, users []*claims.Document) []strin
 }
 
 // forgotten says what becomes of the users of a deleted account when it is
-// restored: kept are those whose credentials files are in the keystore.
-func (r *receipt) forgotten(users []string, kept []*claims.Document) {
-	here := map[string]bool{}
-	for _, u := range kept {
-		here[u.Name] = true
+// restored.
+func (r *receipt) forgotten(users []string, forGood bool) {
+	if len(users) == 0 {
+		return
 	}
-	var back, lost []string
-	for _, u := range users {
-		if here[u] {
-			back = append(back, u)
-		} else {
-			lost = append(lost, u)
-		}
+	names := strings.Join(users, ", ")
+	if forGood {
+		r.Warnings = append(r.Warnings, "forgotten here for good: "+names)
+	} else {
+		r.Lines = append(r.Lines, "forgotten here, until the undo brings them back: "+names)
 	}
-	if len(back) > 0 {
-		r.Lines = append(r.Lines, "forgotten here, until the undo brings them back from their credentials files: "+strings.Join(back, ", "))
-	}
-	if len(lost) > 0 {
-		r.Warnings = append(r.Warnings, "forgotten here for good: "+strings.Join(lost, ", "))
-	}
-	if len(users) > 0 {
-		r.Lines = append(r.Lines, "the undo makes the credentials of all users valid again that were not revoked; with --revoke-users it refuses them")
-	}
+	r.Lines = append(r.Lines, "the undo makes the credentials of all users valid again that were not revoked; with --revoke-users it refuses them")
 }

@@ -73,20 +73,22 @@ func (s step) check() error {
 	return nil
 }
 
-// inLayout reports whether the step's file is of the official layout, or a
-// publication.
+// inLayout reports whether the step's file is of the official layout, a
+// publication, or a kept user.
 func (s step) inLayout() bool {
 	parts := strings.Split(s.To, "/")
 	top, n, ext := parts[0], len(parts), path.Ext(s.To)
 	switch {
 	case s.Dir:
-		return !s.Keys && s.From == "" && top == accountsDir && (n == 2 || n == 3 && parts[2] == usersDir)
+		return !s.Keys && s.From == "" && (top == accountsDir && (n == 2 || n == 3 && parts[2] == usersDir) || path.Dir(s.To) == keptDir)
 	case s.Keys:
 		return n == 4 && (top == keysDir && ext == seedSuffix || top == credsDir && ext == credsSuffix)
 	case n == 1:
 		return top == infoFile || ext == jwtSuffix
 	case n == 2:
 		return top == stateDir && ext == ".json"
+	case n == 4 && top == stateDir:
+		return path.Dir(path.Dir(s.To)) == keptDir && ext == jwtSuffix
 	case n == 3, n == 4 && parts[2] == usersDir:
 		return top == accountsDir && ext == jwtSuffix
 	}

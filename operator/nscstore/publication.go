@@ -11,7 +11,7 @@ import (
 )
 
 // stateDir holds what this package keeps beside the official files: the lock,
-// transactions, account locks and publications. The official tool looks for
+// transactions, account locks, publications and users of deleted accounts. The official tool looks for
 // accounts below accounts/ and for operators one level up, and passes it by.
 const stateDir = ".accountd"
 
