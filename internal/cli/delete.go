@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,8 +24,7 @@ func (a *app) confirm(loss, word string) error {
 		return usage("%s, and there is no terminal to ask", loss).WithHint("repeat it with --yes if that is meant")
 	}
 	fmt.Fprintf(a.env.Stderr, "%s\ntype %s to go on: ", loss, word)
-	line, _ := bufio.NewReader(a.env.Stdin).ReadString('\n')
-	if strings.TrimSpace(line) != word {
+	if line, _ := a.readLine(); line != word {
 		return fault.New(fault.Denied, "not confirmed; nothing was changed").WithHint("repeat it with --yes, or type the name")
 	}
 	return nil

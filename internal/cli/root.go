@@ -20,6 +20,7 @@ type globals struct {
 	timeout                               time.Duration
 	sysUser                               string
 	tls                                   tlsFlags
+	interactive                           bool
 }
 
 // newRoot builds the whole command tree. It is new for every run, so that runs
@@ -39,7 +40,12 @@ them into force on every server and proves it.`
 	root.DisableSuggestions = true
 	root.SetFlagErrorFunc(near.FlagError)
 	a.globalFlags(root.PersistentFlags())
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
+	root.PersistentPreRunE = func(cmd *cobra.Command, given []string) error {
+		if err := a.checkFlags(); err != nil {
+			return err
+		}
+		return a.interview(cmd, given)
+	}
 	root.AddCommand(
 		newAdd(a),
 		newEdit(a),
@@ -96,7 +102,7 @@ func (a *app) outputFlag(cmd *cobra.Command) {
 func (a *app) globalFlags(f *pflag.FlagSet) {
 	g := &a.flags
 	f.StringVarP(&g.privateKey, "private-key", "K", "", "who signs: a role, a public key, a seed file, or - for a seed on stdin")
-	f.BoolP("interactive", "i", false, "accepted for compatibility; answers come from flags")
+	f.BoolVarP(&g.interactive, "interactive", "i", false, "ask for the values that are not given as flags")
 	f.StringVar(&g.configDir, "config-dir", "", "folder of nsc.json")
 	f.StringVar(&g.dataDir, "data-dir", "", "folder of the stores")
 	f.StringVar(&g.keysDir, "keystore-dir", "", "folder of the keystore")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type app struct {
 	flags   globals
 	started time.Time
 	closers []func()
+	stdin   *bufio.Reader // of readLine
 }
 
 // Run runs nsc with args, the command line without the program's name, and

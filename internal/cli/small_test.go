@@ -53,8 +53,8 @@ func TestWordsAndFlags(t *testing.T) {
 	p.run("revoke", "usr", "me", "-a", "app").exits(2).complains(`unknown command "revoke usr"`, "did you mean: nsc revoke user")
 	p.run("revok", "user", "me", "-a", "app").exits(2).complains("did you mean: nsc revoke")
 	p.run("revoke", "--bogus").exits(2).complains("unknown flag --bogus")
-	p.ok("list", "accounts", "-i")
-	p.ok("add", "account", "--help").says("accepted for compatibility; answers come from flags")
+	p.run("list", "accounts", "-i").exits(2)
+	p.ok("add", "account", "--help").says("ask for the values that are not given as flags")
 	p.ok("edit", "account", "app", "--conns", "0", "--leaf-conns", "0", "--subscriptions", "0").
 		complains("with --conns 0 no client can connect", "no leaf node can connect", "nobody can subscribe")
 	if r := p.ok("edit", "account", "app", "--conns", "5", "--leaf-conns", "-1", "--subscriptions", "-1"); strings.Contains(r.err, "warning") {
