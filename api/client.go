@@ -81,6 +81,11 @@ func (c *Client) Proof(ctx context.Context, req ProofRequest) (ProofReply, error
 	return call[ProofReply](ctx, c, SubjectProof, req)
 }
 
+// Proofs returns what every expected server can show for several versions.
+func (c *Client) Proofs(ctx context.Context, req ProofsRequest) (ProofsReply, error) {
+	return call[ProofsReply](ctx, c, SubjectProofs, req)
+}
+
 // Status returns how things stand.
 func (c *Client) Status(ctx context.Context, req StatusRequest) (StatusReply, error) {
 	return call[StatusReply](ctx, c, SubjectStatus, req)

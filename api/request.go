@@ -24,6 +24,7 @@ const (
 	SubjectGet     = "accountd.v1.claims.get"
 	SubjectList    = "accountd.v1.claims.list"
 	SubjectProof   = "accountd.v1.claims.proof"
+	SubjectProofs  = "accountd.v1.claims.proofs"
 	SubjectStatus  = "accountd.v1.status"
 	SubjectSeen    = "accountd.v1.users.seen"
 	SubjectForget  = "accountd.v1.servers.forget"
@@ -201,6 +202,33 @@ type ProofReply struct {
 	Proven bool        `json:"proven"`
 	Nodes  []NodeProof `json:"nodes"`
 	Error  *Error      `json:"error,omitempty"`
+}
+
+// ProofsRequest asks for the proofs of several versions, waiting up to WaitMs
+// for all of them.
+type ProofsRequest struct {
+	Items  []ProofItem `json:"items"`             // at most 1000
+	WaitMs int         `json:"wait_ms,omitempty"` // at most 60000
+}
+
+// ProofItem is one version, as in ProofRequest.
+type ProofItem struct {
+	Key      string `json:"key"`
+	Revision uint64 `json:"revision"`
+}
+
+// Proof is one of ProofsReply, as in ProofReply.
+type Proof struct {
+	Proven bool        `json:"proven"`
+	Nodes  []NodeProof `json:"nodes"`
+}
+
+// ProofsReply answers ProofsRequest with the proofs of its items, in their
+// order: of the first ones only, when all do not fit into a message.
+type ProofsReply struct {
+	Schema int     `json:"schema"`
+	Proofs []Proof `json:"proofs"`
+	Error  *Error  `json:"error,omitempty"`
 }
 
 // StatusRequest asks how things stand, of all accounts or of one.

@@ -40,6 +40,10 @@ func (s *Service) apiRoutes(mux *http.ServeMux) {
 		req.WaitMs = min(req.WaitMs, int(maxHTTPWait.Milliseconds()))
 		return s.Proof(ctx, req)
 	}))
+	handle(api.SubjectProofs, readHTTP(s, func(ctx context.Context, req api.ProofsRequest) api.ProofsReply {
+		req.WaitMs = min(req.WaitMs, int(maxHTTPWait.Milliseconds()))
+		return s.Proofs(ctx, req)
+	}))
 	mux.HandleFunc("GET "+api.HTTPPath(api.SubjectStatus), limited(gate, func(r *http.Request, _ []byte) (any, error) {
 		if err := s.mayRead(r, nil); err != nil {
 			return nil, err
@@ -173,6 +177,8 @@ func errorIn(v any) *api.Error {
 	case api.ListReply:
 		return r.Error
 	case api.ProofReply:
+		return r.Error
+	case api.ProofsReply:
 		return r.Error
 	case api.StatusReply:
 		return r.Error

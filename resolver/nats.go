@@ -113,6 +113,7 @@ func (d *natsDoor) endpoints(parts Part) map[string]func(micro.Request) any {
 	if parts&Servers != 0 {
 		out[api.SubjectForget] = signedNATS(d, d.s.Forget)
 		out[api.SubjectProof] = plain(d, d.s.Proof)
+		out[api.SubjectProofs] = plain(d, d.s.Proofs)
 		out[api.SubjectStatus] = plain(d, d.s.Status)
 		out[api.SubjectSeen] = plain(d, d.s.Seen)
 	}

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -16,7 +17,8 @@ import (
 const (
 	maxPage   = 1000
 	maxWait   = time.Minute
-	maxStatus = 300 // accounts in one status reply, so that it fits a message
+	maxStatus = 300       // accounts in one status reply, so that it fits a message
+	maxProofs = 900 << 10 // bytes of the proofs in one reply, for the same reason
 )
 
 // Get returns a stored claim, by public key or by an account's name.
@@ -157,6 +159,37 @@ func (s *Service) Proof(ctx context.Context, req api.ProofRequest) api.ProofRepl
 	defer cancel()
 	proofs := s.each(func(n Node) api.NodeProof { return n.Await(ctx, req.Key, req.Revision) })
 	return api.ProofReply{Schema: api.Schema, Proven: proven(proofs), Nodes: proofs}
+}
+
+// Proofs returns what every expected server shows for several versions, waiting
+// for them as long as the request says. All come into force meanwhile, whichever
+// is waited for.
+func (s *Service) Proofs(ctx context.Context, req api.ProofsRequest) api.ProofsReply {
+	if reply, ok := elsewhere[api.ProofsReply](ctx, s, api.SubjectProofs, "", req); ok {
+		return reply
+	}
+	reply := api.ProofsReply{Schema: api.Schema, Proofs: []api.Proof{}}
+	if len(req.Items) > maxItems {
+		reply.Error = api.ToError(fault.New(fault.Invalid, "a request holds up to %d items, not %d", maxItems, len(req.Items)).ByRule("malformed"))
+		return reply
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(req.WaitMs)*time.Millisecond, maxWait))
+	defer cancel()
+	size := 0
+	for _, item := range req.Items {
+		proofs := s.each(func(n Node) api.NodeProof { return n.Await(ctx, item.Key, item.Revision) })
+		p := api.Proof{Proven: proven(proofs), Nodes: proofs}
+		text, err := json.Marshal(p)
+		if err != nil {
+			reply.Error = s.readError(err)
+			return reply
+		}
+		if size += len(text); size > maxProofs && len(reply.Proofs) > 0 {
+			return reply
+		}
+		reply.Proofs = append(reply.Proofs, p)
+	}
+	return reply
 }
 
 // each asks all nodes at once and keeps their order.

@@ -28,7 +28,7 @@ func env() cli.Env {
 	e := cli.Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Now: time.Now, Dir: dir, Home: home, Host: host,
-		Terminal: isTerminal(os.Stdin) && isTerminal(os.Stdout), Version: "(devel)",
+		Terminal: isTerminal(os.Stdin) && isTerminal(os.Stdout), Progress: isTerminal(os.Stderr), Version: "(devel)",
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		e.Version = info.Main.Version

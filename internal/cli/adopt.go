@@ -233,7 +233,7 @@ func (s *session) adoptAll(ctx context.Context, r *root, works []*work, recs []*
 		ordered = append(ordered, todo[ac.key])
 	}
 	proofs := map[*receipt]func(*receipt) error{}
-	for _, batch := range batches(ordered) {
+	for _, batch := range batches(ordered, func(w *work) int { return len(w.next.Token) }) {
 		if err := s.adoptBatch(ctx, r, batch, byKey, proofs); err != nil {
 			return recs, err
 		}

@@ -16,5 +16,6 @@ type Env struct {
 	Home           string // home folder, "" if not known
 	Host           string // name of this machine, for the log of accountd
 	Version        string // of the program
+	Progress       bool   // stderr is a terminal: a line may be redrawn
 	Terminal       bool   // stdin and stdout are a terminal: colour and prompts are allowed
 }

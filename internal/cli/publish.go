@@ -129,12 +129,17 @@ func (s *session) begin(r *root, name string) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.work(ac)
+}
+
+// work is begin for an account that was read under its lock.
+func (r *root) work(ac *account) (*work, error) {
 	pub, known, err := r.Published(ac.key)
 	if err != nil {
 		return nil, err
 	}
 	return &work{
-		name: name, key: ac.key, cur: ac.doc, pub: pub,
+		name: ac.name, key: ac.key, cur: ac.doc, pub: pub,
 		dirty: !known || pub.Unpublished || pub.ID != ac.doc.ID,
 	}, nil
 }

@@ -125,37 +125,23 @@ func (s *session) publish(ctx context.Context, r *root, o pushOptions) ([]*recei
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := s.lockAll(ctx, r, accounts)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	var works []*work
-	for _, ac := range exportersFirst(accounts) {
-		w, err := s.begin(r, ac.name)
-		if err != nil {
-			return nil, err
-		}
-		w.next = w.cur
-		works = append(works, w)
-	}
-	if s.flags.dryRun {
-		return dryPush(works), nil
-	}
+	p := s.progress(len(accounts))
+	defer p.stop()
 	var pushed []*receipt
-	var proofs []func(*receipt) error
-	for _, batch := range batches(works) {
-		recs, waits, err := s.pushBatch(ctx, r, batch)
-		pushed, proofs = append(pushed, recs...), append(proofs, waits...)
+	var waits []func()
+	for _, batch := range batches(exportersFirst(accounts), func(ac *account) int { return len(ac.doc.Token) }) {
+		recs, err := s.pushBatch(ctx, r, batch)
+		pushed = append(pushed, recs...)
 		if err != nil {
 			return pushed, err
 		}
-	}
-	unlock()
-	for i, rec := range pushed {
-		if proofs[i] != nil {
-			rec.fail(proofs[i](rec))
+		p.sent(len(batch))
+		if !s.flags.dryRun {
+			waits = append(waits, s.proofs(ctx, recs, p.proven))
 		}
+	}
+	for _, wait := range waits {
+		wait()
 	}
 	return pushed, nil
 }
@@ -172,12 +158,14 @@ func (s *session) selected(r *root, o pushOptions) ([]*account, error) {
 		names = []string{""}
 	}
 	var out []*account
+	seen := map[string]bool{}
 	for _, n := range names {
 		ac, err := s.account(r, n)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(out, func(x *account) bool { return x.key == ac.key }) {
+		if !seen[ac.key] {
+			seen[ac.key] = true
 			out = append(out, ac)
 		}
 	}
@@ -236,16 +224,16 @@ func exportersFirst(accounts []*account) []*account {
 	return out
 }
 
-// batches splits works into requests.
-func batches(works []*work) [][]*work {
-	var out [][]*work
+// batches splits items into requests, by the number of bytes that each takes.
+func batches[T any](items []T, bytes func(T) int) [][]T {
+	var out [][]T
 	size := 0
-	for _, w := range works {
-		n := len(w.next.Token)
+	for _, item := range items {
+		n := bytes(item)
 		if last := len(out) - 1; last < 0 || size+n > maxBatch || len(out[last]) == maxBatchItems {
 			out, size = append(out, nil), 0
 		}
-		out[len(out)-1] = append(out[len(out)-1], w)
+		out[len(out)-1] = append(out[len(out)-1], item)
 		size += n
 	}
 	return out
@@ -264,21 +252,38 @@ func dryPush(works []*work) []*receipt {
 	return out
 }
 
-// pushBatch sends one request, records what was taken, and begins to wait for
-// the proofs. An error means that nothing is known of the batch.
-func (s *session) pushBatch(ctx context.Context, r *root, batch []*work) ([]*receipt, []func(*receipt) error, error) {
-	var items []api.Item
-	for _, w := range batch {
-		items = append(items, api.Item{JWT: w.next.Token, Base: w.pub.ID})
-	}
-	results, err := s.putAll(ctx, r, items, batch[0].next.Issuer)
+// pushBatch sends the accounts in one request, holding their locks, and records
+// what was taken. An error means that nothing is known of the batch.
+func (s *session) pushBatch(ctx context.Context, r *root, batch []*account) ([]*receipt, error) {
+	unlock, err := s.lockAll(ctx, r, batch)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	recs := make([]*receipt, len(batch))
-	proofs := make([]func(*receipt) error, len(batch))
+	defer unlock()
+	works := make([]*work, len(batch))
+	items := make([]api.Item, len(batch))
+	for i, ac := range batch {
+		ac, err := r.reload(ac)
+		if err != nil {
+			return nil, err
+		}
+		w, err := r.work(ac)
+		if err != nil {
+			return nil, err
+		}
+		w.next = w.cur
+		works[i], items[i] = w, api.Item{JWT: w.next.Token, Base: w.pub.ID}
+	}
+	if s.flags.dryRun {
+		return dryPush(works), nil
+	}
+	results, err := s.putAll(ctx, r, items, works[0].next.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	recs := make([]*receipt, len(works))
 	err = s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
-		for i, w := range batch {
+		for i, w := range works {
 			recs[i] = pushReceipt(w, results[i])
 			if recs[i].err != nil {
 				continue
@@ -290,15 +295,10 @@ func (s *session) pushBatch(ctx context.Context, r *root, batch []*work) ([]*rec
 		return nil
 	})
 	if err != nil {
-		return nil, nil, fault.New(fault.CodeOf(err), "the accounts were published, and recording it failed: %w", err).
+		return nil, fault.New(fault.CodeOf(err), "the accounts were published, and recording it failed: %w", err).
 			WithHint("nsc push -A")
 	}
-	for i, rec := range recs {
-		if rec.err == nil {
-			proofs[i] = s.proof(ctx, r, api.Result{Key: rec.Key, Revision: rec.Revision})
-		}
-	}
-	return recs, proofs, nil
+	return recs, nil
 }
 
 // pushReceipt says what became of w. A conflict with the very version that is

@@ -97,12 +97,77 @@ func (s *session) proof(ctx context.Context, r *root, res api.Result) func(*rece
 	}()
 	return func(rec *receipt) error {
 		a := <-got
-		if a.err != nil {
-			return fault.New(fault.Pending, "%s %s is committed as revision %d, and its proof did not come: %w",
-				rec.Kind, rec.Name, rec.Revision, a.err).About(rec.Kind, rec.Name).WithHint("nsc status %s", rec.Name)
+		return rec.proved(api.Proof{Proven: a.reply.Proven, Nodes: a.reply.Nodes}, a.err)
+	}
+}
+
+// proved takes the proof of a committed version, or why it did not come.
+func (r *receipt) proved(p api.Proof, err error) error {
+	if err != nil {
+		return fault.New(fault.Pending, "%s %s is committed as revision %d, and its proof did not come: %w",
+			r.Kind, r.Name, r.Revision, err).About(r.Kind, r.Name).WithHint("nsc status %s", r.Name)
+	}
+	r.Waited, r.Proven, r.Nodes = true, p.Proven, p.Nodes
+	return r.pending()
+}
+
+// proofs is proof for several accounts, in as few requests as they fit into.
+// seen is told how many more answers have come.
+func (s *session) proofs(ctx context.Context, recs []*receipt, seen func(int)) func() {
+	var open []*receipt
+	for _, rec := range recs {
+		if nodes, ok := s.pushed[rec.Key]; rec.err == nil && ok {
+			rec.fail(pushedTo(nodes)(rec))
+		} else if rec.err == nil && s.flags.wait {
+			open = append(open, rec)
 		}
-		rec.Waited, rec.Proven, rec.Nodes = true, a.reply.Proven, a.reply.Nodes
-		return rec.pending()
+	}
+	if len(open) == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout+proofSlack)
+	s.closers = append(s.closers, cancel)
+	done := make(chan struct{})
+	client, deadline := s.link.client, time.Now().Add(s.flags.timeout)
+	go func() {
+		defer close(done)
+		askProofs(ctx, client, open, deadline, seen)
+	}()
+	return func() { <-done }
+}
+
+// askProofs waits for the proofs of versions until deadline and fills them into
+// the receipts.
+func askProofs(ctx context.Context, c *api.Client, open []*receipt, deadline time.Time, seen func(int)) {
+	for len(open) > 0 {
+		wait := max(min(time.Until(deadline), maxProofWait), 0)
+		req := api.ProofsRequest{WaitMs: int(wait.Milliseconds())}
+		for _, rec := range open {
+			req.Items = append(req.Items, api.ProofItem{Key: rec.Key, Revision: rec.Revision})
+		}
+		reply, err := c.Proofs(ctx, req)
+		if err == nil {
+			err = reply.Error.Fault()
+		}
+		if err == nil && (len(reply.Proofs) == 0 || len(reply.Proofs) > len(open)) {
+			err = fault.New(fault.Unavailable, "accountd answered %d of %d proofs", len(reply.Proofs), len(open))
+		}
+		if err != nil {
+			for _, rec := range open {
+				rec.fail(rec.proved(api.Proof{}, err))
+			}
+			return
+		}
+		rest := open[len(reply.Proofs):]
+		for i, p := range reply.Proofs {
+			if !p.Proven && wait == maxProofWait {
+				rest = append(rest, open[i])
+				continue
+			}
+			open[i].fail(open[i].proved(p, nil))
+			seen(1)
+		}
+		open = rest
 	}
 }
 

@@ -199,6 +199,15 @@ func (r *root) load(name string) (*account, error) {
 	return decodeAccount(name, token)
 }
 
+// reload is load for an account that was read before.
+func (r *root) reload(ac *account) (*account, error) {
+	token, err := r.AccountJWT(ac.name)
+	if err != nil || token == ac.doc.Token {
+		return ac, err
+	}
+	return decodeAccount(ac.name, token)
+}
+
 func decodeAccount(name, token string) (*account, error) {
 	doc, err := claims.Decode(token)
 	if err != nil {

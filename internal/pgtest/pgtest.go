@@ -24,19 +24,21 @@ import (
 type Server struct {
 	dir    string
 	bin    string
+	config []string            // settings beside those of tests, name=value
 	cred   *syscall.Credential // of the user that may run it; nil for our own
 	cmd    *exec.Cmd
 	output bytes.Buffer
 	next   atomic.Int64
 }
 
-// Start makes a cluster in a new folder and starts it.
-func Start(ctx context.Context) (*Server, error) {
+// Start makes a cluster in a new folder and starts it. It does not sync, unless
+// config, of the form name=value, says so.
+func Start(ctx context.Context, config ...string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin}
+	s := &Server{bin: bin, config: config}
 	if s.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
 		return nil, err
 	}
@@ -96,8 +98,11 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 
 // Run starts the server, also again after Stop, and waits until it answers.
 func (s *Server) Run(ctx context.Context) error {
-	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", "-D", s.data(), "-k", s.dir,
-		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200")
+	args := []string{"-D", s.data(), "-k", s.dir}
+	for _, c := range append([]string{"listen_addresses=", "fsync=off", "max_connections=200"}, s.config...) {
+		args = append(args, "-c", c)
+	}
+	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
 	if err := s.cmd.Start(); err != nil {
 		return err

@@ -69,7 +69,8 @@ func (n *Node) expect(b *staged, received time.Time) []*work {
 	for _, e := range b.accepted {
 		todo = append(todo, &work{entry: e, received: received, batch: b, out: n.results.add(e.Key, e.Revision, n.cfg.Name)})
 	}
-	n.wakeLocked()
+	close(n.moved)
+	n.moved = make(chan struct{})
 	return todo
 }
 
@@ -135,7 +136,6 @@ func (n *Node) finish(w *work, p api.NodeProof) {
 	p.Ms = n.since(w.received)
 	w.out.proof = p
 	n.results.finish(w.entry.Key, w.out)
-	n.wakeLocked()
 }
 
 // remark says why a version is still pending.
@@ -155,7 +155,7 @@ func (n *Node) swept(w *work) {
 	defer n.mu.Unlock()
 	if !w.out.proof.Swept {
 		w.out.proof.Swept, w.out.proof.Loaded = true, true
-		n.wakeLocked()
+		n.results.wake(w.entry.Key)
 	}
 }
 
@@ -165,7 +165,6 @@ func (n *Node) superseded(w *work) {
 	defer n.mu.Unlock()
 	if !w.out.done {
 		n.results.drop(w.entry.Key, w.out)
-		n.wakeLocked()
 	}
 }
 
@@ -179,12 +178,7 @@ func (n *Node) closed(w *work, list []api.Closed) {
 	have := w.out.proof.Closed
 	room := min(len(list), maxClosed-len(have))
 	w.out.proof.Closed = append(have[:len(have):len(have)], list[:max(room, 0)]...)
-	n.wakeLocked()
-}
-
-func (n *Node) wakeLocked() {
-	close(n.moved)
-	n.moved = make(chan struct{})
+	n.results.wake(w.entry.Key)
 }
 
 // since is the time from t to now in milliseconds.

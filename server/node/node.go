@@ -56,7 +56,7 @@ type Node struct {
 	mu      sync.Mutex
 	lanes   map[string]*lane
 	results results
-	moved   chan struct{} // closed and replaced when a held version or a result changes
+	moved   chan struct{} // closed and replaced when versions are taken
 	source  error         // why the Source cannot be followed, nil if it is
 	behind  error         // why the Source's history is not the node's, nil if it is
 

@@ -52,11 +52,11 @@ func (n *Node) known(key string, revision uint64) (k known) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	k.wake, k.source, k.behind = n.moved, n.source, n.behind
 	if out := n.results.find(key, revision); out != nil {
 		now := *out
-		k.out = &now
+		k.out, k.wake = &now, out.moved
 	}
-	k.wake, k.source, k.behind = n.moved, n.source, n.behind
 	return k
 }
 

@@ -8,14 +8,20 @@ import (
 
 // Bounds of what a node remembers of past changes.
 const (
-	maxResults = 512  // accounts
+	maxResults = 512  // accounts with nothing under way
 	maxClosed  = 1000 // connections listed for one change; all are closed
 )
 
 // outcome is what became of one version on this node.
 type outcome struct {
 	proof api.NodeProof
-	done  bool // proven or rejected
+	done  bool          // proven or rejected
+	moved chan struct{} // closed and replaced when there may be more to say
+}
+
+func (o *outcome) wake() {
+	close(o.moved)
+	o.moved = make(chan struct{})
 }
 
 // results keeps the outcomes of the last changes of a bounded number of
@@ -33,23 +39,41 @@ func (r *results) add(key string, revision uint64, server string) *outcome {
 	if _, ok := r.byKey[key]; !ok {
 		r.order = append(r.order, key)
 	}
-	o := &outcome{proof: api.NodeProof{Server: server, State: api.Pending, Revision: revision, Reason: "being applied"}}
+	r.wake(key)
+	o := &outcome{
+		proof: api.NodeProof{Server: server, State: api.Pending, Revision: revision, Reason: "being applied"},
+		moved: make(chan struct{}),
+	}
 	r.byKey[key] = append(r.byKey[key], o)
-	if len(r.order) > maxResults {
+	for len(r.order) > maxResults && r.settled(r.order[0]) {
 		delete(r.byKey, r.order[0])
-		r.order = slices.Delete(r.order, 0, 1)
+		r.order = r.order[1:]
 	}
 	return o
 }
 
+// settled reports whether nothing is under way for key.
+func (r *results) settled(key string) bool {
+	return !slices.ContainsFunc(r.byKey[key], func(o *outcome) bool { return !o.done })
+}
+
+// wake wakes who waits for an outcome of key.
+func (r *results) wake(key string) {
+	for _, o := range r.byKey[key] {
+		o.wake()
+	}
+}
+
 // drop forgets the outcome of a version that a newer one replaced unapplied.
 func (r *results) drop(key string, o *outcome) {
+	r.wake(key)
 	r.byKey[key] = slices.DeleteFunc(r.byKey[key], func(have *outcome) bool { return have == o })
 }
 
 // finish keeps o and forgets the finished outcomes of older versions.
 func (r *results) finish(key string, o *outcome) {
 	o.done = true
+	r.wake(key)
 	r.byKey[key] = slices.DeleteFunc(r.byKey[key], func(have *outcome) bool {
 		return have.done && have.proof.Revision < o.proof.Revision
 	})

@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/accountd/accountd/revocation"
 	"github.com/accountd/accountd/store"
 	"github.com/accountd/accountd/store/bolt"
+	"github.com/accountd/accountd/store/storetest"
 )
 
 // BenchmarkPut replaces one of 1,000 records in a transaction, synced to disk.
@@ -33,6 +36,25 @@ func BenchmarkPut(b *testing.B) {
 			b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
 		})
 	}
+}
+
+// BenchmarkCommit measures a change beside a plain write to a bbolt file.
+func BenchmarkCommit(b *testing.B) {
+	s := open(b, temp(b))
+	db, err := bbolt.Open(temp(b), 0o600, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = db.Close() })
+	storetest.BenchmarkCommit(b, s, func(key string, value []byte) error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			bucket, err := tx.CreateBucketIfNotExists([]byte("raw"))
+			if err != nil {
+				return err
+			}
+			return bucket.Put([]byte(key), value)
+		})
+	})
 }
 
 // BenchmarkGet reads an account of an ordinary size and one with 11,000
