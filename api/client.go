@@ -23,9 +23,14 @@ type Client struct {
 	Server   string // public key of the service, part of the audience
 	Custody  string // delegated or offline
 
-	link link
-	now  func() time.Time
+	link  link
+	now   func() time.Time
+	reads func() (claims.Signer, error) // who signs reads; nil for nobody
 }
+
+// SignReads signs what only reads, too: over HTTP, other machines may not read
+// without it. by is asked at the first read.
+func (c *Client) SignReads(by func() (claims.Signer, error)) { c.reads = by }
 
 // link carries requests. Its errors are fault.Unavailable unless it is known
 // that nothing was done.
@@ -96,25 +101,29 @@ func (c *Client) Seen(ctx context.Context, req SeenRequest) (SeenReply, error) {
 	return call[SeenReply](ctx, c, SubjectSeen, req)
 }
 
-func signed[R any](ctx context.Context, c *Client, s claims.Signer, subject string, req any) (R, error) {
+func signed[R any](ctx context.Context, c *Client, s claims.Signer, subject string, req any) (reply R, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {
-		var none R
-		return none, fmt.Errorf("encode request: %w", err)
+		return reply, fmt.Errorf("encode request: %w", err)
 	}
 	token, err := SignRequest(s, c.Operator, c.Server, body, c.now())
 	if err != nil {
-		var none R
-		return none, err
+		return reply, err
 	}
 	return send[R](ctx, c, subject, token, body)
 }
 
-func call[R any](ctx context.Context, c *Client, subject string, req any) (R, error) {
+func call[R any](ctx context.Context, c *Client, subject string, req any) (reply R, err error) {
+	if c.reads != nil {
+		s, err := c.reads()
+		if err != nil {
+			return reply, err
+		}
+		return signed[R](ctx, c, s, subject, req)
+	}
 	body, err := json.Marshal(req)
 	if err != nil {
-		var none R
-		return none, fmt.Errorf("encode request: %w", err)
+		return reply, fmt.Errorf("encode request: %w", err)
 	}
 	return send[R](ctx, c, subject, "", body)
 }

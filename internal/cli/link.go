@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ type link struct {
 	done    chan struct{}
 	client  *api.Client
 	err     error
+	signs   bool                                      // reads are signed, too
 	connect func(context.Context) (*nats.Conn, error) // a connection of its own, for servers without accountd; nil over HTTP
 }
 
@@ -42,12 +45,18 @@ func (s *session) online(r *root) (bool, string) {
 	return true, ""
 }
 
-func isNats(url string) bool { return hasScheme(url, "nats", "tls", "ws", "wss") }
+func isNats(address string) bool { return hasScheme(address, "nats", "tls", "ws", "wss") }
 
-func isHTTP(url string) bool { return hasScheme(url, "http", "https") }
+func isHTTP(address string) bool { return hasScheme(address, "http", "https") }
 
-func hasScheme(url string, schemes ...string) bool {
-	scheme, _, ok := strings.Cut(strings.ToLower(url), "://")
+// here reports whether a URL is of this machine.
+func here(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+}
+
+func hasScheme(address string, schemes ...string) bool {
+	scheme, _, ok := strings.Cut(strings.ToLower(address), "://")
 	return ok && slices.Contains(schemes, scheme)
 }
 
@@ -137,6 +146,11 @@ func (s *session) client(ctx context.Context, r *root) (*api.Client, error) {
 		return nil, fault.New(fault.Untrusted, "accountd at %s serves operator %s, not %s", r.claims.AccountServerURL,
 			keys.Short(served), r.Name()).About("operator", r.Name()).ByRule("operator").
 			WithHint("select the operator that it serves, or correct the URL: nsc edit operator --account-jwt-server-url nats://host:4222")
+	}
+	if address := r.claims.AccountServerURL; isHTTP(address) && !here(address) && !s.link.signs {
+		by, err := s.readSigner(r)
+		s.link.client.SignReads(func() (claims.Signer, error) { return by, err })
+		s.link.signs = true
 	}
 	return s.link.client, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,13 +27,14 @@ func (content) Await(_ context.Context, _ string, revision uint64) api.NodeProof
 	return api.NodeProof{Server: "nats-0", State: api.InForce, Revision: revision}
 }
 func (content) Proof(string) api.NodeProof {
-	return api.NodeProof{Server: "nats-0", State: api.InForce}
+	return api.NodeProof{Server: "nats-0", State: api.InForce, Revision: 1 << 32}
 }
 func (content) Status() api.NodeStatus            { return api.NodeStatus{Server: "nats-0", Healthy: true} }
 func (content) Seen(string, string) api.SeenReply { return api.SeenReply{} }
 
 // offline runs the service over HTTP for p's operator, without a key of its own.
-func (p *person) offline() (url string) {
+// With remote, it takes every request for one of another machine.
+func (p *person) offline(remote bool) (url string) {
 	p.t.Helper()
 	st, err := bolt.Open(filepath.Join(p.t.TempDir(), "accountd.db"), bolt.Options{})
 	if err != nil {
@@ -51,9 +53,18 @@ func (p *person) offline() (url string) {
 	}
 	mux := http.NewServeMux()
 	s.Register(mux)
-	srv := httptest.NewServer(mux)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if remote {
+			r.RemoteAddr = "192.0.2.1:1"
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	p.t.Cleanup(srv.Close)
-	p.ok("edit", "operator", "--account-jwt-server-url", srv.URL+"/jwt/v1", "--no-push")
+	url = srv.URL
+	if remote { // an address of this machine that does not look like one
+		url = strings.Replace(url, "127.0.0.1", "0.0.0.0", 1)
+	}
+	p.ok("edit", "operator", "--account-jwt-server-url", url+"/jwt/v1", "--no-push")
 	op, err := p.operator().JWT()
 	if err != nil {
 		p.t.Fatal(err)
@@ -65,7 +76,7 @@ func (p *person) offline() (url string) {
 	if err := s.Bootstrap(p.t.Context(), op, sys); err != nil {
 		p.t.Fatal(err)
 	}
-	return srv.URL
+	return url
 }
 
 // tenant is an account that signs itself.
@@ -107,7 +118,7 @@ func TestProposals(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := pair.PublicKey()
-	x := tenant{pair, p.offline()}
+	x := tenant{pair, p.offline(false)}
 	same := func(*jwt.AccountClaims) {}
 	if status := x.post(t, same); status != 403 {
 		t.Errorf("before it is allowed: %d", status)
@@ -149,4 +160,29 @@ func TestProposals(t *testing.T) {
 	p.ok("proposals", "reject", "pepsi").says("rejected")
 	p.run("proposals", "reject", key).exits(3)
 	p.ok("allow", "account", "--list", "-o", "yaml").says("items: []")
+}
+
+// TestReadsFromAnotherMachine are signed with a key of the operator; without one
+// the refusal says what is missing.
+func TestReadsFromAnotherMachine(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	p.ok("add", "operator", "acme", "--sys", "--generate-signing-key")
+	p.offline(true)
+	p.ok("add", "account", "coke").says("revision 1", "in force on 1 of 1 nodes")
+	p.ok("status", "coke").says("in force")
+	p.ok("servers", "list").says("nats-0")
+	p.ok("pull", "-a", "coke")
+	seeds, err := filepath.Glob(filepath.Join(p.dir, "keys", "keys", "O", "*", "*.nk"))
+	if err != nil || len(seeds) != 2 {
+		t.Fatal(seeds, err)
+	}
+	moved := filepath.Join(t.TempDir(), "operator.nk")
+	for _, seed := range seeds {
+		if err := os.Rename(seed, moved); err != nil { // the last one stays there
+			t.Fatal(err)
+		}
+	}
+	p.run("status").exits(4).complains("only what the operator signs", "-K <file>")
+	p.ok("status", "-K", moved).says("acme")
 }

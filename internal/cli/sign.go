@@ -45,6 +45,25 @@ type choice struct {
 // operator's signing keys whose seed is here, else the root key unless the
 // operator is strict.
 func (s *session) accountSigner(r *root, prefer string) (signer, error) {
+	return s.choose(operatorKeys(r, prefer))
+}
+
+// readSigner returns a key of the operator that signs requests to read: one
+// whose seed is here, else what -K names, which may be meant for something else.
+func (s *session) readSigner(r *root) (signer, error) {
+	pair, err := s.findStored(operatorKeys(r, ""))
+	if err != nil && s.flags.privateKey != "" {
+		return s.accountSigner(r, "")
+	}
+	if err != nil {
+		return nil, fault.New(fault.CodeOf(err), "accountd at %s answers other machines only what the operator signs: %w", r.claims.AccountServerURL, err).
+			ByRule("signed request").WithHint("name a file with the seed of an operator key: -K <file>, or - for stdin")
+	}
+	s.closers = append(s.closers, pair.Wipe)
+	return pair, nil
+}
+
+func operatorKeys(r *root, prefer string) choice {
 	c := choice{
 		what: "operator " + quote(r.Name()), prefer: prefer, hint: "nsc describe operator",
 		parse: func(seed []byte) (signer, error) { return keys.OperatorFromSeed(seed) },
@@ -55,7 +74,7 @@ func (s *session) accountSigner(r *root, prefer string) (signer, error) {
 	if root := string(r.trust.Key); r.trust.Signs(root) {
 		c.candidates = append(c.candidates, candidate{key: root})
 	}
-	return s.choose(c)
+	return c
 }
 
 // userSigner returns the account's key that signs a user and, if it is that of
