@@ -18,7 +18,9 @@ type completer func(s *session, r *root, cmd *cobra.Command) []string
 // complete lets the shell propose real names: for every command by what it is
 // about, and for every flag by what it is called.
 func (a *app) complete(cmd *cobra.Command) {
-	if about := nounOf(cmd); about != nil && !cmd.HasSubCommands() {
+	if cmd.Name() == "backup" || cmd.Name() == "identity" || cmd.CommandPath() == "nsc restore operator" {
+		// files, as the shell proposes them
+	} else if about := nounOf(cmd); about != nil && !cmd.HasSubCommands() {
 		propose := a.proposals(about, cmd.Name() != "why")
 		cmd.ValidArgsFunction = func(cmd *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
 			if len(given) > 0 && !strings.HasSuffix(cmd.Use, "...") {

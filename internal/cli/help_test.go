@@ -13,6 +13,7 @@ import (
 
 	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/operator/nscstore"
 )
 
 // TestExamplesParse: every example in a help text names a command and flags
@@ -97,7 +98,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, madeIdentity{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
+	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, madeIdentity{}, backupResult{}, nscstore.Contents{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
 		accountDiff{}, accountDiffs{}, toolMessage{}, roundTrip{},
 		explanation{}, chainLink{}, whyNode{}, accounts.Refusal{}, accounts.Door{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {

@@ -16,8 +16,8 @@ import (
 )
 
 func newRestore(a *app) *cobra.Command {
-	cmd := group("restore", "Bring deleted accounts back")
-	cmd.AddCommand(newRestoreAccount(a))
+	cmd := group("restore", "Bring back deleted accounts, and operators from backups")
+	cmd.AddCommand(newRestoreAccount(a), newRestoreOperator(a))
 	return cmd
 }
 

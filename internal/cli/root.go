@@ -74,6 +74,7 @@ them into force on every server and proves it.`
 		newReissue(a),
 		newMigrate(a),
 		newFix(a),
+		newBackup(a),
 		newVerify(a),
 		newSelect(a),
 		newEnv(a),
