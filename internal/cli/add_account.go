@@ -82,6 +82,13 @@ func newAccountName(r *root, name string) error {
 	if err := nscstore.ValidateName("account", name); err != nil {
 		return err
 	}
+	names, err := r.Accounts()
+	if err == nil {
+		err = nscstore.RequireFree("account", name, names)
+	}
+	if err != nil {
+		return err
+	}
 	if _, err := r.AccountJWT(name); !fault.Is(err, fault.NotFound) {
 		if err != nil {
 			return err

@@ -74,7 +74,7 @@ func (a *app) addUser(ctx context.Context, o userOptions) (*receipt, error) {
 	if o.reissue {
 		o.name, err = r.User(ac.name, o.name)
 	} else {
-		err = nscstore.ValidateName("user", o.name)
+		err = newUserName(r, ac, o.name)
 	}
 	if err != nil {
 		return nil, err
@@ -84,6 +84,18 @@ func (a *app) addUser(ctx context.Context, o userOptions) (*receipt, error) {
 		return nil, err
 	}
 	return s.issueUser(ctx, r, ac, old, o)
+}
+
+// newUserName refuses a name that cannot be one.
+func newUserName(r *root, ac *account, name string) error {
+	if err := nscstore.ValidateName("user", name); err != nil {
+		return err
+	}
+	names, err := r.Users(ac.name)
+	if err != nil {
+		return err
+	}
+	return nscstore.RequireFree("user", name, names)
 }
 
 // existingUser returns the user that is to be issued anew, nil for a new one.

@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -76,27 +77,25 @@ func (p *page) signed(doc *claims.Document, by string) {
 
 // names resolves public keys of accounts, reading the store at first use.
 type names struct {
-	r     *root
-	known map[string]string
+	r     *root // nil without a store
+	known book
 }
 
-func (n *names) account(key string) string {
-	if n.r == nil {
-		return ""
-	}
-	if n.known == nil {
-		n.known = map[string]string{}
-		all, err := n.r.Accounts()
-		if err != nil {
-			return ""
-		}
-		for _, name := range all {
-			if ac, err := n.r.load(name); err == nil {
-				n.known[ac.key] = name
-			}
+func (n *names) lookup(key string) *jwt.AccountClaims {
+	if n.known == nil && n.r != nil {
+		var err error
+		if n.known, err = n.r.book(); err != nil {
+			n.known = book{}
 		}
 	}
 	return n.known[key]
+}
+
+func (n *names) account(key string) string {
+	if ac := n.lookup(key); ac != nil {
+		return ac.Name
+	}
+	return ""
 }
 
 func (r *root) operatorText(long bool) (string, error) {
@@ -157,12 +156,16 @@ func (s *session) accountText(r *root, ac *account, long bool) (string, error) {
 	if pub, known, err := r.Published(ac.key); err == nil && known {
 		p.fact("published", publishedText(pub.Revision, pub.Unpublished || pub.ID != ac.doc.ID))
 	}
-	p.account(c, &names{r: r}, func(key string) string {
+	known := &names{r: r}
+	p.account(c, known, func(key string) string {
 		if name, err := r.User(ac.name, key); err == nil {
 			return name
 		}
 		return ""
 	})
+	if len(c.Imports) > 0 {
+		p.facts("findings", accounts.Findings(c, known.lookup, s.now))
+	}
 	users, err := r.Users(ac.name)
 	if err != nil {
 		return "", err

@@ -16,7 +16,7 @@ import (
 )
 
 // sharing is a person with accounts app and shop, of which shop is the current
-// one, and a file out of any store.
+// one.
 func sharing(t *testing.T) *person {
 	t.Helper()
 	p := local(t)
@@ -74,6 +74,7 @@ func TestCycleIsAFinding(t *testing.T) {
 	p.ok("add", "import", "-a", "shop", "--src-account", "app", "--remote-subject", "q", "--service")
 	p.ok("add", "import", "-a", "app", "--src-account", "shop", "--remote-subject", "q", "--service").
 		says("finding: account app: import of q from shop: forms a cycle of imports")
+	p.ok("describe", "account", "shop").says("service  q from app", "findings      import of q from app: forms a cycle of imports")
 }
 
 // TestActivation: made for a name, taken by it alone, revoked and made anew.

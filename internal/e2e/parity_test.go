@@ -230,8 +230,9 @@ func (s *side) key(name string) string {
 	return keys[0]
 }
 
-// decoded returns the claims of all JWTs of the side: an operator as O, an
-// account as A, a user as A/u, and files in the working folder by their name.
+// decoded returns the claims of all JWTs of the side: an operator as O, or as
+// "operator O" if an account has its name, an account as A, a user as A/u, and
+// files in the working folder by their name.
 func (s *side) decoded() map[string]jwt.Claims {
 	s.t.Helper()
 	out := map[string]jwt.Claims{}
@@ -255,6 +256,10 @@ func (s *side) decoded() map[string]jwt.Claims {
 			if parent, ok := strings.CutSuffix(dir, "/users/"); ok {
 				name = filepath.Base(parent) + "/" + file
 			}
+		}
+		_, operator := c.(*jwt.OperatorClaims)
+		if _, taken := out[name].(*jwt.AccountClaims); operator && taken {
+			name = "operator " + name
 		}
 		out[name] = c
 	}

@@ -16,9 +16,9 @@ func requireSafe(kind, name string) error { return claims.CheckPathName(kind, na
 // safeName reports whether name is one component of a path.
 func safeName(name string) bool { return claims.CheckPathName("", name) == nil }
 
-// requireFree refuses a name that differs from an existing one in case only:
+// RequireFree refuses a name that differs from an existing one in case only:
 // on some disks both would be the same file.
-func requireFree(kind, name string, existing []string) error {
+func RequireFree(kind, name string, existing []string) error {
 	for _, other := range existing {
 		if other != name && strings.EqualFold(other, name) {
 			return fault.New(fault.Invalid, "%s name %q differs from %q in upper and lower case only", kind, name, other).

@@ -204,7 +204,7 @@ func (s *Store) requireNew(v view) error {
 	if err != nil {
 		return err
 	}
-	if err := requireFree("operator", v.name, names); err != nil {
+	if err := RequireFree("operator", v.name, names); err != nil {
 		return err
 	}
 	there, err := v.tree.list(".")

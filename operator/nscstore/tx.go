@@ -106,7 +106,7 @@ func (tx *Tx) putEntity(kind, name, token, file string, siblings func() ([]strin
 		if err != nil {
 			return err
 		}
-		if err := requireFree(kind, name, names); err != nil {
+		if err := RequireFree(kind, name, names); err != nil {
 			return err
 		}
 	}
