@@ -1,8 +1,10 @@
 package cli_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,4 +162,58 @@ func TestPruneWithAccountd(t *testing.T) {
 	p.ok("push", "-R", "keep", "--yes").says("removed account keep", "refused everywhere")
 	p.ok("status").says("2 tombstones")
 	p.run("push", "-a", "keep").exits(4).complains("nsc restore account keep")
+}
+
+// TestStockCluster: every server of a cluster answers for itself.
+func TestStockCluster(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	ports := natstest.FreePorts(t, 3)
+	var routes []string
+	for _, port := range ports {
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port))
+	}
+	var servers []*natstest.Server
+	for i, port := range ports {
+		servers = append(servers, natstest.StartServer(t, inFolder(t, p.config("--nats-resolver", "--allow-delete"))+
+			fmt.Sprintf("server_name: s%d\ncluster { name: c, listen: \"127.0.0.1:%d\", routes: [%s] }\n", i, port, strings.Join(routes, ", "))))
+	}
+	natstest.Eventually(t, 20*time.Second, func() error { return joined(servers, 2) })
+	p.pointTo(servers[0].URL)
+	p.ok("push", "-A").says("s0", "s1", "s2", "answered by 3 servers")
+	for _, s := range servers {
+		accepts(t, s.URL, p.credsFile("app", "one"))
+	}
+	servers[2].Stop()
+	natstest.Eventually(t, 20*time.Second, func() error { return joined(servers[:2], 1) })
+	p.ok("edit", "account", "app", "--tag", "x").says("answered by 2 servers")
+	p.ok("push", "-D").says("2 accounts the same")
+	p.ok("push", "-R", "app", "--yes").says("answered by 2 servers")
+	for _, s := range servers[:2] {
+		if connects(t, s.URL, p.credsFile("app", "one")) {
+			t.Error("a user of a removed account connects")
+		}
+	}
+}
+
+// joined says which server has routes to fewer than n others.
+func joined(servers []*natstest.Server, n int) error {
+	for _, s := range servers {
+		var routez struct {
+			Routes []struct {
+				Name string `json:"remote_name"`
+			}
+		}
+		if err := s.Monitoring("/routez", &routez); err != nil {
+			return err
+		}
+		others := map[string]bool{}
+		for _, r := range routez.Routes {
+			others[r.Name] = true
+		}
+		if len(others) != n {
+			return fmt.Errorf("%s has routes to %d servers, not %d", s.URL, len(others), n)
+		}
+	}
+	return nil
 }

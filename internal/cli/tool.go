@@ -167,11 +167,16 @@ func messageOf(msg *nats.Msg) toolMessage {
 
 // printMessage shows a message that came: a line of JSON, or one for people.
 func (a *app) printMessage(msg *nats.Msg, format string, args ...any) error {
-	if !a.flags.json {
-		_, err := fmt.Fprintf(a.env.Stdout, format+"\n", args...)
-		return err
+	var err error
+	if a.flags.json {
+		enc := json.NewEncoder(a.env.Stdout)
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(messageOf(msg))
+	} else {
+		_, err = fmt.Fprintf(a.env.Stdout, format+"\n", args...)
 	}
-	enc := json.NewEncoder(a.env.Stdout)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(messageOf(msg))
+	if err != nil {
+		return fault.New(fault.Internal, "write the result: %w", err)
+	}
+	return nil
 }

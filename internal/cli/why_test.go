@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -362,5 +363,32 @@ func TestWhySeesTheNodeThatIsAway(t *testing.T) {
 	ex := p.why(8, "u", "-a", "app")
 	if ex.Verdict != "accepted" || ex.Nodes[2].Verdict != "unknown" {
 		t.Errorf("%+v", ex)
+	}
+}
+
+// TestWhyKnowsTheLeafDoor: a leaf node links as a user exactly if nsc why says
+// that this door is open.
+func TestWhyKnowsTheLeafDoor(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	p.ok("add", "user", "standard", "-a", "app")
+	p.ok("edit", "user", "standard", "-a", "app", "--conn-type", "STANDARD")
+	p.ok("add", "account", "leafless")
+	p.ok("add", "user", "any", "-a", "leafless")
+	p.ok("edit", "account", "leafless", "--leaf-conns", "0")
+	port := natstest.FreePort(t)
+	natstest.StartServer(t, p.config("--mem-resolver")+fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }\n", port))
+	for _, row := range []struct{ account, user string }{{"app", "one"}, {"app", "standard"}, {"leafless", "any"}} {
+		open := p.why(0, row.user, "-a", row.account).door(t, jwt.ConnectionTypeLeafnode) == ""
+		leaf := natstest.StartLeaf(t, natstest.LeafOptions{
+			Name: row.user, Remotes: []string{fmt.Sprintf("nats://127.0.0.1:%d", port)}, Creds: p.credsFile(row.account, row.user),
+		})
+		natstest.Eventually(t, 20*time.Second, func() error {
+			linked, refused := leaf.Linked() == nil, strings.Contains(leaf.Output(), "Leafnode Error")
+			if open != linked || open == refused {
+				return fmt.Errorf("%s: the door is open: %t, linked: %t, refused: %t", row.user, open, linked, refused)
+			}
+			return nil
+		})
 	}
 }
