@@ -239,7 +239,7 @@ func (s *side) decoded() map[string]jwt.Claims {
 	files := s.files()
 	for _, name := range slices.Sorted(maps.Keys(files)) { // of two of one name, always the same
 		data := files[name]
-		if filepath.Ext(name) != ".jwt" {
+		if filepath.Ext(name) != ".jwt" || strings.Contains(name, "/.accountd/") { // what is there is ours alone
 			continue
 		}
 		token, err := jwt.ParseDecoratedJWT(data)
