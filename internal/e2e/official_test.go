@@ -60,6 +60,16 @@ func TestOfficialToolsWorkThroughTheDoors(t *testing.T) {
 	says(t, c.official("delete", "account", "coke"), 0)
 	says(t, c.official("push", "-P"), 0, "deleted 1 accounts")
 	says(t, c.nsc("status"), 0, "1 tombstone")
+	// What is kept of a deleted account's users is not seen by the official tool.
+	c.nsc("add", "account", "gone")
+	c.nsc("add", "user", "departed", "-a", "gone")
+	says(t, c.nsc("delete", "account", "gone", "--yes"), 0, "brings them back: departed")
+	r := c.official("list", "accounts")
+	says(t, r, 0, "SYS")
+	if strings.Contains(r.out+r.err, "gone") {
+		t.Errorf("the deleted account is listed: %s", r)
+	}
+	says(t, c.official("validate", "--all-accounts"), 0)
 	says(t, old.official("push", "-a", "coke"), 1, "(tombstone)")
 }
 
