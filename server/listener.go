@@ -34,15 +34,23 @@ const (
 	refuseMax   = 64          // clients at a time that are told
 )
 
-// serveOn answers on ln until ctx ends, within limits.
-func serveOn(ctx context.Context, ln net.Listener, h http.Handler, limits httpLimits, log *slog.Logger) error {
-	b := &bounded{Listener: ln, max: limits.conns, states: map[net.Conn]http.ConnState{}, told: make(chan struct{}, refuseMax)}
+// serveOn answers on ln until ctx ends, within limits; with TLS if secure is not
+// nil.
+func serveOn(ctx context.Context, ln net.Listener, secure *tls.Config, h http.Handler, limits httpLimits, log *slog.Logger) error {
+	b := &bounded{Listener: ln, plain: secure == nil, max: limits.conns, states: map[net.Conn]http.ConnState{}, told: make(chan struct{}, refuseMax)}
 	srv := &http.Server{
 		Handler:           plainPaths(h),
 		ReadHeaderTimeout: limits.header, ReadTimeout: limits.request, WriteTimeout: limits.request, IdleTimeout: limits.idle,
 		MaxHeaderBytes: headerBytes,
 		ConnState:      b.note,
+		TLSConfig:      secure,
+		Protocols:      new(http.Protocols), // one request at a time on a connection, so that the bound holds
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	srv.Protocols.SetHTTP1(true)
+	serve := srv.Serve
+	if secure != nil {
+		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
 	}
 	stop := context.AfterFunc(ctx, func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
@@ -52,7 +60,7 @@ func serveOn(ctx context.Context, ln net.Listener, h http.Handler, limits httpLi
 		}
 	})
 	defer stop()
-	err := srv.Serve(b)
+	err := serve(b)
 	b.refusals.Wait()
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
@@ -81,6 +89,7 @@ func plainPaths(next http.Handler) http.Handler {
 // takes the place of one that is idle, or is told and closed.
 type bounded struct {
 	net.Listener
+	plain    bool // without TLS
 	max      int
 	refusals sync.WaitGroup
 	told     chan struct{} // holds one for each refusal in hand
@@ -98,6 +107,10 @@ func (b *bounded) Accept() (net.Conn, error) {
 		}
 		if b.admit(conn) {
 			return conn, nil
+		}
+		if !b.plain { // it would have to be told in TLS
+			_ = conn.Close()
+			continue
 		}
 		select {
 		case b.told <- struct{}{}:

@@ -118,7 +118,7 @@ func serveLookups(b *testing.B, h http.Handler) []lookupClient {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serveOn(ctx, ln, h, defaultLimits(), slog.New(slog.DiscardHandler)) }()
+	go func() { served <- serveOn(ctx, ln, nil, h, defaultLimits(), slog.New(slog.DiscardHandler)) }()
 	b.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {

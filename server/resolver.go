@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/operator/nscstore"
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/resolver/stock"
 )
@@ -31,6 +33,8 @@ type ResolverOptions struct {
 	Servers       string // nats:// URLs of the cluster, separated by commas
 	Store         string // bolt:PATH or postgres://…
 	HTTP          string // address of the HTTP listener, "off" for none
+	HTTPCert      string // file with the certificate of the HTTP listener and those that it needs, "" for none
+	HTTPKey       string // file with its key
 	InsecureHTTP  bool   // allow HTTP without TLS beyond this machine
 	ReadyFile     string // written when a server is served, removed at the end
 
@@ -63,6 +67,7 @@ type alone struct {
 	service     *resolver.Service
 	metrics     *metrics
 	web         net.Listener // nil without HTTP
+	secure      *tls.Config  // of web, nil without TLS
 	probes      stock.Probes
 	nc          atomic.Pointer[nats.Conn]
 	ear         atomic.Pointer[nats.Conn]   // hears what nc answers, which nc does not
@@ -108,6 +113,9 @@ func (a *alone) open(ctx context.Context) (err error) {
 		return err
 	}
 	if a.credentials, err = loadResolverKeys(a.opts); err != nil {
+		return err
+	}
+	if a.secure, err = secureHTTP(a.opts); err != nil {
 		return err
 	}
 	if a.web, err = listenResolver(a.opts); err != nil {
@@ -249,6 +257,30 @@ func (a *alone) close() error {
 	return errors.Join(errs...)
 }
 
+// secureHTTP reads the certificate of the HTTP listener, nil for none.
+func secureHTTP(opts ResolverOptions) (*tls.Config, error) {
+	if opts.HTTPCert == "" && opts.HTTPKey == "" {
+		return nil, nil
+	}
+	if opts.HTTPCert == "" || opts.HTTPKey == "" {
+		return nil, fault.New(fault.Usage, "--http-cert and --http-key go together").WithHint("accountd resolver --http-cert FILE --http-key FILE")
+	}
+	cert, err := readGiven(opts.HTTPCert)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readGiven(opts.HTTPKey)
+	if err != nil {
+		return nil, err
+	}
+	defer nscstore.Wipe(key)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, unusableFile(opts.HTTPCert, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
 // listenResolver opens the HTTP listener, nil for none.
 func listenResolver(opts ResolverOptions) (net.Listener, error) {
 	if opts.HTTP == httpOff || opts.HTTP == "" {
@@ -258,9 +290,9 @@ func listenResolver(opts ResolverOptions) (net.Listener, error) {
 	if err != nil {
 		return nil, fault.New(fault.Usage, "--http %s: expected host:port, or off", opts.HTTP).WithHint("accountd resolver --http %s", defaultHTTP)
 	}
-	if !isLoopback(host) && !opts.InsecureHTTP {
+	if !isLoopback(host) && opts.HTTPCert == "" && !opts.InsecureHTTP {
 		return nil, fault.New(fault.Usage, "--http %s: beyond this machine HTTP needs TLS", opts.HTTP).ByRule("http-loopback").
-			WithHint("listen on %s behind a proxy with TLS, or accept the risk with --insecure-http", defaultHTTP)
+			WithHint("give it a certificate with --http-cert and --http-key, or accept the risk with --insecure-http")
 	}
 	ln, err := net.Listen("tcp", opts.HTTP)
 	if err != nil {

@@ -207,6 +207,9 @@ func (a *alone) httpURL() string {
 	if a.web == nil {
 		return ""
 	}
+	if a.secure != nil {
+		return "https://" + a.web.Addr().String()
+	}
 	return "http://" + a.web.Addr().String()
 }
 
@@ -215,7 +218,7 @@ func (a *alone) serveHTTP(ctx context.Context) error {
 	if a.web == nil {
 		return nil
 	}
-	return serveOn(ctx, a.web, a.probes.Handler(routes(a.notReady, a.metrics, a.service)), defaultLimits(), a.log)
+	return serveOn(ctx, a.web, a.secure, a.probes.Handler(routes(a.notReady, a.metrics, a.service)), defaultLimits(), a.log)
 }
 
 // notReady returns why the service is not ready: a server that is away is no

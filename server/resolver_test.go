@@ -2,10 +2,18 @@ package server
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -247,6 +255,8 @@ func TestResolverRefuses(t *testing.T) {
 		"another's user":      {func(r *ResolverOptions) { r.SystemCreds = other.options.SystemCreds }, fault.Denied, "refuse the credentials"},
 		"no store":            {func(r *ResolverOptions) { r.Store = "nonsense" }, fault.Usage, "nonsense"},
 		"HTTP for the world":  {func(r *ResolverOptions) { r.HTTP = "0.0.0.0:0" }, fault.Usage, "TLS"},
+		"a certificate alone": {func(r *ResolverOptions) { r.HTTPCert = r.Operator }, fault.Usage, "go together"},
+		"no certificate":      {func(r *ResolverOptions) { r.HTTPCert, r.HTTPKey = r.Operator, r.Operator }, fault.Invalid, "acme.jwt"},
 		"a sealed key alone":  {func(r *ResolverOptions) { r.SigningKey = o.file("sealed", []byte("age-encryption")) }, fault.Usage, "identity"},
 		"no URL of a cluster": {func(r *ResolverOptions) { r.Servers = "::" }, fault.Usage, "--servers"},
 	} {
@@ -333,4 +343,57 @@ resolver: URL(http://%s/jwt/v1/accounts/)
 		t.Fatal("the revoked user is still connected")
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestResolverServesTLS: with a certificate it listens beyond this machine, and
+// speaks nothing but TLS there.
+func TestResolverServesTLS(t *testing.T) {
+	t.Parallel()
+	o := newOutside(t)
+	s := o.server("s0")
+	cert, key, roots := certificate(t)
+	o.options.Servers, o.options.HTTP = s.URL, "0.0.0.0:0"
+	o.options.HTTPCert, o.options.HTTPKey = o.file("cert.pem", cert), o.file("key.pem", key)
+	ready := o.run(o.options)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(ready.HTTP, "https://"))
+	if err != nil || !strings.HasPrefix(ready.HTTP, "https://") {
+		t.Fatalf("listens on %s: %v", ready.HTTP, err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
+	resp, err := client.Get("https://127.0.0.1:" + port + "/jwt/v1/operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); string(body) != o.operator || resp.ProtoMajor != 1 {
+		t.Errorf("%s %s %.80s", resp.Proto, resp.Status, body)
+	}
+	if status, body := exchange(t, "127.0.0.1:"+port, "GET /jwt/v1/operator HTTP/1.1\r\nHost: a\r\n\r\n"); status != 400 || strings.Contains(body, "ey") {
+		t.Errorf("without TLS: %d %s", status, body)
+	}
+}
+
+// certificate makes a certificate of 127.0.0.1, its key, and who trusts it.
+func certificate(t *testing.T) (cert, key []byte, roots *x509.CertPool) {
+	t.Helper()
+	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, form, form, pair.Public(), pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	roots = x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), roots
 }

@@ -13,7 +13,7 @@ type resolverFlags struct {
 	operator, systemAccount, systemCreds string
 	signingKey, identity                 string
 	servers, store                       string
-	http                                 string
+	http, httpCert, httpKey              string
 	insecureHTTP                         bool
 	readyFile, logLevel                  string
 }
@@ -78,6 +78,8 @@ func (f *resolverFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.servers, "servers", "", "nats:// URLs of the servers, separated by commas")
 	fl.StringVar(&f.store, "store", "", "bolt:PATH or postgres://user@host/database")
 	fl.StringVar(&f.http, "http", "127.0.0.1:9222", "address of the HTTP listener; off for none")
+	fl.StringVar(&f.httpCert, "http-cert", "", "file with the certificate of the HTTP listener and those that it needs; read at the start")
+	fl.StringVar(&f.httpKey, "http-key", "", "file with its key")
 	fl.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow HTTP without TLS beyond this machine")
 	fl.StringVar(&f.readyFile, "ready-file", "", "file to write when the first server is served")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
@@ -100,7 +102,7 @@ func (f resolverFlags) options(env Env) (server.ResolverOptions, error) {
 	return server.ResolverOptions{
 		Operator: env.absolute(f.operator), SystemAccount: env.absolute(f.systemAccount), SystemCreds: env.absolute(f.systemCreds),
 		SigningKey: env.absolute(f.signingKey), Identity: env.absolute(f.identity), Servers: f.servers, Store: env.storeSpec(f.store),
-		HTTP: f.http, InsecureHTTP: f.insecureHTTP, ReadyFile: env.absolute(f.readyFile),
+		HTTP: f.http, HTTPCert: env.absolute(f.httpCert), HTTPKey: env.absolute(f.httpKey), InsecureHTTP: f.insecureHTTP, ReadyFile: env.absolute(f.readyFile),
 		Out: env.Stdout, Logger: log, Now: env.Now,
 	}, nil
 }
