@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 		says []string
 	}{
 		{[]string{"--version"}, 0, []string{"v1.2.3"}},
-		{[]string{"dv"}, 2, []string{`accountd: error: unknown command "dv"`, `accountd: hint: did you mean "dev"?`}},
+		{[]string{"dv"}, 2, []string{`accountd: error: unknown command "dv"`, `accountd: hint: did you mean: accountd dev`}},
 		{[]string{"dev", "--nodes", "0"}, 2, []string{"accountd: error: --nodes 0", "accountd: hint: see accountd dev --help"}},
 		{[]string{"dev", "node", "stop", "nats-0", "--dir", "/nowhere"}, 3, []string{"/nowhere is not a folder of accountd dev", "accountd: hint: "}},
 	} {
