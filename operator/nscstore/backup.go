@@ -127,6 +127,28 @@ func (a *archive) collect(tx *Tx) error {
 			return err
 		}
 	}
+	return a.kept(tx, top)
+}
+
+// kept adds the users of deleted accounts.
+func (a *archive) kept(tx *Tx, top string) error {
+	keys, err := tx.tree.list(keptDir)
+	if err != nil {
+		return ioFault("list kept users", err)
+	}
+	for _, key := range keys {
+		names, err := tx.keptFiles(key)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			data, err := tx.tree.read(name)
+			if err != nil {
+				return ioFault("read kept user", err)
+			}
+			a.add(top+name, data)
+		}
+	}
 	return nil
 }
 
@@ -322,6 +344,9 @@ func (a *archive) stage(tx *Tx, f archived) error {
 		if _, _, err := decodeInfo(f.data); err != nil {
 			return badArchive("%s: %w", f.name, err)
 		}
+		tx.put(name, bytes.Clone(f.data))
+		return nil
+	case parts[0] == stateDir && len(parts) == 4: // read as what it is when it is used
 		tx.put(name, bytes.Clone(f.data))
 		return nil
 	case parts[0] == stateDir:

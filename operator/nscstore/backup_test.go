@@ -38,7 +38,7 @@ func treeBelow(t testing.TB, dir string) map[string]string {
 	return out
 }
 
-// full is a world with a user, a publication, fields that we do not know, and a
+// full is a world with a user, a publication, a kept user, fields that we do not know, and a
 // key that is nobody's.
 func full(t testing.TB) (*world, []byte) {
 	t.Helper()
@@ -48,6 +48,12 @@ func full(t testing.TB) (*world, []byte) {
 			tx.SetPublished(publicOf(w.account), Publication{ID: "X", Revision: 7}))
 	})
 	w.update(func(tx *Tx) error { return tx.DeleteUser("A", "gone") }) // its credentials stay
+	deleted := must(nkeys.CreateAccount())
+	w.update(func(tx *Tx) error { return tx.PutAccount("B", w.accountJWT("B", deleted)) })
+	w.update(func(tx *Tx) error { return tx.PutUser("B", "kept", w.userJWT("kept", must(nkeys.CreateUser()))) })
+	w.update(func(tx *Tx) error {
+		return errors.Join(tx.KeepUsers(publicOf(deleted), "B"), tx.DeleteAccount("B"))
+	})
 	writeFile(t, filepath.Join(w.dirs.Stores, "O/.nsc"), `{"managed":true,"name":"O","kind":"operator","version":"1","x":[1]}`)
 	foreign := must(nkeys.CreateAccount())
 	must(w.store.Keystore().AddSeed(t.Context(), seedOf(foreign)))
@@ -73,7 +79,7 @@ func TestBackupAndRestore(t *testing.T) {
 	to := elsewhere(t)
 	c := must(to.Restore(t.Context(), bytes.NewReader(data)))
 	want := Contents{
-		Version: 1, Operator: "O", Key: publicOf(w.operator), Made: 1_800_000_000, Accounts: 1, Users: 1, Seeds: 3, Creds: 2, Files: 10,
+		Version: 1, Operator: "O", Key: publicOf(w.operator), Made: 1_800_000_000, Accounts: 1, Users: 1, Seeds: 3, Creds: 2, Files: 11,
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -214,7 +220,7 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("%s: left %v", what, slices.Sorted(maps.Keys(left)))
 		}
 	}
-	for cut := 0; cut < len(data)-1024; cut += 517 {
+	for cut := 0; cut < len(data)-2048; cut += 517 {
 		if _, err := ReadBackup(bytes.NewReader(data[:cut])); !fault.Is(err, fault.Invalid) {
 			t.Fatalf("cut at %d of %d: %v", cut, len(data), err)
 		}
