@@ -28,6 +28,7 @@ const (
 	SubjectStatus  = "accountd.v1.status"
 	SubjectSeen    = "accountd.v1.users.seen"
 	SubjectForget  = "accountd.v1.servers.forget"
+	SubjectStreams = "accountd.v1.servers.streams"
 	SubjectAllow   = "accountd.v1.accounts.allow"
 	SubjectReject  = "accountd.v1.proposals.reject"
 	KindPermit     = "permit"   // of GetRequest and ListRequest: an account that may be made
@@ -229,6 +230,18 @@ type ProofsReply struct {
 	Schema int     `json:"schema"`
 	Proofs []Proof `json:"proofs"`
 	Error  *Error  `json:"error,omitempty"`
+}
+
+// StreamsRequest asks for the JetStream streams of an account.
+type StreamsRequest struct {
+	Account string `json:"account"` // public key
+}
+
+// StreamsReply answers StreamsRequest with their names.
+type StreamsReply struct {
+	Schema  int      `json:"schema"`
+	Streams []string `json:"streams"`
+	Error   *Error   `json:"error,omitempty"`
 }
 
 // StatusRequest asks how things stand, of all accounts or of one.

@@ -116,6 +116,7 @@ func (d *natsDoor) endpoints(parts Part) map[string]func(micro.Request) any {
 		out[api.SubjectProofs] = plain(d, d.s.Proofs)
 		out[api.SubjectStatus] = plain(d, d.s.Status)
 		out[api.SubjectSeen] = plain(d, d.s.Seen)
+		out[api.SubjectStreams] = plain(d, d.s.Streams)
 	}
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,21 +37,21 @@ const deleteSkew = api.RequestSkew
 // signed for itself and that lists accounts. It is good once, and not for a
 // version that is newer than itself.
 func (s *Service) Delete(ctx context.Context, via, token string) (api.Result, error) {
+	d, items, err := s.deletion(ctx, token)
+	var streams map[string][]string
+	if err == nil {
+		streams, err = s.streamsOf(ctx, items)
+	}
 	return s.stockChange(ctx, via, func(tx store.Tx, trust operator.Trust, op store.Record, now time.Time) ([]*change, string, error) {
-		d, err := s.deletion(tx, trust, op, token, now)
 		if err != nil {
 			return nil, "", err
 		}
-		list := d.Strings("accounts")
-		if len(list) == 0 || len(list) > maxItems {
-			return nil, "", fault.New(fault.Invalid, "the request lists %d accounts, 1 to %d are allowed", len(list), maxItems).ByRule("malformed")
+		if err := s.useDeletion(tx, trust, op, d, now); err != nil {
+			return nil, "", err
 		}
 		var out []*change
-		for _, key := range list {
-			if slices.ContainsFunc(out, func(c *change) bool { return c.key == key }) {
-				continue
-			}
-			c := &change{item: api.Item{Delete: key}, noBase: true, notAfter: d.IssuedAt}
+		for _, item := range items {
+			c := &change{item: item, noBase: true, notAfter: d.IssuedAt, streams: streams[item.Delete]}
 			c.decode()
 			out = append(out, c)
 		}
@@ -60,26 +59,61 @@ func (s *Service) Delete(ctx context.Context, via, token string) (api.Result, er
 	})
 }
 
-func (s *Service) deletion(tx store.Tx, trust operator.Trust, op store.Record, token string, now time.Time) (*claims.Document, error) {
-	d, err := claims.Decode(token)
-	if err != nil {
-		return nil, err
+// deletion decodes a deletion request and the accounts that it lists, each once.
+// Nothing is asked of servers for a request that may not delete.
+func (s *Service) deletion(ctx context.Context, token string) (d *claims.Document, items []api.Item, err error) {
+	if d, err = claims.Decode(token); err != nil {
+		return nil, nil, err
 	}
+	if err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		op, trust, err := s.trust(r)
+		if err != nil {
+			return err
+		}
+		return s.mayDelete(trust, op, d, s.now())
+	}); err != nil {
+		return nil, nil, err
+	}
+	list := d.Strings("accounts")
+	if len(list) == 0 || len(list) > maxItems {
+		return nil, nil, fault.New(fault.Invalid, "the request lists %d accounts, 1 to %d are allowed", len(list), maxItems).ByRule("malformed")
+	}
+	seen := map[string]bool{}
+	for _, key := range list {
+		if !seen[key] {
+			seen[key] = true
+			items = append(items, api.Item{Delete: key})
+		}
+	}
+	return d, items, nil
+}
+
+// mayDelete refuses a deletion request that no operator key signed for itself
+// just now.
+func (s *Service) mayDelete(trust operator.Trust, op store.Record, d *claims.Document, now time.Time) error {
 	switch {
 	case d.Subject != d.Issuer:
-		return nil, fault.New(fault.Invalid, "a deletion request is signed by its subject").ByRule("signed request")
+		return fault.New(fault.Invalid, "a deletion request is signed by its subject").ByRule("signed request")
 	case op.Retired[d.Issuer] != 0 || !trust.Signs(d.Issuer) || d.Issuer == s.cfg.Delegated:
-		return nil, fault.New(fault.Untrusted, "%s may not delete accounts of operator %s", keys.Short(d.Issuer), op.Name).ByRule("chain")
+		return fault.New(fault.Untrusted, "%s may not delete accounts of operator %s", keys.Short(d.Issuer), op.Name).ByRule("chain")
 	case now.Sub(time.Unix(d.IssuedAt, 0)).Abs() > deleteSkew:
-		return nil, fault.New(fault.Expired, "the deletion request is more than %s old or from the future", deleteSkew).ByRule("clock")
+		return fault.New(fault.Expired, "the deletion request is more than %s old or from the future", deleteSkew).ByRule("clock")
 	}
-	if err := tx.UseNonce("delete:"+claims.Digest(token), now, now.Add(2*deleteSkew)); err != nil {
+	return nil
+}
+
+// useDeletion takes a deletion request, once.
+func (s *Service) useDeletion(tx store.Tx, trust operator.Trust, op store.Record, d *claims.Document, now time.Time) error {
+	if err := s.mayDelete(trust, op, d, now); err != nil {
+		return err
+	}
+	if err := tx.UseNonce("delete:"+claims.Digest(d.Token), now, now.Add(2*deleteSkew)); err != nil {
 		if errors.Is(err, store.ErrReplay) {
-			return nil, fault.New(fault.Denied, "this deletion request was used before").ByRule("signed request")
+			return fault.New(fault.Denied, "this deletion request was used before").ByRule("signed request")
 		}
-		return nil, err
+		return err
 	}
-	return d, nil
+	return nil
 }
 
 type stockPlan func(store.Tx, operator.Trust, store.Record, time.Time) (changes []*change, actor string, err error)

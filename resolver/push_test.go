@@ -131,6 +131,11 @@ func TestStockDeletion(t *testing.T) {
 	if _, err := remove(w.deletion(w.sk, -time.Second, key)); fault.RuleOf(err) != "older" {
 		t.Fatalf("a deletion older than the stored version: %v", err)
 	}
+	w.s.cfg.Streams = func(context.Context, string) ([]string, error) { return []string{"ORDERS"}, nil }
+	if _, err := remove(w.deletion(w.sk2, 0, key)); fault.RuleOf(err) != "jetstream data" {
+		t.Fatalf("an account with streams: %v", err)
+	}
+	w.s.cfg.Streams = nil
 	token := w.deletion(w.sk, 0, key)
 	if res, err := remove(token); err != nil || res.Outcome != api.OutcomeDeleted {
 		t.Fatalf("%+v %v", res, err)

@@ -82,11 +82,11 @@ func (s *Service) streamsOf(ctx context.Context, items []api.Item) (map[string][
 		if item.Delete == "" || item.Force || s.cfg.Streams == nil {
 			continue
 		}
-		names, err := s.cfg.Streams(ctx, item.Delete)
-		if err != nil {
+		reply := s.Streams(ctx, api.StreamsRequest{Account: item.Delete})
+		if err := reply.Error.Fault(); err != nil {
 			return nil, fault.New(fault.Unavailable, "nothing was committed: cannot tell what JetStream data %s holds: %w", keys.Short(item.Delete), err)
 		}
-		out[item.Delete] = names
+		out[item.Delete] = reply.Streams
 	}
 	return out, nil
 }

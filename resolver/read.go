@@ -338,6 +338,20 @@ func (s *Service) Seen(ctx context.Context, req api.SeenRequest) api.SeenReply {
 	return reply
 }
 
+// Streams names the JetStream streams of an account; none where nobody can tell.
+func (s *Service) Streams(ctx context.Context, req api.StreamsRequest) api.StreamsReply {
+	if reply, ok := elsewhere[api.StreamsReply](ctx, s, api.SubjectStreams, "", req); ok {
+		return reply
+	}
+	reply := api.StreamsReply{Schema: api.Schema, Streams: []string{}}
+	if s.cfg.Streams == nil {
+		return reply
+	}
+	names, err := s.cfg.Streams(ctx, req.Account)
+	reply.Streams, reply.Error = append(reply.Streams, names...), api.ToError(err)
+	return reply
+}
+
 func (s *Service) readError(err error) *api.Error {
 	if err == nil {
 		return nil

@@ -150,6 +150,12 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		Now:  a.opts.Now, Logger: a.log,
 		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 		Peer:   a.peer,
+		Streams: func(ctx context.Context, account string) ([]string, error) {
+			if f := a.fleet.Load(); f != nil {
+				return f.Streams(ctx, account)
+			}
+			return nil, fault.New(fault.Unavailable, "this accountd does not publish to the servers")
+		},
 		Notify: func(ctx context.Context, account string) error { return notifyServers(ctx, a.fleet.Load(), account) },
 	}
 	if k.delegated != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/internal/natstest"
 	"github.com/accountd/accountd/store"
 )
@@ -379,9 +380,9 @@ func TestDigest(t *testing.T) {
 	if err != nil || !whole || len(held) != 3 {
 		t.Fatalf("%d accounts sent, whole %v, err %v", len(held), whole, err)
 	}
-	var extra digest
-	extra.add(stranger)
-	if held, _, err := w.fleet.pack(ctx, sum.xor(extra)); err != nil || len(held) != 0 {
+	var extra claims.Sum
+	extra.Add(stranger)
+	if held, _, err := w.fleet.pack(ctx, sum.Xor(extra)); err != nil || len(held) != 0 {
 		t.Fatalf("%d accounts sent, err %v", len(held), err)
 	}
 }

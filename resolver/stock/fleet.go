@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 )
 
@@ -43,7 +44,7 @@ type Fleet struct {
 	queue  queue
 	lists  lists
 	slots  chan struct{}
-	extra  digest        // what directories hold beside the store; of reconcileLoop
+	extra  claims.Sum    // what directories hold beside the store; of reconcileLoop
 	look   chan struct{} // asks for a comparison of all accounts now
 	cancel context.CancelFunc
 	wg     sync.WaitGroup

@@ -3,11 +3,11 @@ package stock
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"strings"
 	"time"
 
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/store"
 )
 
@@ -51,24 +51,6 @@ var errBusy = errors.New("changes are being delivered")
 // busyTime is the pause before the next comparison then.
 const busyTime = time.Second
 
-// digest is the sum of all claims as directories compute it: the exclusive or
-// of the SHA-256 of every JWT (nats-server, dirstore.go).
-type digest [sha256.Size]byte
-
-func (d *digest) add(token string) {
-	for i, b := range sha256.Sum256([]byte(token)) {
-		d[i] ^= b
-	}
-}
-
-// xor returns what d and o differ in.
-func (d digest) xor(o digest) digest {
-	for i := range d {
-		d[i] ^= o[i]
-	}
-	return d
-}
-
 // reconcile asks the directories who differs from the store. Which of them
 // answers is chance, so it asks some times as often as there are directories:
 // one that holds what it should answers at once, whatever it holds. What
@@ -95,17 +77,17 @@ const looksEach = 4
 
 // stored reads all accounts: their JWTs, "" for tombstones, and the digest of
 // the living ones.
-func (f *Fleet) stored(ctx context.Context) (map[string]string, digest, error) {
+func (f *Fleet) stored(ctx context.Context) (map[string]string, claims.Sum, error) {
 	all := map[string]string{}
-	var sum digest
+	var sum claims.Sum
 	err := f.cfg.Source.View(ctx, func(r store.Reader) error {
 		clear(all)
-		sum = digest{}
+		sum = claims.Sum{}
 		return r.Scan(store.Account, "", func(rec store.Record) bool {
 			all[rec.Key] = ""
 			if !rec.Deleted {
 				all[rec.Key] = rec.JWT
-				sum.add(rec.JWT)
+				sum.Add(rec.JWT)
 			}
 			return true
 		})
@@ -121,18 +103,18 @@ func (f *Fleet) comparePack(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	held, whole, err := f.pack(ctx, sum.xor(f.extra))
+	held, whole, err := f.pack(ctx, sum.Xor(f.extra))
 	if err != nil || len(held) == 0 {
 		return 0, err
 	}
 	var differ []string
-	var extra digest
+	var extra claims.Sum
 	for key, token := range held {
 		want, known := all[key]
 		switch {
 		case want == token:
 		case !known, want == "" && permitsNobody(token):
-			extra.add(token)
+			extra.Add(token)
 		default:
 			differ = append(differ, key)
 		}
@@ -169,7 +151,7 @@ func (f *Fleet) repair(ctx context.Context, keys []string) error {
 
 // pack asks a directory for all that it holds unless its digest is sum. It is
 // whole if the end was seen.
-func (f *Fleet) pack(ctx context.Context, sum digest) (map[string]string, bool, error) {
+func (f *Fleet) pack(ctx context.Context, sum claims.Sum) (map[string]string, bool, error) {
 	held := map[string]string{}
 	if f.directories() == 0 {
 		return held, true, nil

@@ -60,7 +60,7 @@ type member struct {
 	config           func(*member) string
 	port             int
 	cluster          int
-	routes           string
+	group, routes    string // name of its cluster, and whom it links to there
 	operator, system string
 	running          *natstest.Server
 }
@@ -117,7 +117,7 @@ func newWorld(t testing.TB, configs ...func(*member) string) *world {
 	for i, config := range configs {
 		m := &member{
 			w: w, name: fmt.Sprintf("s%d", i), dir: t.TempDir(), config: config, port: ports[2*i], cluster: ports[2*i+1],
-			routes: strings.Join(routes, ", "), operator: w.operator, system: w.sysJWT,
+			group: "acme", routes: strings.Join(routes, ", "), operator: w.operator, system: w.sysJWT,
 		}
 		w.members = append(w.members, m)
 	}
@@ -139,8 +139,8 @@ listen: "127.0.0.1:%d"
 server_name: %s
 operator: %s
 system_account: %s
-cluster { name: acme, listen: "127.0.0.1:%d", routes: [ %s ], no_advertise: true }
-%s`, m.port, m.name, m.operator, m.w.system.PublicKey(), m.cluster, m.routes, config))
+cluster { name: %s, listen: "127.0.0.1:%d", routes: [ %s ], no_advertise: true }
+%s`, m.port, m.name, m.operator, m.w.system.PublicKey(), m.group, m.cluster, m.routes, config))
 }
 
 func (m *member) stop() { m.running.Stop() }
