@@ -35,7 +35,7 @@ server is proven to enforce it.`,
   nsc add account app --timeout 30s --json`,
 		Args: args(0, 1, "the account's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
-			if o.name, err = nameOf(o.name, given, "the account's name"); err != nil {
+			if o.name, err = newNameOf(o.name, given, "the account's name"); err != nil {
 				return err
 			}
 			return a.finish(a.addAccount(cmd.Context(), o))

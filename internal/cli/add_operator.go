@@ -38,7 +38,7 @@ be taken offline. With --url the operator is imported from a JWT file.`,
 			if o.from != "" {
 				return a.finish(a.importOperator(cmd.Context(), o))
 			}
-			if o.name, err = nameOf(o.name, given, "the operator's name"); err != nil {
+			if o.name, err = newNameOf(o.name, given, "the operator's name"); err != nil {
 				return err
 			}
 			return a.finish(a.addOperator(cmd.Context(), o))

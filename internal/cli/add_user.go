@@ -40,7 +40,7 @@ anew with --reissue, later than its revocation, if it has one.`,
   nsc add user device2 -a app --tag site:7 --source-network 10.0.0.0/8`,
 		Args: args(0, 1, "the user's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
-			if o.name, err = nameOf(o.name, given, "the user's name"); err != nil {
+			if o.name, err = newNameOf(o.name, given, "the user's name"); err != nil {
 				return err
 			}
 			return a.finish(a.addUser(cmd.Context(), o))

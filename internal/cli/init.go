@@ -31,7 +31,10 @@ the local store: enough to configure a first server.`,
 			if o.url != "" || o.remote != "" {
 				return usage("operators of others are imported with: nsc add operator --url <file>")
 			}
-			if o.name, err = nameOf(o.name, given, "the name"); err != nil {
+			if o.name == "" && len(given) == 0 {
+				return usage("the name is missing").WithHint("choose one, or have one made up with: nsc init -n '*'")
+			}
+			if o.name, err = newNameOf(o.name, given, "the name"); err != nil {
 				return err
 			}
 			return a.finish(a.init(cmd.Context(), o))
