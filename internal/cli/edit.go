@@ -64,8 +64,8 @@ func tree(v any) (map[string]any, error) {
 	return out, nil
 }
 
-// byKey shows the signing keys, exports, imports and mappings of an account each
-// on its own, so that a change of one reads as that.
+// byKey shows the signing keys, exports and imports of an account each on its
+// own, so that a change of one reads as that.
 func byKey(claims map[string]any) map[string]any {
 	nats, _ := claims["nats"].(map[string]any)
 	for field, of := range map[string]func(entry map[string]any) string{

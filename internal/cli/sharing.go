@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"github.com/nats-io/jwt/v2"
@@ -14,11 +15,7 @@ import (
 // share changes what an account shares with others and reports it. The findings
 // of what stays local come from the local store; else accountd knows them better.
 func (s *session) share(ctx context.Context, r *root, ac *account, title string, ch change) (*receipt, error) {
-	stored, err := r.book() // before the change
-	if err != nil {
-		return nil, err
-	}
-	done := edited{name: stored.name}
+	done := edited{name: (&names{r: r}).account}
 	var after *jwt.AccountClaims
 	edit := ch.edit
 	ch.edit = func(c *jwt.AccountClaims) error {
@@ -30,12 +27,16 @@ func (s *session) share(ctx context.Context, r *root, ac *account, title string,
 		return nil, err
 	}
 	s.describe(&done, rec, title+" in "+ac.name)
-	if rec.Outcome == outcomeSame {
+	same := reflect.DeepEqual(ac.claims.Exports, after.Exports) && reflect.DeepEqual(ac.claims.Imports, after.Imports)
+	if same || rec.Outcome != outcomeLocal && rec.Outcome != outcomeDry {
 		return rec, err
 	}
-	if rec.Outcome == outcomeLocal || rec.Outcome == outcomeDry {
-		rec.Findings = stored.findingsAdded(after, s.now)
+	stored, ferr := r.book()
+	if ferr != nil {
+		return rec, ferr
 	}
+	stored[ac.key] = ac.claims // as it was
+	rec.Findings = stored.findingsAdded(after, s.now)
 	return rec, err
 }
 
@@ -58,13 +59,6 @@ func (r *root) book() (book, error) {
 }
 
 func (b book) lookup(key string) *jwt.AccountClaims { return b[key] }
-
-func (b book) name(key string) string {
-	if ac := b[key]; ac != nil {
-		return ac.Name
-	}
-	return ""
-}
 
 // findingsAdded returns what servers will not honour once an account is as
 // after, and honour now: in the account and in those that import from it.

@@ -1,12 +1,14 @@
 package cli_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
@@ -152,8 +154,8 @@ func TestActivationIsPushed(t *testing.T) {
 	var path, body string
 	code := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		data := make([]byte, r.ContentLength)
-		if _, err := r.Body.Read(data); err != nil && len(data) == 0 {
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
 			t.Error(err)
 		}
 		path, body = r.URL.Path, string(data)
@@ -269,8 +271,8 @@ func TestSharingIsInForce(t *testing.T) {
 		if err != nil || (pending > 0) != want {
 			t.Fatalf("%d messages, %v; wanted some: %v", pending, err, want)
 		}
-		for ; pending > 0; pending-- {
-			if _, err := sub.NextMsg(0); err != nil && pending == 0 {
+		for range pending {
+			if _, err := sub.NextMsg(time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}
