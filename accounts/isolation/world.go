@@ -41,6 +41,9 @@ type World struct {
 	byKey   map[string]*tenant
 	byName  map[string]*tenant // the first one of a name
 	users   map[string]map[string]*jwt.UserClaims
+
+	importsOnce sync.Once
+	importing   map[*tenant][]*group
 }
 
 // tenant is one account.

@@ -13,7 +13,7 @@ type verifyOptions struct {
 
 func newVerify(a *app) *cobra.Command {
 	cmd := group("verify", "Prove what may flow between accounts, from their claims alone")
-	cmd.AddCommand(newVerifyFlow(a))
+	cmd.AddCommand(newVerifyFlow(a), newVerifyIsolation(a))
 	return cmd
 }
 

@@ -112,3 +112,29 @@ func TestVerifyFlowInTheStore(t *testing.T) {
 	p.ok("verify", "flow", "--from", "app", "--subject", "$SYS.REQ.USER.INFO", "--to", "SYS:sys", "--pattern", "$SYS.REQ.USER.>").
 		says("delivered on $SYS.REQ.USER.A", "service import")
 }
+
+func TestVerifyIsolation(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	dir := tenants(t, p)
+	verify := func(args ...string) result {
+		return p.run(append([]string{"verify", "isolation", "--jwt-dir", dir}, args...)...)
+	}
+	verify("coke", "fanta").exits(0).says("isolated: coke and fanta")
+	verify("pepsi", "coke").exits(9).complains("pepsi and coke are not isolated").says("coke -> pepsi  stream orders.* as coke.*",
+		"a user of coke publishes orders.*", "pepsi imports the stream orders.* of coke, as coke.*", "users of pepsi receive it on coke.*")
+	verify("coke:till", "pepsi").exits(0).says("isolated") // he may publish till.> alone
+	verify("--all").exits(9).says("coke -> pepsi")
+	verify("--all", "--diagram").exits(9).says("flowchart LR", `n1["coke"]`, `n1 -->|"stream orders.#42; as coke.#42;"| n2`)
+	var v struct {
+		Isolated bool
+		Reaches  []struct{ From, To, How, Subject string }
+	}
+	verify("coke", "pepsi", "--json").exits(9).json(&v)
+	if v.Isolated || len(v.Reaches) != 1 || v.Reaches[0].How != "stream" {
+		t.Errorf("%+v", v)
+	}
+	verify("coke").exits(2)
+	verify("coke", "pepsi", "--all").exits(2)
+	verify("coke", "cola").exits(3)
+}
