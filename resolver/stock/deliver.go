@@ -50,8 +50,12 @@ func (f *Fleet) newRound(rec store.Record, received time.Time) (*round, error) {
 func (f *Fleet) deliver(ctx context.Context, key string) {
 	f.mu.Lock()
 	j := f.jobs[key]
-	rec, received := j.rec, j.received
+	rec, received, tied := j.rec, j.received, f.tied(j.rec)
 	f.mu.Unlock()
+	if tied && f.cfg.Renew != nil && f.cfg.Renew(ctx, key, rec.Revision) == nil {
+		f.pass(key, j) // what is signed anew follows
+		return
+	}
 	r, err := f.newRound(rec, received)
 	if err != nil {
 		f.log.Error("a stored claim cannot be delivered", "err", err)
@@ -84,7 +88,7 @@ func (f *Fleet) deliver(ctx context.Context, key string) {
 func (r *round) put(ctx context.Context, j *job) error {
 	r.wakeCaches(ctx)
 	err := r.push(ctx)
-	r.f.sent(j, r.rec.Revision)
+	r.f.sent(j, r.rec)
 	if err != nil {
 		return err
 	}
@@ -228,6 +232,19 @@ func (f *Fleet) finish(key string, j *job, r *round) {
 		}
 	}
 	delete(f.jobs, key)
+}
+
+// pass ends the run of a job whose version another one replaces.
+func (f *Fleet) pass(key string, j *job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	j.running = false
+	f.release(j)
+	if j.again {
+		f.ready(key, j)
+	} else {
+		delete(f.jobs, key)
+	}
 }
 
 // drop ends a job that cannot be done.

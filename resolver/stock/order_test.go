@@ -66,6 +66,38 @@ func TestOneVersionASecond(t *testing.T) {
 	}
 }
 
+// TestVersionsOfOneSecond: full servers that merge their directories may keep
+// the older one of two versions of a second, so that the second one is signed
+// anew with a later time before it is sent.
+func TestVersionsOfOneSecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full)
+	a := w.tenant("coke")
+	w.start(func(c *Config) {
+		c.Renew = func(_ context.Context, _ string, revision uint64) error {
+			if revision != 2 {
+				return fmt.Errorf("renewed revision %d", revision)
+			}
+			a.put()
+			return nil
+		}
+	})
+	w.up("s0")
+	first := a.put()
+	w.shows(api.Stored, first, "s0")
+	a.at--
+	a.ac.Tags.Add("two")
+	if second := a.put(); second.IssuedAt != first.IssuedAt {
+		t.Fatalf("issued at %d and %d", first.IssuedAt, second.IssuedAt)
+	}
+	third := first
+	third.Revision = 3
+	w.shows(api.Stored, third, "s0")
+	if rec := must(w.fleet.record(context.Background(), first.Key)); rec.Revision != 3 || rec.IssuedAt <= first.IssuedAt {
+		t.Fatalf("%+v", rec)
+	}
+}
+
 // TestKilledServer: a server that ends without a word, and takes the fleet's
 // own connection with it, holds nobody up and gets what it missed.
 func TestKilledServer(t *testing.T) {

@@ -41,6 +41,7 @@ type queue struct {
 type sending struct {
 	at       time.Time
 	revision uint64
+	issued   int64 // iat, Unix seconds
 }
 
 func newQueue() queue {
@@ -55,11 +56,11 @@ func (q *queue) signal() {
 }
 
 // note remembers that an account was sent now, and forgets what is long ago.
-func (q *queue) note(key string, revision uint64) {
+func (q *queue) note(rec store.Record) {
 	now := time.Now()
-	q.last[key] = sending{at: now, revision: revision}
-	q.recent = append(q.recent, key)
-	for len(q.recent) > 0 && now.Sub(q.last[q.recent[0]].at) > spacing {
+	q.last[rec.Key] = sending{at: now, revision: rec.Revision, issued: rec.IssuedAt}
+	q.recent = append(q.recent, rec.Key)
+	for len(q.recent) > 0 && now.Sub(q.last[q.recent[0]].at) > 2*spacing {
 		delete(q.last, q.recent[0])
 		q.recent = q.recent[1:]
 	}
@@ -215,12 +216,20 @@ func (f *Fleet) first(key string, j *job) string {
 	return ""
 }
 
+// tied reports whether full servers would not order a version after the one that
+// was sent before it: both are of one second, and when two directories are
+// merged the older one may win. f.mu is held.
+func (f *Fleet) tied(rec store.Record) bool {
+	last := f.queue.last[rec.Key]
+	return !rec.Deleted && last.revision != 0 && last.revision != rec.Revision && rec.IssuedAt <= last.issued && f.spaced()
+}
+
 // sent notes that the version of a job was sent, and lets those go that waited.
-func (f *Fleet) sent(j *job, revision uint64) {
+func (f *Fleet) sent(j *job, rec store.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queue.note(j.rec.Key, revision)
-	if j.rec.Revision == revision {
+	f.queue.note(rec)
+	if j.rec.Revision == rec.Revision {
 		j.pushed = true
 	}
 	f.release(j)

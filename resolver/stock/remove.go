@@ -23,7 +23,7 @@ const undeletable = "undeletable: the server's resolver has no allow_delete; the
 
 // remove takes a deleted account from every server that still has it.
 func (r *round) remove(ctx context.Context, j *job) error {
-	defer r.f.sent(j, r.rec.Revision)
+	defer r.f.sent(j, r.rec)
 	if err := r.readBack(ctx); err != nil {
 		return err
 	}

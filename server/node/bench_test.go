@@ -200,12 +200,21 @@ func benchStock(b *testing.B, clients int) {
 	report(b, cuts, "cut")
 }
 
-// BenchmarkStart measures a start until all listeners are open.
+// BenchmarkStart measures a start until all listeners are open. START_MILLION
+// makes it start with 1,000,000 accounts too, our way alone: to fill a directory
+// and to start the stock way would take minutes.
 func BenchmarkStart(b *testing.B) {
-	for _, accounts := range []int{1000, 100_000} {
+	sizes := []int{1000, 100_000}
+	if os.Getenv("START_MILLION") != "" {
+		sizes = append(sizes, 1_000_000)
+	}
+	for _, accounts := range sizes {
 		w := newWorld(b)
 		recs := fill(b, w, accounts)
 		b.Run(fmt.Sprintf("accounts=%d/way=node", accounts), func(b *testing.B) { startNode(b, w) })
+		if accounts > 100_000 {
+			continue
+		}
 		b.Run(fmt.Sprintf("accounts=%d/way=stock", accounts), func(b *testing.B) { startStock(b, w, recs) })
 	}
 }
@@ -225,7 +234,7 @@ func fill(b *testing.B, w *world, accounts int) map[string]string {
 
 func startNode(b *testing.B, w *world) {
 	dir := b.TempDir()
-	stop(b, w.start(Config{Dir: dir, CatchUp: time.Minute}), Now)
+	stop(b, w.start(Config{Dir: dir, CatchUp: 10 * time.Minute}), Now)
 	for b.Loop() {
 		n, err := w.tryStart(Config{Dir: dir})
 		if err != nil {
@@ -234,6 +243,40 @@ func startNode(b *testing.B, w *world) {
 		b.StopTimer()
 		stop(b, n, Now)
 		b.StartTimer()
+	}
+}
+
+// BenchmarkStartTenants measures a start with JetStream tenants that have a
+// stream on the node: the server opens the folder of each.
+func BenchmarkStartTenants(b *testing.B) {
+	for _, tenants := range []int{1, 100, 500} {
+		b.Run(fmt.Sprintf("tenants=%d/way=node", tenants), func(b *testing.B) {
+			w, dir := newWorld(b), b.TempDir()
+			n := w.start(Config{Dir: dir})
+			for i := range tenants {
+				app := w.account(fmt.Sprintf("APP%d", i), jetStream)
+				inForce(b, n, app.rec)
+				nc := connect(b, n, app.user("u", nil))
+				js, err := nc.JetStream(nats.MaxWait(time.Minute))
+				if err == nil {
+					_, err = js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}})
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				nc.Close()
+			}
+			stop(b, n, Now)
+			for b.Loop() {
+				n, err := w.tryStart(Config{Dir: dir})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				stop(b, n, Now)
+				b.StartTimer()
+			}
+		})
 	}
 }
 
