@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -19,18 +21,22 @@ import (
 type accountOptions struct {
 	name, publicKey string
 	edit            accounts.Edit
+	fleetOnly       bool
+	ttl             time.Duration // of a fleet-only account
 }
 
 func newAddAccount(a *app) *cobra.Command {
-	var o accountOptions
+	o := accountOptions{ttl: 7 * 24 * time.Hour}
 	cmd := &cobra.Command{
 		Use:   "account <name>",
 		Short: "Add an account and bring it into force",
 		Long: `Add an account with a new key, kept in the keystore. When the operator names an
 account server, the account is published and the command waits until every
-server is proven to enforce it.`,
+server is proven to enforce it. --fleet-only makes an account whose users all
+live at most --ttl, so that no list of revocations in it grows without bound.`,
 		Example: `  nsc add account app
   nsc add account app --deny-pub 'admin.>' --dry-run
+  nsc add account iot --fleet-only --ttl 168h
   nsc add account app --no-push
   nsc add account app --timeout 30s --json`,
 		Args: args(0, 1, "the account's name"),
@@ -38,12 +44,17 @@ server is proven to enforce it.`,
 			if o.name, err = newNameOf(o.name, given, "the account's name"); err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("ttl") && !o.fleetOnly {
+				return usage("--ttl is for accounts with --fleet-only")
+			}
 			return a.finish(a.addAccount(cmd.Context(), o))
 		},
 	}
 	nameFlag(cmd, &o.name, "account name")
 	cmd.Flags().StringVarP(&o.publicKey, "public-key", "k", "", "public key of the account, or a file with its seed, which is not stored")
 	a.timeFlags(cmd.Flags(), &o.edit.Starts, &o.edit.Expires)
+	cmd.Flags().BoolVar(&o.fleetOnly, "fleet-only", false, "every user of the account is short-lived")
+	ttlFlag(cmd.Flags(), &o.ttl)
 	permissionFlags(cmd.Flags(), &o.edit.Permissions, "users without permissions of their own")
 	hide(cmd.Flags(), "rm", "rm-response-perms") // there is nothing to remove yet
 	return cmd
@@ -70,6 +81,11 @@ func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error
 	ac.Name = o.name
 	if err := o.edit.Apply(ac); err != nil {
 		return nil, err
+	}
+	if o.fleetOnly {
+		if err := fleet.SetOnly(ac, o.ttl); err != nil {
+			return nil, err
+		}
 	}
 	if s.flags.dryRun {
 		return dryNew("account", o.name, ac)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -136,6 +137,9 @@ func (s *session) issueUser(ctx context.Context, r *root, ac *account, old *clai
 		return nil, err
 	}
 	doc, err := draft.Sign(pair, at)
+	if err == nil {
+		err = fleet.CheckUser(ac.claims, o.name, doc.IssuedAt, doc.Expires)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -60,6 +60,8 @@ func nounOf(cmd *cobra.Command) completer {
 		return userNames
 	case "signing-key":
 		return roleNames
+	case "fleet":
+		return fleetNames
 	}
 	return nil
 }
@@ -80,6 +82,8 @@ func flagWords(cmd *cobra.Command, f *pflag.Flag) completer {
 		return systemUsers
 	case "role":
 		return roleNames
+	case "fleet":
+		return fleetNames
 	case "private-key":
 		return signerNames
 	case "name":

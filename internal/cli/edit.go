@@ -17,8 +17,9 @@ import (
 )
 
 func newEdit(a *app) *cobra.Command {
-	cmd := group("edit", "Change operators, accounts, users, roles and exports")
-	cmd.AddCommand(newEditOperator(a), newEditAccount(a), newEditUser(a), newEditSigningKey(a), newEditExport(a), newEditAuthCallout(a))
+	cmd := group("edit", "Change operators, accounts, users, roles, fleets and exports")
+	cmd.AddCommand(newEditOperator(a), newEditAccount(a), newEditUser(a), newEditSigningKey(a), newEditExport(a), newEditAuthCallout(a),
+		newEditFleet(a))
 	return cmd
 }
 

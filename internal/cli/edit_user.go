@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -136,6 +137,9 @@ func (s *session) reissue(ctx context.Context, r *root, ac *account, old *claims
 		return nil, err
 	}
 	doc, err := draft.Sign(pair, max(at, old.IssuedAt))
+	if err == nil {
+		err = fleet.CheckUser(ac.claims, doc.Name, doc.IssuedAt, doc.Expires)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -79,6 +80,9 @@ func (s *session) takeUser(ctx context.Context, r *root, doc *claims.Document, s
 	}
 	found := accounts.UserProblems(doc, ac.claims, &r.trust, s.now)
 	if err := refusal("user "+doc.Name, found, o.skip, "chain"); err != nil {
+		return nil, err
+	}
+	if err := fleet.CheckUser(ac.claims, doc.Name, doc.IssuedAt, doc.Expires); err != nil {
 		return nil, err
 	}
 	rec := &receipt{Kind: "user", Name: doc.Name, Account: name, Key: doc.Subject, ID: doc.ID, Outcome: "imported", Expires: doc.Expires}

@@ -32,8 +32,8 @@ type entry struct {
 }
 
 func newList(a *app) *cobra.Command {
-	cmd := group("list", "List operators, accounts, users and keys")
-	cmd.AddCommand(newListOperators(a), newListAccounts(a), newListUsers(a), newListKeys(a))
+	cmd := group("list", "List operators, accounts, users, fleets and keys")
+	cmd.AddCommand(newListOperators(a), newListAccounts(a), newListUsers(a), newListKeys(a), newListFleets(a))
 	return cmd
 }
 

@@ -1,0 +1,210 @@
+package fleet
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/fault"
+)
+
+// Template returns what devices of f may do unless its maker says otherwise:
+// publish and subscribe below the account's namespace and their own name, and
+// receive replies below their own inbox.
+func (f Fleet) Template(ac *jwt.AccountClaims) (jwt.UserPermissionLimits, error) {
+	space, err := Namespace(ac)
+	if err != nil {
+		return jwt.UserPermissionLimits{}, err
+	}
+	own := space + ".{{name()}}.>"
+	if f.Confine == ByKey {
+		own = space + ".{{subject()}}.>"
+	}
+	t := jwt.NewUserScope().Template
+	t.Pub.Allow = jwt.StringList{own}
+	t.Sub.Allow = jwt.StringList{own, "_INBOX.{{subject()}}.>"}
+	return t, nil
+}
+
+// Add puts a new fleet into ac: one key a cohort, each with the template.
+// It is fault.Conflict if there is one of that name.
+func Add(ac *jwt.AccountClaims, f Fleet, template jwt.UserPermissionLimits, public []string) error {
+	if err := f.Check(); err != nil {
+		return err
+	}
+	if len(public) != f.Cohorts {
+		return fault.New(fault.Internal, "%d keys for %d cohorts", len(public), f.Cohorts)
+	}
+	if _, err := Find(ac, f.Name); err == nil || len(f.Keys(ac)) > 0 {
+		return fault.New(fault.Conflict, "account %q has a fleet %q already", ac.Name, f.Name).About("fleet", f.Name).ByRule("fleet-exists").
+			WithHint("look at it with: nsc describe fleet %s -a %s", f.Name, fault.Words(ac.Name))
+	}
+	if ttl, only := Only(ac); only && f.TTL > ttl {
+		return invalid("ttl", "account %q is for credentials that live at most %s, and the fleet's would live %s", ac.Name, Span(ttl), Span(f.TTL))
+	}
+	for cohort, key := range public {
+		setKey(ac, key, f.CohortRole(cohort, 1), template)
+	}
+	ac.Tags.Add(f.tag())
+	return nil
+}
+
+// Put replaces what the tag of a fleet says.
+func Put(ac *jwt.AccountClaims, old, next Fleet) error {
+	if err := next.Check(); err != nil {
+		return err
+	}
+	if ttl, only := Only(ac); only && next.TTL > ttl {
+		return invalid("ttl", "account %q is for credentials that live at most %s, and the fleet's would live %s", ac.Name, Span(ttl), Span(next.TTL))
+	}
+	ac.Tags.Remove(old.tag())
+	ac.Tags.Add(next.tag())
+	return nil
+}
+
+// Roll gives cohorts a key of a new epoch, with the template. The keys they had
+// go on to admit the credentials that they signed, until at, Unix seconds, by
+// when the last of them has expired; at 0 retires them at once, and refuses
+// all of them. It returns the keys that were retired.
+func (f Fleet) Roll(ac *jwt.AccountClaims, template jwt.UserPermissionLimits, public map[int]string, at int64) []Key {
+	epochs := map[int]int{}
+	var old []Key
+	for _, k := range f.Keys(ac) {
+		if _, rolls := public[k.Cohort]; rolls && k.Station == "" {
+			epochs[k.Cohort] = max(epochs[k.Cohort], k.Epoch)
+			old = append(old, k)
+		}
+	}
+	for cohort, key := range public {
+		setKey(ac, key, f.CohortRole(cohort, epochs[cohort]+1), template)
+	}
+	if at == 0 {
+		Retire(ac, old)
+		return old
+	}
+	for _, k := range old {
+		if k.Retires == 0 {
+			ac.Tags.Add(retireTag(k.Role, at))
+		}
+	}
+	return nil
+}
+
+// AddStation gives a station of f a key of its own, to be retired at a time,
+// Unix seconds, 0 for none.
+func (f Fleet) AddStation(ac *jwt.AccountClaims, name, public string, template jwt.UserPermissionLimits, at int64) error {
+	if !simpleName(name) {
+		return invalid("station-name", "%q is no name of a station: small letters, digits, - and _, at most 32, a letter or digit first", name)
+	}
+	if _, err := f.Station(ac, name); err == nil {
+		return fault.New(fault.Conflict, "fleet %q has a station %q already", f.Name, name).About("station", name).ByRule("station-exists").
+			WithHint("retire it with: nsc revoke device --station %s --fleet %s -a %s", name, f.Name, fault.Words(ac.Name))
+	}
+	setKey(ac, public, f.StationRole(name), template)
+	if at > 0 {
+		ac.Tags.Add(retireTag(f.StationRole(name), at))
+	}
+	return nil
+}
+
+// Delete takes f and all its keys out of ac: what they signed is refused.
+func Delete(ac *jwt.AccountClaims, f Fleet) {
+	Retire(ac, f.Keys(ac))
+	ac.Tags.Remove(f.tag())
+}
+
+// Retire takes keys out of ac, with what its tags say about them.
+func Retire(ac *jwt.AccountClaims, list []Key) {
+	for _, k := range list {
+		ac.SigningKeys.Remove(k.Public)
+		if k.Retires > 0 {
+			ac.Tags.Remove(retireTag(k.Role, k.Retires))
+		}
+	}
+}
+
+// Scope returns the template of a key of ac.
+func Scope(ac *jwt.AccountClaims, k Key) jwt.UserPermissionLimits {
+	if us, ok := ac.SigningKeys[k.Public].(*jwt.UserScope); ok && us != nil {
+		return us.Template
+	}
+	return jwt.NewUserScope().Template
+}
+
+func setKey(ac *jwt.AccountClaims, public, role string, template jwt.UserPermissionLimits) {
+	scope := jwt.NewUserScope()
+	scope.Key, scope.Role, scope.Template = public, role, template
+	if ac.SigningKeys == nil {
+		ac.SigningKeys = jwt.SigningKeys{}
+	}
+	ac.SigningKeys.AddScopedSigner(scope)
+}
+
+func retireTag(role string, at int64) string {
+	return tagRetires + role + ":" + strconv.FormatInt(at, 10)
+}
+
+// retirements returns when roles are to be retired, the earliest if there are
+// several times.
+func retirements(ac *jwt.AccountClaims) map[string]int64 {
+	out := map[string]int64{}
+	for _, tag := range ac.Tags {
+		rest, ok := strings.CutPrefix(tag, tagRetires)
+		i := strings.LastIndexByte(rest, ':')
+		if !ok || i < 0 {
+			continue
+		}
+		at, err := strconv.ParseInt(rest[i+1:], 10, 64)
+		if err == nil && at > 0 && (out[rest[:i]] == 0 || at < out[rest[:i]]) {
+			out[rest[:i]] = at
+		}
+	}
+	return out
+}
+
+// SetOnly makes ac an account whose users are all short-lived.
+func SetOnly(ac *jwt.AccountClaims, ttl time.Duration) error {
+	if err := checkTTL(ttl); err != nil {
+		return err
+	}
+	ac.Tags = slices.DeleteFunc(ac.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagOnly) })
+	ac.Tags.Add(tagOnly + Span(ttl))
+	return nil
+}
+
+// Only returns the longest lifetime of the users of ac, if it is an account
+// whose users are all short-lived.
+func Only(ac *jwt.AccountClaims) (time.Duration, bool) {
+	for _, tag := range ac.Tags {
+		text, ok := strings.CutPrefix(tag, tagOnly)
+		ttl, err := time.ParseDuration(text)
+		if ok && err == nil && checkTTL(ttl) == nil {
+			return ttl, true
+		}
+	}
+	return 0, false
+}
+
+// CheckUser is fault.Denied for a user that would outlive what ac allows: its
+// rolling horizon could not refuse what is older.
+func CheckUser(ac *jwt.AccountClaims, name string, issuedAt, expires int64) error {
+	ttl, only := Only(ac)
+	if !only || expires > 0 && expires-issuedAt <= int64(ttl/time.Second) {
+		return nil
+	}
+	return fault.New(fault.Denied, "account %q is for credentials that live at most %s", ac.Name, Span(ttl)).
+		About("user", name).ByRule("fleet-only").
+		WithHint("give it an end: --expiry %dm, or less", int64(ttl/time.Minute))
+}
+
+// Newest returns what devices may do that are issued now.
+func (f Fleet) Newest(ac *jwt.AccountClaims) (jwt.UserPermissionLimits, error) {
+	signers, err := f.Signers(ac)
+	if err != nil {
+		return jwt.UserPermissionLimits{}, err
+	}
+	return Scope(ac, signers[0]), nil
+}

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/keys"
+)
+
+// fleetView is a fleet as JSON shows it.
+type fleetView struct {
+	Schema      int             `json:"schema,omitempty"`
+	Name        string          `json:"name"`
+	Account     string          `json:"account"`
+	Cohorts     int             `json:"cohorts"`
+	TTL         int64           `json:"ttl"` // seconds
+	Confine     string          `json:"confine"`
+	Permissions jwt.Permissions `json:"permissions"`
+	Keys        []fleetKey      `json:"keys"`
+}
+
+// fleetKey is one of its signing keys.
+type fleetKey struct {
+	Key     string `json:"key"`
+	Role    string `json:"role"`
+	Cohort  *int   `json:"cohort,omitempty"`
+	Epoch   int    `json:"epoch,omitempty"`
+	Station string `json:"station,omitempty"`
+	Retires int64  `json:"retires,omitempty"` // Unix seconds
+	Seed    bool   `json:"seed"`              // is in the keystore
+}
+
+func (s *session) fleetView(ac *account, f fleet.Fleet) fleetView {
+	v := fleetView{Name: f.Name, Account: ac.name, Cohorts: f.Cohorts, TTL: int64(f.TTL.Seconds()), Confine: string(f.Confine), Keys: []fleetKey{}}
+	ks := s.store.Keystore()
+	for _, k := range f.Keys(ac.claims) {
+		one := fleetKey{Key: k.Public, Role: k.Role, Epoch: k.Epoch, Station: k.Station, Retires: k.Retires, Seed: ks.HasSeed(k.Public)}
+		if k.Station == "" {
+			one.Cohort = &k.Cohort
+		}
+		v.Keys = append(v.Keys, one)
+	}
+	if t, err := f.Newest(ac.claims); err == nil {
+		v.Permissions = t.Permissions
+	}
+	return v
+}
+
+func newListFleets(a *app) *cobra.Command {
+	var account string
+	cmd := &cobra.Command{
+		Use: "fleets", Aliases: []string{"fleet"}, Short: "List the fleets of an account",
+		Example: `  nsc list fleets
+  nsc list fleets -a app
+  nsc list fleets -a app --json`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.listFleets(cmd.Context(), account) },
+	}
+	accountFlag(cmd, &account)
+	return cmd
+}
+
+// fleetList is the output of list fleets.
+type fleetList struct {
+	Schema  int         `json:"schema"`
+	Account string      `json:"account"`
+	Fleets  []fleetView `json:"fleets"`
+}
+
+func (a *app) listFleets(ctx context.Context, accountName string) error {
+	s, _, ac, err := a.open(ctx, accountName)
+	if err != nil {
+		return err
+	}
+	list := fleetList{Schema: api.Schema, Account: ac.name, Fleets: []fleetView{}}
+	for _, f := range fleet.All(ac.claims) {
+		list.Fleets = append(list.Fleets, s.fleetView(ac, f))
+	}
+	switch {
+	case a.flags.json:
+		return a.printStructured(list)
+	case a.flags.output == "name":
+		for _, v := range list.Fleets {
+			fmt.Fprintln(a.env.Stdout, v.Name)
+		}
+		return nil
+	case len(list.Fleets) == 0:
+		fmt.Fprintf(a.env.Stderr, "account %s has no fleet; add one with: nsc add fleet <name> -a %s\n", ac.name, shellWords([]string{ac.name}))
+		return nil
+	}
+	rows := [][]string{{"NAME", "COHORTS", "LIFETIME", "CONFINED BY", "KEYS"}}
+	for i, f := range fleet.All(ac.claims) {
+		rows = append(rows, []string{f.Name, fmt.Sprint(f.Cohorts), fleet.Span(f.TTL), string(f.Confine), fmt.Sprint(len(list.Fleets[i].Keys))})
+	}
+	return printTable(a.env.Stdout, rows)
+}
+
+func newDescribeFleet(a *app, o *describeOptions) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "fleet [name]", Short: "Show a fleet: what its devices may do, its cohorts, stations and keys",
+		Example: `  nsc describe fleet sensors -a app
+  nsc describe fleet -a app
+  nsc describe fleet sensors -a app --json`,
+		Args: args(0, 1, "the fleet's name"),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if o.name, err = optionalName(o.name, given, "the fleet's name"); err != nil {
+				return err
+			}
+			return a.describeFleet(cmd.Context(), *o)
+		},
+	}
+	nameFlag(cmd, &o.name, "name of the fleet (default the only one of the account)")
+	accountFlag(cmd, &o.account)
+	return cmd
+}
+
+func (a *app) describeFleet(ctx context.Context, o describeOptions) error {
+	s, _, ac, err := a.open(ctx, o.account)
+	if err != nil {
+		return err
+	}
+	f, err := fleet.Find(ac.claims, o.name)
+	if err != nil {
+		return err
+	}
+	v := s.fleetView(ac, f)
+	v.Schema = api.Schema
+	if done, err := a.structured(v, o.json); done {
+		return err
+	}
+	out := a.env.Stdout
+	fmt.Fprintf(out, "fleet %s in %s  %s, credentials live at most %s, confined by %s\n", f.Name, ac.name, count(f.Cohorts, "cohort"), fleet.Span(f.TTL), f.Confine)
+	for _, line := range permissionLines(v.Permissions, "everything", "") {
+		fmt.Fprintln(out, "  devices "+line)
+	}
+	return s.fleetKeys(v, o.long || a.flags.output == "wide")
+}
+
+// fleetKeys shows the keys of a fleet: all, or those that need a word, since
+// cohorts of the usual kind are many.
+func (s *session) fleetKeys(v fleetView, all bool) error {
+	rows, usual := [][]string{{"  KEY", "ROLE", "SEED", "RETIRES"}}, 0
+	for _, k := range v.Keys {
+		if !all && k.Cohort != nil && k.Seed && k.Retires == 0 {
+			usual++
+			continue
+		}
+		key, seed, retires := keys.Short(k.Key), "no", "-"
+		if all {
+			key = k.Key
+		}
+		if k.Seed {
+			seed = "here"
+		}
+		if k.Retires > 0 {
+			retires = clock(k.Retires)
+		}
+		rows = append(rows, []string{"  " + key, k.Role, seed, retires})
+	}
+	if usual > 0 {
+		fmt.Fprintf(s.env.Stdout, "  %s that sign now, their seeds here; see them with -W\n", count(usual, "cohort key"))
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	return printTable(s.env.Stdout, rows)
+}

@@ -1,0 +1,216 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
+)
+
+// editFleetOptions are the flags of edit fleet.
+type editFleetOptions struct {
+	name, account string
+	ttl           *time.Duration
+	roll          bool
+	cohorts       []int
+	limits        accounts.LimitsEdit
+}
+
+func newEditFleet(a *app) *cobra.Command {
+	var o editFleetOptions
+	cmd := &cobra.Command{
+		Use:   "fleet [name]",
+		Short: "Change a fleet, or give its cohorts new keys, without cutting a device",
+		Long: `Change the longest lifetime of a fleet's credentials, or what its devices may do. A
+role that changes would cut every device of it, so a fleet gets new keys instead,
+which sign from now on; the keys that it had admit what they signed until the last
+of it has expired, and nsc compact retires them then. --roll gives new keys and
+changes nothing else, of the cohorts that --cohort names or of all.`,
+		Example: `  nsc edit fleet sensors -a app --ttl 48h
+  nsc edit fleet sensors -a app --allow-sub 'app.news.>'
+  nsc edit fleet sensors -a app --roll --cohort 7
+  nsc edit fleet sensors -a app --rm 'app.news.>' --dry-run`,
+		Args: args(0, 1, "the fleet's name"),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if o.name, err = optionalName(o.name, given, "the fleet's name"); err != nil {
+				return err
+			}
+			if err := nothingGiven(cmd, "account", "name", "cohort"); err != nil {
+				return err
+			}
+			return a.finish(a.editFleet(cmd.Context(), o))
+		},
+	}
+	nameFlag(cmd, &o.name, "name of the fleet (default the only one of the account)")
+	accountFlag(cmd, &o.account)
+	f := cmd.Flags()
+	f.Var(given[time.Duration]{&o.ttl, "duration", readDuration}, "ttl", "longest lifetime of credentials: a Go duration or seconds")
+	f.BoolVar(&o.roll, "roll", false, "give cohorts new keys")
+	f.IntSliceVar(&o.cohorts, "cohort", nil, "roll these cohorts only")
+	limitFlags(f, &o.limits, "devices")
+	return cmd
+}
+
+func readDuration(s string) (time.Duration, error) {
+	var d durationValue
+	err := d.Set(s)
+	return time.Duration(d), err
+}
+
+func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, error) {
+	s, r, ac, err := a.open(ctx, o.account)
+	if err != nil {
+		return nil, err
+	}
+	old, err := fleet.Find(ac.claims, o.name)
+	if err != nil {
+		return nil, err
+	}
+	next := old
+	if o.ttl != nil {
+		next.TTL = *o.ttl
+	}
+	template, err := old.Newest(ac.claims)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.limits.Apply(&template); err != nil {
+		return nil, err
+	}
+	cohorts, err := o.rolled(old)
+	if err != nil {
+		return nil, err
+	}
+	if err := fleet.Put(copyOf(ac), old, next); err != nil {
+		return nil, err
+	}
+	fresh, err := s.makeKeys(len(cohorts))
+	if err != nil {
+		return nil, err
+	}
+	public := map[int]string{}
+	for i, cohort := range cohorts {
+		public[cohort] = fresh[i].public
+	}
+	until := s.now + int64((max(old.TTL, next.TTL)+fleet.Skew)/time.Second)
+	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
+		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
+			if next == old && len(public) == 0 {
+				return errUnchanged
+			}
+			if err := fleet.Put(c, old, next); err != nil {
+				return err
+			}
+			next.Roll(c, template, public, until)
+			return accounts.CheckAccount(c)
+		}})
+	})
+	if rec == nil {
+		return nil, err
+	}
+	rec.Title = fmt.Sprintf("fleet %s in %s  %s, credentials live at most %s", next.Name, ac.name, count(next.Cohorts, "cohort"), fleet.Span(next.TTL))
+	s.fleetReceipt(rec, template)
+	if len(fresh) > 0 {
+		rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s, and nsc compact %s retires them then",
+			count(len(fresh), "cohort"), clock(until), shellWords([]string{ac.name})))
+	}
+	if stations := stationNames(old, ac.claims); len(fresh) > 0 && len(stations) > 0 {
+		rec.Warnings = append(rec.Warnings, "stations keep the key and the template that they have: "+strings.Join(stations, ", "))
+	}
+	return rec, err
+}
+
+// rolled returns the cohorts that get new keys: those named, or all if what
+// devices may do changes.
+func (o editFleetOptions) rolled(f fleet.Fleet) ([]int, error) {
+	if len(o.cohorts) > 0 && !o.roll {
+		return nil, usage("--cohort goes with --roll: what devices may do is the same in all cohorts")
+	}
+	if len(o.cohorts) > 0 && !o.limits.Empty() {
+		return nil, usage("what devices may do is the same in all cohorts").WithHint("leave --cohort out")
+	}
+	seen := map[int]bool{}
+	for _, c := range o.cohorts {
+		if c < 0 || c >= f.Cohorts || seen[c] {
+			return nil, usage("--cohort %d: fleet %q has the cohorts 0 to %d, each named once", c, f.Name, f.Cohorts-1)
+		}
+		seen[c] = true
+	}
+	if len(o.cohorts) > 0 || !o.roll && o.limits.Empty() {
+		return o.cohorts, nil
+	}
+	all := make([]int, f.Cohorts)
+	for i := range all {
+		all[i] = i
+	}
+	return all, nil
+}
+
+func stationNames(f fleet.Fleet, ac *jwt.AccountClaims) []string {
+	var out []string
+	for _, k := range f.Keys(ac) {
+		if k.Station != "" {
+			out = append(out, k.Station)
+		}
+	}
+	return out
+}
+
+func newDeleteFleet(a *app) *cobra.Command {
+	var name, account string
+	cmd := &cobra.Command{
+		Use:   "fleet <name>",
+		Short: "Delete a fleet: all its devices are refused at once",
+		Example: `  nsc delete fleet sensors -a app
+  nsc delete fleet sensors -a app --yes
+  nsc delete fleet sensors -a app --dry-run`,
+		Args: args(0, 1, "the fleet's name"),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if name, err = nameOf(name, given, "the fleet's name"); err != nil {
+				return err
+			}
+			return a.finish(a.deleteFleet(cmd.Context(), account, name))
+		},
+	}
+	nameFlag(cmd, &name, "name of the fleet")
+	accountFlag(cmd, &account)
+	return cmd
+}
+
+func (a *app) deleteFleet(ctx context.Context, accountName, name string) (*receipt, error) {
+	s, r, ac, err := a.open(ctx, accountName)
+	if err != nil {
+		return nil, err
+	}
+	f, err := fleet.Find(ac.claims, name)
+	if err != nil {
+		return nil, err
+	}
+	n := len(f.Keys(ac.claims))
+	if err := a.confirm(fmt.Sprintf("every device of fleet %s in %s will be cut and refused for ever, with %s", f.Name, ac.name, count(n, "key")), f.Name); err != nil {
+		return nil, err
+	}
+	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
+		if now, err := fleet.Find(c, name); err != nil || now != f {
+			return errUnchanged
+		}
+		fleet.Delete(c, f)
+		return nil
+	}})
+	if rec == nil {
+		return nil, err
+	}
+	rec.Cuts, rec.Proved = true, "refused everywhere"
+	rec.Title = fmt.Sprintf("deleted fleet %s of %s, %s", f.Name, ac.name, count(n, "signing key"))
+	if rec.Revision > 0 {
+		rec.Title += "  " + revision(rec.Revision)
+	}
+	rec.Lines = append(rec.Lines, "each of its keys "+retirement(rec))
+	return rec, err
+}

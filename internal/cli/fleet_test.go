@@ -1,0 +1,118 @@
+package cli_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/accountd/accountd/accounts/fleet"
+)
+
+// iot is a person with a fleet-only account iot and the fleet sensors of four
+// cohorts.
+func iot(t *testing.T) *person {
+	t.Helper()
+	p := local(t)
+	p.ok("add", "account", "iot", "--fleet-only", "--ttl", "168h")
+	p.ok("add", "fleet", "sensors", "-a", "iot", "--cohorts", "4").says("fleet sensors in iot  4 cohorts, credentials live at most 168h",
+		"devices publish    iot.{{name()}}.>", "_INBOX.{{subject()}}.>")
+	return p
+}
+
+func TestAddFleet(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	_, ac := p.account("iot")
+	f, err := fleet.Find(ac, "sensors")
+	if err != nil || len(f.Keys(ac)) != 4 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	for _, k := range f.Keys(ac) {
+		if !p.store().Keystore().HasSeed(k.Public) {
+			t.Errorf("the seed of %s is not here", k.Role)
+		}
+	}
+	p.unchanged(func() {
+		p.ok("add", "fleet", "b", "-a", "iot", "--dry-run").says("fleet b in iot  64 cohorts", "nothing was changed")
+		p.run("add", "fleet", "sensors", "-a", "iot").exits(5).complains("fleet-exists", "nsc describe fleet sensors -a iot")
+		p.run("add", "fleet", "B", "-a", "iot").exits(7).complains("fleet-name")
+		p.run("add", "fleet", "b", "-a", "iot", "--ttl", "169h").exits(7).complains("live at most 168h")
+		p.run("add", "fleet", "b", "-a", "iot", "--role", "none").exits(3)
+		p.run("add", "fleet", "b", "-a", "iot", "--allow-sub", "a..b").exits(7)
+		p.run("add", "fleet", "-a", "iot").exits(2)
+		p.run("add", "account", "x", "--ttl", "1h").exits(2).complains("--fleet-only")
+		p.run("add", "account", "x", "--fleet-only", "--ttl", "1s").exits(7)
+	})
+	p.ok("edit", "signing-key", "--sk", "generate", "--role", "pump", "-a", "iot", "--allow-pub", "pumps.>")
+	p.ok("add", "fleet", "pumps", "-a", "iot", "--role", "pump", "--cohorts", "2", "--allow-sub", "cmd.{{name()}}", "--confine", "key").
+		says("devices publish    pumps.>", "devices subscribe  cmd.{{name()}}")
+	p.ok("add", "fleet", "keyed", "-a", "iot", "--confine", "key", "--cohorts", "1").says("iot.{{subject()}}.>")
+	p.ok("list", "fleets", "-a", "iot").says("sensors", "pumps", "keyed", "LIFETIME")
+	p.ok("list", "fleets", "-a", "app").complains("account app has no fleet")
+	p.run("describe", "fleet", "-a", "iot").exits(2).complains("has 3 fleets and none is named")
+	p.run("describe", "fleet", "nope", "-a", "iot").exits(3)
+}
+
+func TestFleetOnlyAccountsRefuseLongLivedUsers(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	p.unchanged(func() {
+		p.run("add", "user", "x", "-a", "iot").exits(4).complains("fleet-only", "--expiry")
+		p.run("add", "user", "x", "-a", "iot", "--expiry", "8d").exits(4)
+	})
+	p.ok("add", "user", "x", "-a", "iot", "--expiry", "7d")
+	p.run("edit", "user", "x", "-a", "iot", "--expiry", "0").exits(4).complains("fleet-only")
+}
+
+func TestEditFleetKeepsKeys(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	_, ac := p.account("iot")
+	f, _ := fleet.Find(ac, "sensors")
+	before := f.Keys(ac)
+	p.ok("add", "station", "line4", "--fleet", "sensors", "-a", "iot", "--until", "90d").says("station line4 of fleet sensors", "nsc compact retires it after")
+	p.run("add", "station", "line4", "-a", "iot").exits(5)
+	p.run("add", "station", "line5", "-a", "iot", "--until", "2020-01-01").exits(2)
+	p.ok("edit", "fleet", "-a", "iot", "--ttl", "48h").says("live at most 48h")
+	p.ok("edit", "fleet", "-a", "iot", "--ttl", "48h").says("already so")
+	p.ok("edit", "fleet", "-a", "iot", "--roll", "--cohort", "2").says("1 cohort got new keys")
+	p.ok("edit", "fleet", "-a", "iot", "--allow-sub", "iot.news").says("4 cohorts got new keys", "iot.news").
+		complains("stations keep the key", "line4")
+	p.run("edit", "fleet", "-a", "iot", "--roll", "--cohort", "4").exits(2)
+	p.run("edit", "fleet", "-a", "iot", "--allow-sub", "x", "--cohort", "1").exits(2)
+	p.run("edit", "fleet", "-a", "iot").exits(2)
+	_, ac = p.account("iot")
+	f, _ = fleet.Find(ac, "sensors")
+	for _, k := range before {
+		if !ac.SigningKeys.Contains(k.Public) || slices.Contains(fleet.Scope(ac, k).Sub.Allow, "iot.news") {
+			t.Errorf("%s is gone or changed", k.Role)
+		}
+	}
+	signers, err := f.Signers(ac)
+	if err != nil || signers[2].Epoch != 3 || signers[1].Epoch != 2 {
+		t.Fatalf("%+v, %v", signers, err)
+	}
+	p.ok("describe", "fleet", "-a", "iot").says("4 cohort keys that sign now", "sensors/c02e2", "sensors/station-line4", "here")
+	var v struct {
+		Keys []struct {
+			Role string
+			Seed bool
+		}
+	}
+	p.ok("describe", "fleet", "-a", "iot", "--json").json(&v)
+	if len(v.Keys) != 10 || !v.Keys[0].Seed {
+		t.Errorf("keys %+v", v.Keys)
+	}
+}
+
+func TestDeleteFleet(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	p.run("delete", "fleet", "sensors", "-a", "iot").exits(2).complains("will be cut and refused for ever", "--yes")
+	p.ok("delete", "fleet", "sensors", "-a", "iot", "--yes").says("deleted fleet sensors of iot, 4 signing keys")
+	_, ac := p.account("iot")
+	if len(ac.SigningKeys) != 0 || strings.Contains(strings.Join(ac.Tags, " "), "sensors") {
+		t.Errorf("left %v %v", ac.SigningKeys, ac.Tags)
+	}
+	p.run("delete", "fleet", "sensors", "-a", "iot", "--yes").exits(3)
+}
