@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -80,14 +81,15 @@ func (c *change) carryRevocations(now time.Time) error {
 		old = revocation.List(c.oldAC.Revocations)
 	}
 	var lacking []revocation.Entry
+	drops := revocation.ByKey(c.item.Drop)
 	for _, e := range list.Missing(old) {
 		if slices.Contains(c.item.Unrevoke, e.Key) {
-			if err := c.unrevoked(e, list); err != nil {
+			if err := c.unrevoked(e, list, now); err != nil {
 				return err
 			}
 			continue
 		}
-		drop, named := findDrop(c.item.Drop, e.Key)
+		drop, named := drops.For(e.Key)
 		if !named {
 			lacking = append(lacking, e)
 			continue
@@ -95,7 +97,7 @@ func (c *change) carryRevocations(now time.Time) error {
 		if err := drop.Check(e, list, c.isRetired, now.Unix()); err != nil {
 			return err
 		}
-		c.rec.Dropped = append(c.rec.Dropped, revocation.Dropped{Entry: e, Because: drop.Because})
+		c.remember(revocation.Dropped{Entry: e, Because: drop.Because}, now)
 		c.note("dropped revocation ("+drop.Because+") of", e.Key)
 	}
 	for _, d := range c.old.Dropped {
@@ -104,7 +106,7 @@ func (c *change) carryRevocations(now time.Time) error {
 		case d.MustReturn(list, c.isRetired):
 			lacking = append(lacking, d.Entry)
 		default:
-			c.rec.Dropped = append(c.rec.Dropped, d)
+			c.remember(d, now)
 		}
 	}
 	if len(lacking) > 0 {
@@ -116,8 +118,22 @@ func (c *change) carryRevocations(now time.Time) error {
 	return nil
 }
 
-// unrevoked accepts that e leaves the list, unless * keeps the user out anyway.
-func (c *change) unrevoked(e revocation.Entry, list revocation.List) error {
+// remember keeps a dropped entry, unless all that it refused has expired.
+func (c *change) remember(d revocation.Dropped, now time.Time) {
+	if horizon, bounded := fleet.Horizon(c.ac, now); bounded && d.At <= horizon {
+		return
+	}
+	c.rec.Dropped = append(c.rec.Dropped, d)
+}
+
+// unrevoked accepts that e leaves the list, unless * keeps the user out anyway,
+// or * would go behind the horizon of an account whose users are short-lived:
+// entries that it covers are not remembered.
+func (c *change) unrevoked(e revocation.Entry, list revocation.List, now time.Time) error {
+	if horizon, bounded := fleet.Horizon(c.oldAC, now); bounded && e.Key == revocation.All && list[revocation.All] < min(e.At, horizon) {
+		return fault.New(fault.Denied, "%s is for short-lived users, and its revocation of all users (*) goes back to %s at the earliest", c.name(),
+			time.Unix(horizon, 0).UTC().Format(time.RFC3339)).ByRule("horizon").WithHint("nsc unrevoke user '*' -a %s", c.name())
+	}
 	if e.Key != revocation.All && list[revocation.All] >= e.At {
 		return fault.New(fault.Denied, "%s stays revoked in %s: the revocation of all users (*) of %s covers it", keys.Short(e.Key), c.name(),
 			time.Unix(list[revocation.All], 0).UTC().Format(time.RFC3339)).
@@ -134,14 +150,6 @@ func (c *change) lacks(entries []revocation.Entry) error {
 	}
 	return fault.New(fault.Denied, "lacks %d of the revocations of %s that are in force (%s)", len(entries), c.name(), strings.Join(names, ", ")).
 		ByRule("revocation").WithHint("take the stored version with: nsc pull -a %s; un-revoke on purpose with: nsc unrevoke user", c.name())
-}
-
-func findDrop(drops []revocation.Drop, key string) (revocation.Drop, bool) {
-	i := slices.IndexFunc(drops, func(d revocation.Drop) bool { return d.Key == key })
-	if i < 0 {
-		return revocation.Drop{}, false
-	}
-	return drops[i], true
 }
 
 // carryExportLists demands the revocations of activations: of each export that

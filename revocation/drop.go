@@ -9,7 +9,8 @@ import (
 
 // Drop names an entry that may leave a list, and why it is no longer needed:
 //
-//	covered         the list's * refuses everything that the entry refused
+//	covered         the list's * refuses everything that the entry refused;
+//	                the key * stands for all such entries
 //	retired:<key>   every signing key that could have signed for it is retired
 //	expired:<exp>   every JWT for it has expired by exp, Unix seconds
 type Drop struct {
@@ -31,6 +32,28 @@ const (
 	retiredPrefix = "retired:"
 	expiredPrefix = "expired:"
 )
+
+// Drops is a set of drops, found by the key of an entry.
+type Drops map[string]Drop
+
+// ByKey indexes drops.
+func ByKey(drops []Drop) Drops {
+	out := make(Drops, len(drops))
+	for _, d := range drops {
+		out[d.Key] = d
+	}
+	return out
+}
+
+// For returns the drop that names an entry, by its key or as one of all that *
+// covers.
+func (ds Drops) For(key string) (Drop, bool) {
+	if d, ok := ds[key]; ok {
+		return d, true
+	}
+	d, ok := ds[All]
+	return Drop{Key: key, Because: d.Because}, ok && d.Because == Covered
+}
 
 // Check reports whether e may leave the list for the reason of d: l is the list
 // that is to hold without e, retired tells which signing keys are retired, and

@@ -1,10 +1,8 @@
 package fleet
 
 import (
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -163,41 +161,6 @@ func retirements(ac *jwt.AccountClaims) map[string]int64 {
 		}
 	}
 	return out
-}
-
-// SetOnly makes ac an account whose users are all short-lived.
-func SetOnly(ac *jwt.AccountClaims, ttl time.Duration) error {
-	if err := checkTTL(ttl); err != nil {
-		return err
-	}
-	ac.Tags = slices.DeleteFunc(ac.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagOnly) })
-	ac.Tags.Add(tagOnly + Span(ttl))
-	return nil
-}
-
-// Only returns the longest lifetime of the users of ac, if it is an account
-// whose users are all short-lived.
-func Only(ac *jwt.AccountClaims) (time.Duration, bool) {
-	for _, tag := range ac.Tags {
-		text, ok := strings.CutPrefix(tag, tagOnly)
-		ttl, err := time.ParseDuration(text)
-		if ok && err == nil && checkTTL(ttl) == nil {
-			return ttl, true
-		}
-	}
-	return 0, false
-}
-
-// CheckUser is fault.Denied for a user that would outlive what ac allows: its
-// rolling horizon could not refuse what is older.
-func CheckUser(ac *jwt.AccountClaims, name string, issuedAt, expires int64) error {
-	ttl, only := Only(ac)
-	if !only || expires > 0 && expires-issuedAt <= int64(ttl/time.Second) {
-		return nil
-	}
-	return fault.New(fault.Denied, "account %q is for credentials that live at most %s", ac.Name, Span(ttl)).
-		About("user", name).ByRule("fleet-only").
-		WithHint("give it an end: --expiry %dm, or less", int64(ttl/time.Minute))
 }
 
 // Newest returns what devices may do that are issued now.

@@ -93,7 +93,6 @@ func (a *app) addFleet(ctx context.Context, o fleetOptions) (*receipt, error) {
 	}
 	rec.Title = fmt.Sprintf("fleet %s in %s  %s, credentials live at most %s", o.fleet.Name, ac.name, count(o.fleet.Cohorts, "cohort"), fleet.Span(o.fleet.TTL))
 	s.fleetReceipt(rec, template)
-	rec.Lines = append(rec.Lines, "issue devices of it with: nsc issue --fleet "+o.fleet.Name+" -a "+shellWords([]string{ac.name})+" --count 1000 --out devices.ndjson")
 	return rec, err
 }
 
@@ -164,9 +163,9 @@ func newAddStation(a *app) *cobra.Command {
 		Use:   "station <name>",
 		Short: "Add a station: a place that issues devices with a key of its own",
 		Long: `Give a station of a fleet, such as a production line, a signing key of its own.
-What it issued can be refused as one batch, at once and however much it is. With
---until the key is retired by nsc compact after that date, when the credentials
-that it signed before are refused.`,
+What it issued can be refused as one batch, at once and however much it is. The
+key is retired at the first "nsc compact" after --until, when what it signed is
+refused.`,
 		Example: `  nsc add station line4 --fleet sensors -a app
   nsc add station line4 --fleet sensors -a app --until 90d
   nsc add station line4 -a app --dry-run`,
@@ -231,7 +230,7 @@ func (a *app) addStation(ctx context.Context, o stationOptions) (*receipt, error
 	}
 	rec.Lines = append(rec.Lines, madeLines("signing key", fresh)...)
 	if until > 0 {
-		rec.Lines = append(rec.Lines, "nsc compact retires it after "+clock(until))
+		rec.Lines = append(rec.Lines, fmt.Sprintf("retire it after %s with: nsc compact %s", clock(until), shellWords([]string{ac.name})))
 	}
 	return rec, err
 }

@@ -54,7 +54,7 @@ func nounOf(cmd *cobra.Command) completer {
 	switch cmd.Name() {
 	case "operator":
 		return operatorNames
-	case "account", "authcallout", "status":
+	case "account", "authcallout", "status", "compact":
 		return accountNames
 	case "user", "creds", "context", "why", "add-user", "delete-user":
 		return userNames

@@ -30,7 +30,7 @@ func newEditFleet(a *app) *cobra.Command {
 		Long: `Change the longest lifetime of a fleet's credentials, or what its devices may do. A
 role that changes would cut every device of it, so a fleet gets new keys instead,
 which sign from now on; the keys that it had admit what they signed until the last
-of it has expired, and nsc compact retires them then. --roll gives new keys and
+of it has expired; retire them then with "nsc compact". --roll gives new keys and
 changes nothing else, of the cohorts that --cohort names or of all.`,
 		Example: `  nsc edit fleet sensors -a app --ttl 48h
   nsc edit fleet sensors -a app --allow-sub 'app.news.>'
@@ -117,7 +117,7 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 	rec.Title = fmt.Sprintf("fleet %s in %s  %s, credentials live at most %s", next.Name, ac.name, count(next.Cohorts, "cohort"), fleet.Span(next.TTL))
 	s.fleetReceipt(rec, template)
 	if len(fresh) > 0 {
-		rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s, and nsc compact %s retires them then",
+		rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s; retire them then with: nsc compact %s",
 			count(len(fresh), "cohort"), clock(until), shellWords([]string{ac.name})))
 	}
 	if stations := stationNames(old, ac.claims); len(fresh) > 0 && len(stations) > 0 {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/accountd/accountd/accounts/fleet"
 )
@@ -70,7 +71,7 @@ func TestEditFleetKeepsKeys(t *testing.T) {
 	_, ac := p.account("iot")
 	f, _ := fleet.Find(ac, "sensors")
 	before := f.Keys(ac)
-	p.ok("add", "station", "line4", "--fleet", "sensors", "-a", "iot", "--until", "90d").says("station line4 of fleet sensors", "nsc compact retires it after")
+	p.ok("add", "station", "line4", "--fleet", "sensors", "-a", "iot", "--until", "90d").says("station line4 of fleet sensors", "nsc compact iot")
 	p.run("add", "station", "line4", "-a", "iot").exits(5)
 	p.run("add", "station", "line5", "-a", "iot", "--until", "2020-01-01").exits(2)
 	p.ok("edit", "fleet", "-a", "iot", "--ttl", "48h").says("live at most 48h")
@@ -115,4 +116,32 @@ func TestDeleteFleet(t *testing.T) {
 		t.Errorf("left %v %v", ac.SigningKeys, ac.Tags)
 	}
 	p.run("delete", "fleet", "sensors", "-a", "iot", "--yes").exits(3)
+}
+
+func TestCompact(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	p.ok("add", "station", "line4", "-a", "iot", "--until", "1d")
+	p.ok("edit", "fleet", "-a", "iot", "--roll", "--cohort", "0")
+	p.ok("add", "user", "x", "-a", "iot", "--expiry", "1d")
+	p.ok("revoke", "user", "x", "-a", "iot")
+	p.ok("compact", "iot").says("refused is what was issued until").says("lives longer than it may")
+	p.ok("compact", "iot").says("account iot")
+	p.now = func() time.Time { return time.Now().Add(8 * 24 * time.Hour) }
+	p.unchanged(func() {
+		p.ok("compact", "iot", "--dry-run").says("sensors/station-line4", "sensors/c00e1", "1 revocation of credentials that have expired", "would be retired for ever")
+	})
+	p.ok("compact", "iot").says("sensors/station-line4", "sensors/c00e1")
+	_, ac := p.account("iot")
+	if len(ac.SigningKeys) != 4 || len(ac.Revocations) != 1 {
+		t.Errorf("left %v and %v", ac.SigningKeys.Keys(), ac.Revocations)
+	}
+	p.ok("unrevoke", "user", "*", "-a", "iot").says("already so")
+	p.ok("compact", "app").says("nothing to take out")
+	p.ok("edit", "account", "app", "--tag", "fleet-only:24h")
+	p.ok("add", "user", "y", "-a", "app", "--expiry", "1d")
+	p.ok("edit", "account", "app", "--rm-tag", "fleet-only:24h")
+	p.ok("edit", "user", "y", "-a", "app", "--expiry", "0")
+	p.ok("edit", "account", "app", "--tag", "fleet-only:24h")
+	p.run("compact", "app").exits(5).complains("fleet-only", "nsc edit user y -a app --expiry 1d")
 }

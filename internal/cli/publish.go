@@ -101,7 +101,9 @@ func (s *session) editLocked(ctx context.Context, r *root, ac *account, ch chang
 		if err := s.writeNext(ctx, r, w); err != nil {
 			return nil, nil, err
 		}
-		res, proof, err := s.put(ctx, r, api.Item{JWT: w.next.Token, Base: w.pub.ID, Unrevoke: ch.unrevoke, Unretire: ch.unretire}, w.next.Issuer)
+		res, proof, err := s.put(ctx, r, api.Item{
+			JWT: w.next.Token, Base: w.pub.ID, Unrevoke: ch.unrevoke, Unretire: ch.unretire, Drop: dropsOf(w.next),
+		}, w.next.Issuer)
 		if err == nil {
 			return s.committed(ctx, r, w, res, proof)
 		}

@@ -272,7 +272,7 @@ func (s *session) pushBatch(ctx context.Context, r *root, batch []*account) ([]*
 			return nil, err
 		}
 		w.next = w.cur
-		works[i], items[i] = w, api.Item{JWT: w.next.Token, Base: w.pub.ID}
+		works[i], items[i] = w, api.Item{JWT: w.next.Token, Base: w.pub.ID, Drop: dropsOf(w.next)}
 	}
 	if s.flags.dryRun {
 		return dryPush(works), nil

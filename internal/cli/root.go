@@ -55,6 +55,7 @@ them into force on every server and proves it.`
 		newRevoke(a),
 		newUnrevoke(a),
 		newRevocations(a),
+		newCompact(a),
 		newDelete(a),
 		newRestore(a),
 		newPush(a),

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"maps"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/revocation"
 )
@@ -45,7 +48,7 @@ func (a *app) unrevokeUsers(ctx context.Context, accountName string, users []str
 	if err != nil {
 		return nil, err
 	}
-	ch := change{edit: func(c *jwt.AccountClaims) error { return removeRevocations(c, ac.name, targets) }}
+	ch := change{edit: func(c *jwt.AccountClaims) error { return removeRevocations(c, ac.name, targets, s.started) }}
 	for _, t := range targets {
 		ch.unrevoke = append(ch.unrevoke, t.key)
 	}
@@ -60,7 +63,7 @@ func (a *app) unrevokeUsers(ctx context.Context, accountName string, users []str
 
 // removeRevocations takes targets off the list. It refuses what would have no
 // effect, since * refuses the user all the same.
-func removeRevocations(c *jwt.AccountClaims, accountName string, targets []target) error {
+func removeRevocations(c *jwt.AccountClaims, accountName string, targets []target, now time.Time) error {
 	list := revocation.List(c.Revocations)
 	found := false
 	for _, t := range targets {
@@ -81,8 +84,18 @@ func removeRevocations(c *jwt.AccountClaims, accountName string, targets []targe
 	if !found {
 		return errUnchanged
 	}
+	before := maps.Clone(c.Revocations)
 	for _, t := range targets {
 		delete(c.Revocations, t.key)
+	}
+	// Where all users are short-lived, * goes back as far as it may.
+	if all, had := before[revocation.All]; had {
+		if horizon, only := fleet.Horizon(c, now); only && c.Revocations[revocation.All] == 0 {
+			c.Revocations[revocation.All] = min(all, horizon)
+		}
+	}
+	if maps.Equal(before, c.Revocations) {
+		return errUnchanged
 	}
 	return nil
 }
