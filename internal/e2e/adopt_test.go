@@ -36,7 +36,6 @@ func newBrownfield(t *testing.T) *brownfield {
 	b.data = filepath.Join(b.home, ".local/share/nats/nsc")
 	says(t, b.official("add", "operator", "acme", "--sys", "--generate-signing-key"), 0)
 	says(t, b.official("edit", "operator", "--account-jwt-server-url", fmt.Sprintf("nats://127.0.0.1:%d", b.ports[0])), 0)
-	says(t, b.official("add", "user", "accountd", "-a", "SYS"), 0)
 	b.system = b.document("SYS").Subject
 	for i := range 2 {
 		b.dirs, b.server = append(b.dirs, t.TempDir()), append(b.server, nil)
@@ -152,6 +151,7 @@ func TestAdoption(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	says(t, b.official("add", "user", "accountd", "-a", "SYS"), 0)
 	daemon := b.resolver()
 	says(t, b.nsc("adopt", "--dry-run"), 0, "+ nats.revocations", "in force on s1", "dry run: nothing was changed")
 	if raw, err := os.ReadFile(filepath.Join(b.dirs[0], app.Subject+".jwt")); err != nil || string(raw) != b.document("app").Token {

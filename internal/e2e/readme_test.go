@@ -15,7 +15,7 @@ import (
 	"github.com/accountd/accountd/internal/natstest"
 )
 
-// block is one fenced block of the README.
+// block is one fenced block of a page.
 type block struct {
 	line int // of its first line of text
 	info string
@@ -38,20 +38,29 @@ func TestREADME(t *testing.T) {
 		}
 		env = append(env, name+"="+strings.TrimSpace(string(value)))
 	}
+	first := slices.IndexFunc(blocks, func(b block) bool { return b.info == "sh terminal=1" })
+	if first < 0 {
+		t.Fatal("the README starts nothing")
+	}
+	daemon := startREADME(t, env, dir, blocks[first])
+	natstest.Eventually(t, 4*patience, func() error { return promised(daemon.Output(), blocks[first+1]) })
+	follow(t, env, dir, "README.md", blocks)
+	if code := daemon.Stop(); code != 0 {
+		t.Errorf("accountd dev ends with exit code %d", code)
+	}
+}
+
+// follow runs the "sh" blocks of a page in one shell and holds what they print
+// against the "text" blocks. What the shell leaves running is ended.
+func follow(t *testing.T, env []string, dir, page string, blocks []block) {
+	t.Helper()
+	mark := func(b block) string { return fmt.Sprintf("== %s:%d", page, b.line) }
 	var script strings.Builder
-	script.WriteString("set -eu\n")
-	var daemon *natstest.Process
-	for i, b := range blocks {
-		switch b.info {
-		case "sh terminal=1":
-			daemon = startREADME(t, env, dir, b)
-			natstest.Eventually(t, 4*patience, func() error { return promised(daemon.Output(), blocks[i+1]) })
-		case "sh":
+	script.WriteString("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n")
+	for _, b := range blocks {
+		if b.info == "sh" {
 			fmt.Fprintf(&script, "echo '%s'\n%s", mark(b), b.text)
 		}
-	}
-	if daemon == nil {
-		t.Fatal("the README starts nothing")
 	}
 	out := shell(t, env, dir, script.String())
 	for i, b := range blocks {
@@ -59,17 +68,12 @@ func TestREADME(t *testing.T) {
 			continue
 		}
 		_, after, _ := strings.Cut(out, mark(blocks[i-1])+"\n")
-		printed, _, _ := strings.Cut(after, "== README.md:")
+		printed, _, _ := strings.Cut(after, "== "+page+":")
 		if err := promised(printed, b); err != nil {
-			t.Errorf("README.md:%d: %v", b.line, err)
+			t.Errorf("%s:%d: %v", page, b.line, err)
 		}
 	}
-	if code := daemon.Stop(); code != 0 {
-		t.Errorf("accountd dev ends with exit code %d", code)
-	}
 }
-
-func mark(b block) string { return fmt.Sprintf("== README.md:%d", b.line) }
 
 // startREADME runs the command of the first terminal, with free ports instead
 // of the usual ones, which something else on the machine may have.
