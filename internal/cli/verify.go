@@ -12,7 +12,39 @@ type verifyOptions struct {
 }
 
 func newVerify(a *app) *cobra.Command {
+	var o verifyOptions
+	var file string
 	cmd := group("verify", "Prove what may flow between accounts, from their claims alone")
+	cmd.Long = `Proves from claims alone what may flow between accounts: one message (flow),
+all of them (isolation), or whatever a policy file demands (-f), for CI:
+
+  isolated:            # no account of a list can reach another of it
+    - [coke, pepsi]
+  reaches:             # the accounts that this one may reach, at most
+    - from: coke
+      only: [platform]
+  flows:
+    - from: coke:till1
+      subject: orders.new
+      to: platform
+      pattern: 'coke.>'
+      expect: delivered
+      on: coke.orders.new
+
+Exits 9 if a demand does not hold, and says why.`
+	cmd.Example = `  nsc verify -f policy.yaml
+  nsc verify -f policy.yaml --jwt-dir ./claims --json
+  nsc verify isolation coke pepsi
+  nsc verify flow --from coke --subject orders.new --to pepsi`
+	help := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if file == "" || len(given) > 0 {
+			return help(cmd, given)
+		}
+		return a.verifyPolicy(cmd.Context(), o, file)
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "policy file in YAML")
+	a.worldFlags(cmd, &o)
 	cmd.AddCommand(newVerifyFlow(a), newVerifyIsolation(a))
 	return cmd
 }

@@ -138,3 +138,43 @@ func TestVerifyIsolation(t *testing.T) {
 	verify("coke", "pepsi", "--all").exits(2)
 	verify("coke", "cola").exits(3)
 }
+
+func TestVerifyPolicy(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	dir := tenants(t, p)
+	check := func(policy string, more ...string) result {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(p.dir, "policy.yaml"), []byte(policy), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p.run(append([]string{"verify", "-f", "policy.yaml", "--jwt-dir", dir}, more...)...)
+	}
+	check(`
+isolated:
+  - [coke, fanta]
+reaches:
+  - from: coke
+    only: [pepsi]
+  - from: pepsi
+flows:
+  - {from: coke, subject: orders.new, to: pepsi, pattern: 'coke.>', expect: delivered, on: coke.new}
+`).exits(0).says("the claims hold to policy.yaml")
+	check("isolated: [[fanta, coke, pepsi]]\nreaches: [{from: coke}]\nflows: [{from: coke, subject: x, to: pepsi, expect: delivered}]\n").exits(9).
+		says("broken: coke and pepsi are isolated", "pepsi imports the stream orders.* of coke", "broken: coke reaches only no account",
+			"broken: x from coke to pepsi is delivered", "it is none").complains("break 3 demands")
+	check("isolated: [[coke, cola]]").exits(9).says("account cola is not among the claims")
+	var v struct {
+		Holds    bool
+		Breaches []struct{ Rule string }
+	}
+	check("isolated: [[coke, pepsi]]", "--json").exits(9).json(&v)
+	if v.Holds || len(v.Breaches) != 1 {
+		t.Errorf("%+v", v)
+	}
+	for _, bad := range []string{"isolatd: [[a, b]]", "isolated: [[a]]", "{}", "flows: [{from: a, subject: s, to: b, expect: yes}]", "\t"} {
+		check(bad).exits(7)
+	}
+	p.run("verify", "-f", "missing.yaml", "--jwt-dir", dir).exits(3)
+	p.run("verify", "polcy").exits(2)
+}
