@@ -234,15 +234,9 @@ func fill(b *testing.B, w *world, accounts int) map[string]string {
 
 func startNode(b *testing.B, w *world) {
 	dir := b.TempDir()
-	n := w.start(Config{Dir: dir})
-	var head uint64
-	if err := w.src.View(b.Context(), func(r store.Reader) (err error) { head, err = r.Head(); return err }); err != nil {
+	n, err := w.startWithin(10*time.Minute, Config{Dir: dir, CatchUp: 10 * time.Minute}) // follows all of them
+	if err != nil {
 		b.Fatal(err)
-	}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for n.Applied() < head {
-		<-tick.C
 	}
 	stop(b, n, Now)
 	for b.Loop() {

@@ -303,7 +303,9 @@ func (w *world) start(cfg Config) *Node {
 	return n
 }
 
-func (w *world) tryStart(cfg Config) (*Node, error) {
+func (w *world) tryStart(cfg Config) (*Node, error) { return w.startWithin(patience, cfg) }
+
+func (w *world) startWithin(limit time.Duration, cfg Config) (*Node, error) {
 	if cfg.Name == "" {
 		cfg.Name = "nats-0"
 	}
@@ -317,7 +319,7 @@ func (w *world) tryStart(cfg Config) (*Node, error) {
 		cfg.Ports = Ports{Client: -1, Leaf: -1, WebSocket: -1, MQTT: -1}
 	}
 	cfg.Logger = w.logger
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return Start(ctx, cfg)
 }
