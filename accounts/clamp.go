@@ -1,6 +1,8 @@
 package accounts
 
 import (
+	"reflect"
+
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/claims"
@@ -21,8 +23,29 @@ func Clamp(posted, stored *claims.Document) (*claims.Draft, error) {
 		}
 	}
 	return claims.Edit(posted, func(ac *jwt.AccountClaims) error {
-		ac.Name, ac.Expires, ac.NotBefore = decided.Name, decided.Expires, decided.NotBefore
-		ac.Limits, ac.Tags = decided.Limits, decided.Tags
+		decide(ac, decided)
 		return nil
 	})
+}
+
+// decide gives ac what the operator decides, as it is in by.
+func decide(ac, by *jwt.AccountClaims) {
+	ac.Name, ac.Expires, ac.NotBefore = by.Name, by.Expires, by.NotBefore
+	ac.Limits, ac.Tags = by.Limits, by.Tags
+}
+
+// Countersigned reports whether signed is posted, but for the signature and what
+// the operator decides.
+func Countersigned(posted, signed *claims.Document) bool {
+	p, err := claims.As[jwt.AccountClaims](posted)
+	if err != nil {
+		return false
+	}
+	s, err := claims.As[jwt.AccountClaims](signed)
+	if err != nil {
+		return false
+	}
+	decide(p, s)
+	p.Issuer, p.IssuedAt, p.ID = s.Issuer, s.IssuedAt, s.ID
+	return reflect.DeepEqual(p, s)
 }

@@ -51,12 +51,9 @@ func DialHTTP(ctx context.Context, base string, now func() time.Time, cfg *tls.C
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fault.New(fault.Usage, "%q is not an http or https URL", base)
 	}
-	l := httpLink{base: u.Scheme + "://" + u.Host, client: &http.Client{
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, TLSClientConfig: cfg, ForceAttemptHTTP2: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { // a signed request is for one place
-			return errors.New("accountd does not redirect")
-		},
-	}}
+	l := httpLink{base: u.Scheme + "://" + u.Host, client: httpClient(cfg, func(*http.Request, []*http.Request) error {
+		return errors.New("accountd does not redirect") // a signed request is for one place
+	})}
 	data, status, err := l.do(ctx, http.MethodGet, PathInfo, "", nil)
 	if err != nil {
 		return nil, err
@@ -66,6 +63,13 @@ func DialHTTP(ctx context.Context, base string, now func() time.Time, cfg *tls.C
 		return nil, fault.New(fault.Unavailable, "%w at %s", ErrNoService, l.base).About("server", l.base)
 	}
 	return &Client{Operator: info.Operator, Server: info.Server, Custody: info.Custody, link: l, now: now}, nil
+}
+
+func httpClient(cfg *tls.Config, redirect func(*http.Request, []*http.Request) error) *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, TLSClientConfig: cfg, ForceAttemptHTTP2: true},
+		CheckRedirect: redirect,
+	}
 }
 
 func (l httpLink) close() { l.client.CloseIdleConnections() }

@@ -32,7 +32,8 @@ func (s *Service) Register(mux *http.ServeMux) {
 	s.apiRoutes(mux)
 }
 
-// postJWT admits a pushed account JWT, as nsc push sends it to an http URL.
+// postJWT admits a pushed account JWT, as nsc push sends it to an http URL. Of
+// one that the account signed, If-Match names the version that it follows.
 func (s *Service) postJWT(w http.ResponseWriter, r *http.Request) {
 	token, err := io.ReadAll(http.MaxBytesReader(w, r.Body, claims.MaxToken+1))
 	if err != nil {
@@ -44,11 +45,12 @@ func (s *Service) postJWT(w http.ResponseWriter, r *http.Request) {
 		httpError(w, fault.New(fault.Invalid, "the path does not name the account of the JWT").ByRule("malformed"))
 		return
 	}
-	admit := s.Push
+	var res api.Result
 	if isSelfSigned(jwt) {
-		admit = s.Countersign
+		res, err = s.Countersign(r.Context(), "http", jwt, strings.Trim(r.Header.Get("If-Match"), `"*`))
+	} else {
+		res, err = s.Push(r.Context(), "http", jwt)
 	}
-	res, err := admit(r.Context(), "http", jwt)
 	if err != nil {
 		httpError(w, err)
 		return

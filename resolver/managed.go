@@ -21,13 +21,14 @@ import (
 // it where the operator's keys are elsewhere: what the operator decides is as it
 // was (accounts.Clamp), and accountd's delegated key signs the result. Where it
 // has none, the account waits as a proposal for a signature; then the error is
-// fault.Pending.
-func (s *Service) Countersign(ctx context.Context, via, token string) (api.Result, error) {
+// fault.Pending. base is the jti of the stored version that it follows, "" where
+// the sender does not say.
+func (s *Service) Countersign(ctx context.Context, via, token, base string) (api.Result, error) {
 	if s.cfg.Signer == nil {
-		return api.Result{}, s.propose(ctx, via, token)
+		return api.Result{}, s.propose(ctx, via, token, base)
 	}
 	return s.stockChange(ctx, via, func(tx store.Tx, _ operator.Trust, _ store.Record, now time.Time) ([]*change, string, error) {
-		posted, stored, err := selfSigned(tx, token, now)
+		posted, stored, err := selfSigned(tx, token, base, now)
 		if err != nil {
 			return nil, "", err
 		}
@@ -85,7 +86,7 @@ func (s *Service) Renew(ctx context.Context, key string, revision uint64) error 
 
 // selfSigned decodes a posted account and the stored version that it follows,
 // nil for an account that is allowed and not stored yet.
-func selfSigned(r store.Reader, token string, now time.Time) (posted, stored *claims.Document, err error) {
+func selfSigned(r store.Reader, token, base string, now time.Time) (posted, stored *claims.Document, err error) {
 	posted, err = claims.Decode(token)
 	if err != nil {
 		return nil, nil, err
@@ -105,6 +106,10 @@ func selfSigned(r store.Reader, token string, now time.Time) (posted, stored *cl
 	}
 	if stored, err = claims.Decode(rec.JWT); err != nil {
 		return nil, nil, err
+	}
+	if base != "" && base != rec.ID {
+		return nil, nil, fault.New(fault.Conflict, "another version of %s is stored, revision %d", rec.Name, rec.Revision).
+			ByRule("conflict").WithHint("take the stored version first: nsc pull -a %s", rec.Name)
 	}
 	if posted.IssuedAt < stored.IssuedAt {
 		return nil, nil, fault.New(fault.Conflict, "issued at %s, older than the stored version of %s (revision %d)",

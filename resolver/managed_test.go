@@ -19,7 +19,7 @@ func (w *world) selfSign(d *claims.Document, f func(*jwt.AccountClaims)) *claims
 }
 
 func (w *world) countersign(d *claims.Document) (api.Result, error) {
-	return w.s.Countersign(context.Background(), "http", d.Token)
+	return w.s.Countersign(context.Background(), "http", d.Token, "")
 }
 
 // TestCountersign: a tenant changes what is its own, within what the operator
@@ -62,6 +62,14 @@ func TestCountersign(t *testing.T) {
 	if _, err := w.countersign(back); fault.RuleOf(err) != "revocation" {
 		t.Errorf("a tenant un-revokes in passing: %v", err)
 	}
+	ours := w.selfSign(stored, func(*jwt.AccountClaims) {})
+	if _, err := w.s.Countersign(context.Background(), "http", ours.Token, first.ID); fault.RuleOf(err) != "conflict" {
+		t.Errorf("built on a version that is no longer stored: %v", err)
+	}
+	if _, err := w.s.Countersign(context.Background(), "http", ours.Token, stored.ID); err != nil {
+		t.Errorf("built on the stored version: %v", err)
+	}
+	stored = must(claims.Decode(w.record(first.Subject).JWT))
 	w.s.cfg.Signer = nil
 	if _, err := w.countersign(w.selfSign(stored, func(*jwt.AccountClaims) {})); !fault.Is(err, fault.Pending) {
 		t.Errorf("offline custody: %v", err)

@@ -56,7 +56,7 @@ const metaProposals = "proposals"
 
 // propose keeps a self-signed account until an operator key signs it. A later
 // one of the same account takes its place.
-func (s *Service) propose(ctx context.Context, via, token string) error {
+func (s *Service) propose(ctx context.Context, via, token, base string) error {
 	name := ""
 	err := s.cfg.Store.Update(ctx, func(tx store.Tx) error {
 		now := s.now()
@@ -64,7 +64,7 @@ func (s *Service) propose(ctx context.Context, via, token string) error {
 		if err != nil {
 			return err
 		}
-		posted, _, err := selfSigned(tx, token, now)
+		posted, _, err := selfSigned(tx, token, base, now)
 		if err != nil {
 			return err
 		}

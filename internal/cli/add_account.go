@@ -90,7 +90,7 @@ func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error
 	if s.flags.dryRun {
 		return dryNew("account", o.name, ac)
 	}
-	return s.createAccount(ctx, r, func() (*claims.Document, error) { return s.signNew(r, ac) }, seed, nil)
+	return s.createAccount(ctx, r, func() (*claims.Document, error) { return s.signNew(r, ac, seed) }, seed, nil)
 }
 
 // newAccountName refuses a name that cannot be one or is taken.
@@ -164,10 +164,8 @@ func (s *session) givenKey(given, kind string, valid func(string) error, parse f
 // behind.
 func (s *session) createAccount(ctx context.Context, r *root, sign func() (*claims.Document, error), seed []byte, users []*claims.Document) (*receipt, error) {
 	online, why := s.online(r)
-	if online {
-		if err := s.dial(ctx, r); err != nil {
-			return nil, err
-		}
+	if err := s.ready(ctx, r); err != nil {
+		return nil, err
 	}
 	doc, err := sign()
 	if err != nil {
@@ -187,12 +185,10 @@ func (s *session) createAccount(ctx context.Context, r *root, sign func() (*clai
 		return rec, s.remember(ctx, r.Name(), w.name)
 	}
 	res, proof, err := s.put(ctx, r, api.Item{JWT: doc.Token}, doc.Issuer)
-	switch {
-	case err == nil:
-	case res.Outcome == "" && fault.Is(err, fault.Unavailable):
-		rec.Outcome, rec.Note = outcomeUnknown, ""
-		return rec, errors.Join(unpublished(w.name, err), s.remember(ctx, r.Name(), w.name))
-	default:
+	if err != nil {
+		if err, ok := kept(rec, res, err); ok {
+			return rec, errors.Join(err, s.remember(ctx, r.Name(), w.name))
+		}
 		rec.Outcome = outcomeRefused
 		return rec, s.discard(ctx, r, w, seed != nil, err)
 	}
@@ -210,12 +206,16 @@ func (s *session) createAccount(ctx context.Context, r *root, sign func() (*clai
 	return rec, proof(rec)
 }
 
-func (s *session) signNew(r *root, ac *jwt.AccountClaims) (*claims.Document, error) {
+// signNew signs a new account, whose seed is nil if it was not made here.
+func (s *session) signNew(r *root, ac *jwt.AccountClaims, seed []byte) (*claims.Document, error) {
 	draft, err := claims.New(ac)
 	if err != nil {
 		return nil, err
 	}
-	pair, err := s.accountSigner(r, "")
+	if r.tenant && seed != nil && s.flags.privateKey == "" {
+		return s.signOwn(draft, seed)
+	}
+	pair, err := s.versionSigner(r, ac.Subject, "")
 	if err != nil {
 		return nil, err
 	}

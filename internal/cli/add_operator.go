@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"os"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
 )
 
@@ -28,14 +25,22 @@ func newAddOperator(a *app) *cobra.Command {
 		Long: `Add an operator with a new root key, kept in the keystore. With --sys it gets a
 system account SYS and its user sys, which servers and accountd need; with
 --generate-signing-key a key of its own signs accounts, so that the root key can
-be taken offline. With --url the operator is imported from a JWT file.`,
+be taken offline.
+
+With --url the operator is one of somebody else: its JWT is taken from a file, a
+URL, or by a well-known name, whose URL is in NSC_<NAME>_OPERATOR. Its accounts
+are signed by their own keys then, and by the operator when they are published.`,
 		Example: `  nsc add operator acme --sys --generate-signing-key
   nsc add operator acme --dry-run
   nsc add operator acme -K ./root.nk
-  nsc add operator --url ./acme.jwt`,
+  nsc add operator --url ./acme.jwt
+  nsc add operator --url https://accounts.acme.example/jwt/v1/operator`,
 		Args: args(0, 1, "the operator's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			if o.from != "" {
+				if o.name, err = optionalName(o.name, given, "the operator's name"); err != nil {
+					return err
+				}
 				return a.finish(a.importOperator(cmd.Context(), o))
 			}
 			if o.name, err = newNameOf(o.name, given, "the operator's name"); err != nil {
@@ -46,7 +51,7 @@ be taken offline. With --url the operator is imported from a JWT file.`,
 	}
 	nameFlag(cmd, &o.name, "operator name")
 	f := cmd.Flags()
-	f.StringVarP(&o.from, "url", "u", "", "import the operator's JWT from a file")
+	f.StringVarP(&o.from, "url", "u", "", "import an operator's JWT: a file, a URL or a well-known name")
 	f.BoolVar(&o.signingKey, "generate-signing-key", false, "also make a signing key")
 	f.BoolVarP(&o.sys, "sys", "s", false, "also make a system account and its user")
 	a.timeFlags(f, &o.starts, &o.expires)
@@ -102,54 +107,4 @@ func (s *session) newOperatorName(name string) error {
 		}
 	}
 	return nil
-}
-
-// importOperator stores the JWT of an operator whose root key lives elsewhere.
-func (a *app) importOperator(ctx context.Context, o operatorOptions) (*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(a.path(o.from))
-	if err != nil {
-		return nil, fault.New(fault.NotFound, "no operator JWT in file %s: %w", o.from, err).
-			WithHint("operators are imported from files; fetch a URL first")
-	}
-	doc, err := claims.Decode(string(trim(data)))
-	if err != nil {
-		return nil, fault.New(fault.CodeOf(err), "operator JWT in %s: %w", o.from, err)
-	}
-	oc, err := claims.As[jwt.OperatorClaims](doc)
-	if err != nil {
-		return nil, err
-	}
-	if doc.Issuer != doc.Subject && !oc.DidSign(oc) {
-		return nil, fault.New(fault.Untrusted, "the operator JWT in %s is signed by a foreign key %s", o.from, keys.Short(doc.Issuer)).ByRule("chain")
-	}
-	rec := &receipt{Kind: "operator", Name: doc.Name, Key: doc.Subject, ID: doc.ID, Outcome: "imported"}
-	if s.flags.dryRun {
-		rec.Outcome, rec.Changes = outcomeDry, diffClaims(nil, payload(doc))
-		return rec, nil
-	}
-	if err := s.storeOperator(ctx, doc, o.force); err != nil {
-		return nil, err
-	}
-	return rec, s.remember(ctx, doc.Name, "")
-}
-
-func (s *session) storeOperator(ctx context.Context, doc *claims.Document, force bool) error {
-	put := func(tx *nscstore.Tx) error { return tx.PutOperator(doc.Token) }
-	err := s.store.Create(ctx, doc.Name, false, put)
-	if !fault.Is(err, fault.Conflict) || !force {
-		return err
-	}
-	return s.store.Update(ctx, doc.Name, func(tx *nscstore.Tx) error {
-		if token, err := tx.JWT(); err == nil {
-			if old, err := claims.Decode(token); err == nil && old.Subject != doc.Subject {
-				return fault.New(fault.Conflict, "operator %q has another root key, %s", doc.Name, keys.Short(old.Subject)).
-					About("operator", doc.Name).ByRule("same-subject").WithHint("import it into another store: --data-dir <folder>")
-			}
-		}
-		return put(tx)
-	})
 }

@@ -62,6 +62,10 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 	if err := s.mayDelete(r, ac); err != nil {
 		return nil, err
 	}
+	if r.tenant && !o.force {
+		return nil, fault.New(fault.Denied, "operator %s is managed: account %s would be forgotten here and stay in force on its servers", r.Name(), ac.name).
+			About("account", ac.name).ByRule("managed").WithHint("revoke its users first: nsc revoke user '*' -a %s; then forget it with --force", shellWords([]string{ac.name}))
+	}
 	rec := &receipt{Kind: "account", Name: ac.name, Key: ac.key, Cuts: true, Proved: "refused everywhere"}
 	rec.Title = fmt.Sprintf("deleted account %s (%s) and %s", ac.name, keys.Short(ac.key), count(len(users), "user"))
 	if s.flags.dryRun {
@@ -72,6 +76,9 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 		return nil, err
 	}
 	online, why := s.online(r)
+	if r.tenant {
+		online, why = false, "its operator alone deletes it on the servers"
+	}
 	if online {
 		if err := s.dial(ctx, r); err != nil {
 			return nil, err

@@ -49,5 +49,6 @@
 //	conflict     if the local version had no edits of its own: accountd's version with the edit redone
 //	             on it, up to five times; else what it held before, exit 5
 //	unreachable  the new version, marked unpublished, exit 6; a later change or nsc push publishes it
+//	waiting      of a tenant's store: the new version, signed by the account alone, exit 8, 4 or 7; see managed.go
 //	dry run      what it held before; no key is made
 package cli

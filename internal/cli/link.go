@@ -41,8 +41,18 @@ func (s *session) online(r *root) (bool, string) {
 		return false, "operator " + r.Name() + " names no account server"
 	case !isNats(r.claims.AccountServerURL) && !isHTTP(r.claims.AccountServerURL):
 		return false, "the account server's URL has an unknown scheme: " + r.claims.AccountServerURL
+	case r.tenant && !isHTTP(r.claims.AccountServerURL):
+		return false, "operator " + r.Name() + " takes accounts that sign themselves over http only, and names " + r.claims.AccountServerURL
 	}
 	return true, ""
+}
+
+// ready begins to connect to where a change of an account will go.
+func (s *session) ready(ctx context.Context, r *root) error {
+	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun {
+		return nil
+	}
+	return s.dial(ctx, r)
 }
 
 func isNats(address string) bool { return hasScheme(address, "nats", "tls", "ws", "wss") }

@@ -54,10 +54,8 @@ type work struct {
 // local store holds after each outcome. The receipt is not nil when something
 // was decided, even with an error.
 func (s *session) editAccount(ctx context.Context, r *root, ac *account, ch change) (*receipt, error) {
-	if ok, _ := s.online(r); ok && !s.flags.dryRun {
-		if err := s.dial(ctx, r); err != nil {
-			return nil, err
-		}
+	if err := s.ready(ctx, r); err != nil {
+		return nil, err
 	}
 	unlock, err := s.lock(ctx, r, ac.key)
 	if err != nil {
@@ -108,8 +106,8 @@ func (s *session) editLocked(ctx context.Context, r *root, ac *account, ch chang
 			return s.committed(ctx, r, w, res, proof)
 		}
 		rec := &receipt{Kind: "account", Name: w.name, Key: w.key, Outcome: outcomeUnknown}
-		if res.Outcome == "" && fault.Is(err, fault.Unavailable) {
-			return rec, nil, unpublished(w.name, err)
+		if err, ok := kept(rec, res, err); ok {
+			return rec, nil, err
 		}
 		if fault.Is(err, fault.Conflict) && ch.version == nil && try < tries {
 			again, rerr := s.rebase(ctx, r, w, res)
@@ -140,10 +138,14 @@ func (r *root) work(ac *account) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &work{
+	w := &work{
 		name: ac.name, key: ac.key, cur: ac.doc, pub: pub,
 		dirty: !known || pub.Unpublished || pub.ID != ac.doc.ID,
-	}, nil
+	}
+	if r.tenant {
+		r.settle(w)
+	}
+	return w, nil
 }
 
 // sign makes the next version of w. Its time is never before the last one's;
@@ -163,7 +165,7 @@ func (s *session) sign(r *root, w *work, ch change) error {
 	if err != nil {
 		return err
 	}
-	pair, err := s.accountSigner(r, w.cur.Issuer)
+	pair, err := s.versionSigner(r, w.key, w.cur.Issuer)
 	if err != nil {
 		return err
 	}
@@ -200,6 +202,10 @@ func (s *session) keepLocal(ctx context.Context, r *root, w *work, why string) (
 
 // committed records that accountd took w.
 func (s *session) committed(ctx context.Context, r *root, w *work, res api.Result, proof func(*receipt) error) (*receipt, func(*receipt) error, error) {
+	if got, ok := s.answers[w.key]; ok {
+		rec, err := s.countersigned(ctx, r, w, res, got)
+		return rec, nil, err
+	}
 	rec := &receipt{
 		Kind: "account", Name: w.name, Key: w.key, ID: res.ID, Revision: res.Revision,
 		Outcome: res.Outcome, Findings: res.Findings, Sent: true,
@@ -246,6 +252,9 @@ func (s *session) rebase(ctx context.Context, r *root, w *work, res api.Result) 
 
 // fetch returns accountd's version of an account.
 func (s *session) fetch(ctx context.Context, r *root, key string) (*claims.Document, error) {
+	if r.tenant {
+		return s.served(ctx, r, key)
+	}
 	c, err := s.client(ctx, r)
 	if err != nil {
 		return nil, err

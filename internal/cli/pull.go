@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -68,6 +69,9 @@ func (a *app) pull(ctx context.Context, o pullOptions) ([]*receipt, error) {
 	}
 	if err := o.aim.at(r); err != nil {
 		return nil, err
+	}
+	if r.tenant {
+		return s.pullOwn(ctx, r, o)
 	}
 	c, err := s.client(ctx, r)
 	if noService(err) && s.link.connect != nil {
@@ -231,6 +235,7 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 		switch {
 		case w.cur.ID == theirs.ID:
 			rec.Outcome = outcomeSame
+		case r.tenant && accounts.Countersigned(w.cur, theirs):
 		case w.dirty && !o.overwrite && w.pub.ID == theirs.ID:
 			rec.Outcome, rec.ID = outcomeSame, w.cur.ID
 			rec.Lines = append(rec.Lines, "local edits are not published; publish them with: nsc push -a "+shellWords([]string{local}))
@@ -288,7 +293,7 @@ func (s *session) merge(r *root, mine, theirs *claims.Document, got api.GetReply
 		rec.Outcome = "pulled"
 		return theirs, nil
 	}
-	pair, err := s.accountSigner(r, theirs.Issuer)
+	pair, err := s.versionSigner(r, theirs.Subject, theirs.Issuer)
 	if err != nil {
 		return nil, err
 	}

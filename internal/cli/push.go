@@ -106,6 +106,9 @@ func (a *app) push(ctx context.Context, o pushOptions) ([]*receipt, error) {
 	if err := o.aim.at(r); err != nil {
 		return nil, err
 	}
+	if r.tenant {
+		return s.publishOwn(ctx, r, o)
+	}
 	if err := s.dial(ctx, r); err != nil {
 		return nil, err
 	}

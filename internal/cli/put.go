@@ -22,6 +22,10 @@ const maxProofWait = 20 * time.Second
 // for the proof as soon as it is committed; proof fills it into the receipt. A
 // result without an outcome means that nobody answered.
 func (s *session) put(ctx context.Context, r *root, item api.Item, issuer string) (api.Result, func(*receipt) error, error) {
+	if _, err := keys.ParseAccount(issuer); r.tenant && (err == nil || s.flags.privateKey == "") {
+		res, err := s.post(ctx, r, item)
+		return res, nil, err
+	}
 	results, err := s.putAll(ctx, r, []api.Item{item}, issuer)
 	if err != nil {
 		return api.Result{}, nil, err
@@ -233,12 +237,15 @@ func unpublished(name string, cause error) error {
 func conflict(w *work, res api.Result) error {
 	what := "the service holds another version"
 	if v := res.Current; v != nil {
-		what = fmt.Sprintf("%s revision %d", w.name, v.Revision)
+		what = w.name
+		if v.Revision > 0 {
+			what = fmt.Sprintf("%s revision %d", w.name, v.Revision)
+		}
 		if v.Deleted {
 			what += " is a deletion that"
 		}
 		what += fmt.Sprintf(" was put by operator key %s at %s", keys.Short(v.Actor), v.At.Local().Format("15:04"))
-		if w.pub.ID != "" {
+		if w.pub.Revision > 0 {
 			what += fmt.Sprintf("; your copy builds on revision %d", w.pub.Revision)
 		}
 	}

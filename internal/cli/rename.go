@@ -52,10 +52,8 @@ func (a *app) renameAccount(ctx context.Context, from, to string) (*receipt, err
 	if err := a.confirm(fmt.Sprintf("the files of account %s, its users and their credentials move", ac.name), to); err != nil {
 		return nil, err
 	}
-	if ok, _ := s.online(r); ok && !s.flags.dryRun {
-		if err := s.dial(ctx, r); err != nil {
-			return nil, err
-		}
+	if err := s.ready(ctx, r); err != nil {
+		return nil, err
 	}
 	unlock, err := s.lock(ctx, r, ac.key)
 	if err != nil {
@@ -65,6 +63,10 @@ func (a *app) renameAccount(ctx context.Context, from, to string) (*receipt, err
 	w, err := s.begin(r, ac.name)
 	if err != nil {
 		return nil, err
+	}
+	if r.tenant && w.pub.ID != "" {
+		return nil, fault.New(fault.Denied, "the operator decides how account %s is called", ac.name).About("account", ac.name).
+			ByRule("managed").WithHint("the operator renames it with: nsc rename account %s", shellWords([]string{ac.name, to}))
 	}
 	rename := change{edit: func(c *jwt.AccountClaims) error {
 		c.Name = to
@@ -104,13 +106,12 @@ func (s *session) renameLocked(ctx context.Context, r *root, w *work, to string)
 		return rec, nil, nil
 	}
 	res, proof, err := s.put(ctx, r, api.Item{JWT: w.next.Token, Base: w.pub.ID}, w.next.Issuer)
-	switch {
-	case err == nil:
+	if err == nil {
 		w.name = to
 		return s.committed(ctx, r, w, res, proof)
-	case res.Outcome == "" && fault.Is(err, fault.Unavailable):
-		rec.Outcome = outcomeUnknown
-		return rec, nil, unpublished(to, err)
+	}
+	if err, ok := kept(rec, res, err); ok {
+		return rec, nil, err
 	}
 	rec.Outcome = outcomeRefused
 	if berr := s.moveAccount(ctx, r, to, from, w.next.Token, w.cur, w.pub); berr != nil {

@@ -209,7 +209,7 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 // local store and the live connections know; 0 for none. Without an answer the
 // local store alone decides.
 func (s *session) seen(ctx context.Context, r *root, ac *account, t target) (int64, error) {
-	if ok, _ := s.online(r); !ok || s.flags.dryRun {
+	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun {
 		return t.iat, nil
 	}
 	if err := s.dial(ctx, r); err != nil {

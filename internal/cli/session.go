@@ -26,6 +26,9 @@ type session struct {
 	waited  time.Duration              // for accountd, since it last answered
 	pushed  map[string][]api.NodeProof // answers of servers without accountd, by account key
 	named   map[string]signer          // what -K resolved to, by whose key it is
+
+	server  *api.AccountServer // of a managed operator, nil until it is needed
+	answers map[string]answer  // of that server, by account key
 }
 
 // root is the current operator, read once.
@@ -34,6 +37,7 @@ type root struct {
 	doc    *claims.Document
 	claims *jwt.OperatorClaims
 	trust  operator.Trust
+	tenant bool // accounts sign themselves; see managed.go
 }
 
 // Account returns the name of an account of the store. A public key is a key
@@ -117,7 +121,7 @@ func (a *app) session() (*session, error) {
 		return nil, err
 	}
 	store.Keystore().Unlock(func() ([]string, error) { return a.unlock(store.Keystore()) })
-	return &session{app: a, store: store, context: where, now: a.started.Unix(), named: map[string]signer{}, pushed: map[string][]api.NodeProof{}}, nil
+	return &session{app: a, store: store, context: where, now: a.started.Unix(), named: map[string]signer{}, pushed: map[string][]api.NodeProof{}, answers: map[string]answer{}}, nil
 }
 
 // path makes a path of the command line absolute; "" stays.
@@ -149,7 +153,10 @@ func (s *session) root(ctx context.Context) (*root, error) {
 	if r.claims, err = claims.As[jwt.OperatorClaims](r.doc); err != nil {
 		return nil, err
 	}
-	r.trust, err = operator.TrustOf(r.doc)
+	if r.trust, err = operator.TrustOf(r.doc); err != nil {
+		return nil, err
+	}
+	r.tenant, err = s.isTenant(r)
 	return r, err
 }
 

@@ -164,7 +164,12 @@ func (s *session) validateHeld(r *root, h held, lookup accounts.Lookup, v *valid
 		}
 	case kindAccount:
 		signing = h.of.claims.SigningKeys.Keys()
-		v.add(h, accounts.AccountProblems(h.doc, &r.trust, lookup, s.now)...)
+		trust := &r.trust
+		if r.tenant && h.doc.Issuer == h.doc.Subject {
+			trust = nil
+			v.add(h, accounts.Problem{Rule: "chain", Text: "it is signed by its own key alone, and servers refuse it until the operator signs", Warning: true})
+		}
+		v.add(h, accounts.AccountProblems(h.doc, trust, lookup, s.now)...)
 	case kindUser:
 		signing = nil
 		if h.of != nil {

@@ -19,10 +19,8 @@ import (
 func TestManagedOperatorWithTheOfficialTool(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, "--account-server", "http")
-	home := t.TempDir()
-	tenant := &cloud{t: t, dir: c.dir, home: home, env: []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "NSC_HOME=" + filepath.Join(home, "nsc"), "NKEYS_PATH=" + filepath.Join(home, "keys"), "XDG_DATA_HOME=" + filepath.Join(home, "data"),
-	}}
+	tenant := c.newTenant()
+	home := tenant.home
 	stored := func() *claims.Document {
 		t.Helper()
 		files, err := filepath.Glob(filepath.Join(home, "data", "nats/nsc/stores/*/accounts/pepsi/pepsi.jwt"))
@@ -70,5 +68,94 @@ func TestManagedOperatorWithTheOfficialTool(t *testing.T) {
 	c.refusedEverywhere(creds)
 	if out := c.run("nsc", "allow", "account", "--list"); strings.Contains(out.out, own.Subject) {
 		t.Errorf("still to be made: %s", out)
+	}
+}
+
+// newTenant makes a person with stores of their own and no key of the operator.
+// Both nsc find the same store.
+func (c *cloud) newTenant() *cloud {
+	home := c.t.TempDir()
+	return &cloud{t: c.t, dir: c.dir, home: home, env: []string{
+		"PATH=" + binDir(c.t) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home,
+		"NSC_HOME=" + filepath.Join(home, "nsc"), "NKEYS_PATH=" + filepath.Join(home, "keys"), "XDG_DATA_HOME=" + filepath.Join(home, "data"),
+	}}
+}
+
+// TestManagedStoreOfBothTools: ours and the official nsc take turns on one store
+// of a tenant, with a real accountd that signs what they post.
+func TestManagedStoreOfBothTools(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, "--account-server", "http")
+	tenant := c.newTenant()
+	stored := func() (*claims.Document, *jwt.AccountClaims) {
+		t.Helper()
+		d, err := claims.Decode(read(t, filepath.Join(tenant.home, "data/nats/nsc/stores/dev/accounts/pepsi/pepsi.jwt")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ac, err := claims.As[jwt.AccountClaims](d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d, ac
+	}
+	nsc := func(args ...string) result { return tenant.run("nsc", args...) }
+
+	says(t, nsc("add", "operator", "-u", c.ready.HTTP+"/jwt/v1/operator"), 0, "operator dev")
+	says(t, nsc("add", "operator", "-u", c.ready.HTTP+"/jwt/v1/operator"), 5, "exists already")
+	says(t, nsc("add", "account", "pepsi"), 4, "is kept here, signed by its own key alone", "nsc allow account A", "nsc push -a pepsi")
+	own, _ := stored()
+	if own.Issuer != own.Subject {
+		t.Fatalf("an account that nobody allowed is signed by %s", own.Issuer)
+	}
+	says(t, tenant.official("describe", "account", "pepsi"), 0)
+	says(t, nsc("validate", "--all-accounts"), 0, "signed by its own key alone")
+	c.nsc("allow", "account", own.Subject)
+	says(t, nsc("push", "-a", "pepsi"), 0, "countersigned by operator key")
+	if d, _ := stored(); d.Issuer == d.Subject {
+		t.Fatal("the operator's answer was not stored")
+	}
+	says(t, nsc("validate", "--all-accounts"), 0)
+	says(t, nsc("push", "-A"), 0)
+
+	says(t, tenant.official("edit", "account", "pepsi", "--description", "official"), 0)
+	says(t, nsc("edit", "account", "pepsi", "--info-url", "https://pepsi.example", "--conns", "7"), 0, "countersigned",
+		"the operator changed nats.limits.conn from 7 to -1")
+	if d, ac := stored(); ac.Description != "official" || ac.InfoURL != "https://pepsi.example" || ac.Limits.Conn != jwt.NoLimit || d.Issuer == d.Subject {
+		t.Errorf("after both tools: %s", ac)
+	}
+	says(t, nsc("add", "user", "device", "-a", "pepsi"), 0)
+	creds := filepath.Join(tenant.home, "keys", "creds", "dev", "pepsi", "device.creds")
+	c.acceptedEverywhere(creds)
+	says(t, nsc("add", "export", "--subject", "orders.>", "-a", "pepsi"), 0, "countersigned")
+	says(t, tenant.official("add", "export", "--subject", "bills.>", "-a", "pepsi"), 0)
+	says(t, nsc("revoke", "user", "device", "-a", "pepsi"), 0, "revoked device in pepsi", "countersigned")
+	if _, ac := stored(); len(ac.Exports) != 2 || len(ac.Revocations) != 1 {
+		t.Errorf("after both tools: %s", ac)
+	}
+	c.nsc("status", "pepsi", "--watch")
+	c.refusedEverywhere(creds)
+	says(t, nsc("unrevoke", "user", "device", "-a", "pepsi"), 4, "revocation")
+	if _, ac := stored(); len(ac.Revocations) != 1 {
+		t.Error("a refused change stays in the store")
+	}
+
+	// What the operator changed meanwhile is the ground of the next edit.
+	c.nsc("pull", "-a", "pepsi")
+	c.nsc("edit", "account", "pepsi", "--conns", "9")
+	says(t, nsc("edit", "account", "pepsi", "--description", "ours"), 0, "countersigned")
+	if _, ac := stored(); ac.Limits.Conn != 9 || ac.Description != "ours" || len(ac.Exports) != 2 {
+		t.Errorf("after the operator's edit: %s", ac)
+	}
+	says(t, nsc("pull", "-A"), 0, "operator dev", "account pepsi")
+	says(t, tenant.official("pull", "-A"), 0)
+	says(t, nsc("rename", "account", "pepsi", "cola", "--OK"), 4, "the operator decides")
+	says(t, nsc("delete", "account", "pepsi", "--yes"), 4, "--force")
+
+	// Nobody answers: kept, and published later.
+	c.daemon.Kill()
+	says(t, nsc("edit", "account", "pepsi", "--description", "later", "--timeout", "2s"), 6, "nsc push -a pepsi")
+	if d, _ := stored(); d.Issuer != d.Subject {
+		t.Error("an unpublished change is not signed by the account")
 	}
 }
