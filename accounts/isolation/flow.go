@@ -63,9 +63,10 @@ type trial struct {
 	to    endpoint
 	watch []interest
 
-	got     []string
+	got     []arrival
 	path    []step // to where the message is now
-	won     []step // of the first copy that arrived
+	wire    tokens // what service imports take for its name, nil if that is its name
+	routed  bool   // it came from another server, whose service imports it has passed
 	blocked []step // of the first that did not
 }
 
@@ -84,16 +85,29 @@ const maxRuns = 512
 
 // Flow predicts what happens to a message.
 func (w *World) Flow(f Flow) Outcome {
+	return enumerate(func(c *choices) Outcome {
+		t := w.trial(c, f)
+		return t.run()
+	})
+}
+
+// trial starts to follow a message.
+func (w *World) trial(c *choices, f Flow) *trial {
 	if f.Pattern == "" {
 		f.Pattern = f.Subject
 	}
+	return &trial{choices: c, w: w, flow: f, from: w.login(f.From), to: w.login(f.To)}
+}
+
+// enumerate tries every combination of choices. Answers that differ make one
+// that is possible.
+func enumerate(try func(*choices) Outcome) Outcome {
 	c := &choices{why: map[string]bool{}}
 	var first Outcome
 	subjects := map[string]bool{}
 	differ := false
 	for run := range maxRuns {
-		t := &trial{choices: c, w: w, flow: f, from: w.login(f.From), to: w.login(f.To)}
-		o := t.run()
+		o := try(c)
 		if run == 0 {
 			first = o
 		}
@@ -119,23 +133,35 @@ func (w *World) Flow(f Flow) Outcome {
 
 // run judges logins, subscription and message.
 func (t *trial) run() Outcome {
-	for _, e := range []endpoint{t.from, t.to} {
+	if o := t.admit(t.from, t.to); o != nil {
+		return *o
+	}
+	return t.publish()
+}
+
+// admit judges logins and the subscription, nil if all is well.
+func (t *trial) admit(who ...endpoint) *Outcome {
+	refuse := func(r Result, rule, format string, args ...any) *Outcome {
+		o := t.stop(r, rule, format, args...)
+		return &o
+	}
+	for _, e := range who {
 		if e.refused != "" {
-			return t.stop(LoginRefused, RuleLogin, "%s cannot log in: %s", e.label, e.refused)
+			return refuse(LoginRefused, RuleLogin, "%s cannot log in: %s", e.label, e.refused)
 		}
 		if e.maybe != "" && t.pick(2, e.maybe) == 1 {
-			return t.stop(LoginRefused, RuleLogin, "%s may not be able to log in: %s", e.label, e.maybe)
+			return refuse(LoginRefused, RuleLogin, "%s may not be able to log in: %s", e.label, e.maybe)
 		}
 	}
 	pattern := split(t.flow.Pattern)
 	switch {
 	case !valid(t.flow.Pattern):
-		return t.stop(SubscribeDenied, RuleSubject, "%s is not a subject that one can subscribe to", t.flow.Pattern)
+		return refuse(SubscribeDenied, RuleSubject, "%s is not a subject that one can subscribe to", t.flow.Pattern)
 	case t.flow.Queue == "_sys_" || !t.to.perms.maySubscribe(pattern, t.flow.Queue):
-		return t.stop(SubscribeDenied, RuleSubscribe, "%s may not subscribe to %s%s", t.to.label, pattern, queueText(t.flow.Queue))
+		return refuse(SubscribeDenied, RuleSubscribe, "%s may not subscribe to %s%s", t.to.label, pattern, queueText(t.flow.Queue))
 	}
 	t.watch = t.interests(t.to.tenant, pattern)
-	return t.publish()
+	return nil
 }
 
 func queueText(queue string) string {
@@ -191,8 +217,17 @@ func (t *trial) publish() Outcome {
 		return t.stop(PublishDenied, RuleReply, "servers keep the reply subject %s for themselves", t.flow.Reply)
 	}
 	t.deliver(at, subject, nil)
+	return t.conclude(subject)
+}
+
+// conclude says what arrived, or why nothing did.
+func (t *trial) conclude(subject tokens) Outcome {
 	if len(t.got) > 0 {
-		return answer(Delivered, t.got, t.won)
+		var names []string
+		for _, a := range t.got {
+			names = append(names, a.subject.String())
+		}
+		return answer(Delivered, names, t.got[0].path)
 	}
 	if t.blocked == nil {
 		t.explain(subject)
@@ -235,11 +270,9 @@ func (t *trial) deliver(at *tenant, subject tokens, via []*link) {
 	if t.flow.Queue != "" && len(copies) > 1 { // its ways into the account are one group
 		copies = copies[t.pick(len(copies), "a queue subscription takes one copy of those that reach an account in several ways"):][:1]
 	}
-	for _, c := range copies {
-		if t.won == nil {
-			t.won = c.path
-		}
-		t.got = append(t.got, c.subject.String())
+	t.got = append(t.got, copies...)
+	if t.routed {
+		return
 	}
 	_, services := t.w.links(at)
 	for _, l := range services {
@@ -252,6 +285,8 @@ func (t *trial) deliver(at *tenant, subject tokens, via []*link) {
 // arrival is a copy of the message that a subscription can get.
 type arrival struct {
 	subject tokens
+	via     []*link // the services that it came through
+	link    *link   // the stream import, if any
 	path    []step
 }
 
@@ -278,7 +313,7 @@ func (t *trial) arrive(copies []arrival, in interest, subject tokens, via []*lin
 		return copies
 	}
 	t.step(rule, "%s receives it on %s", t.to.label, subject)
-	return append(copies, arrival{subject, t.path})
+	return append(copies, arrival{subject, via, in.link, t.path})
 }
 
 func asText(was, is tokens) string {
@@ -316,6 +351,11 @@ func (t *trial) follow(l *link, subject tokens, via []*link) {
 		return
 	}
 	to := l.rename(subject)
+	if wire := t.wire; wire != nil {
+		to = l.rename(wire)
+		t.wire = nil
+		defer func() { t.wire = wire }()
+	}
 	t.step(RuleService, "%s imports the service %s of %s%s", l.importer.label(), l.export, l.exporter.label(), asText(subject, to))
 	if to, ok := t.rename(l.exporter, to); ok {
 		t.deliver(l.exporter, to, append(slices.Clip(via), l))

@@ -166,7 +166,10 @@ func (g *generator) scene(sys *tenantKeys) *scene {
 	for range 8 {
 		s.pubs = append(s.pubs, g.publisher(pick(g, all...)))
 	}
-	if g.chance(40) {
+	if g.chance(35) {
+		pick(g, s.tenants...).claims.Limits.Payload = 0
+	}
+	if g.chance(60) {
 		g.relay(s)
 	}
 	for range 40 {
@@ -224,8 +227,10 @@ func (g *generator) relay(s *scene) {
 	g.repeat(c, 1, func(c *tenantKeys) {
 		c.claims.Imports.Add(&jwt.Import{Account: a.pub, Subject: name, Type: jwt.Stream})
 	})
+	asker, listener := b.newUser("asker"), c.newUser("listener")
 	for i := range 2 {
 		sub, pub := g.subscriber(c, len(s.subs)), g.publisher(b)
+		sub.user, pub.user = listener, asker
 		sub.node, sub.pattern, pub.subject = i, pick(g, "relay.>", string(name)), g.narrow(string(name), true)
 		s.subs, s.pubs = append(s.subs, sub), append(s.pubs, pub)
 	}
@@ -428,14 +433,14 @@ func (g *generator) publisher(a *tenantKeys) publisher {
 	p.id = fmt.Sprintf("m%d", g.serial)
 	p.subject = g.narrow(g.subjectOf(a), true)
 	switch {
-	case g.chance(6):
+	case g.chance(10):
 		p.subject = pick(g, "$SYS.REQ.USER.INFO", "$JS.API.INFO", "$JS.API.STREAM.NAMES", "_R_.x", "_GR_.x.y", "$NRG.x", "$GR.x",
 			"$SYS.REQ.ACCOUNT.PING.CONNZ", "_INBOX.a", "$KV.b.k")
 	case g.chance(4):
 		p.subject = g.narrow(g.subjectOf(a), false) // wildcards are ordinary tokens here
 	}
-	if g.chance(15) {
-		p.reply = pick(g, "r.x", "_INBOX.a", g.literal(), "_R_.x", "$JS.ACK.x", "_GR_.x")
+	if g.chance(25) {
+		p.reply = pick(g, "r."+p.id, "_INBOX."+p.id, g.literal(), g.literal(), g.narrow(g.subjectOf(a), true), "_R_.x", "$JS.ACK.x", "_GR_.x")
 	}
 	return p
 }

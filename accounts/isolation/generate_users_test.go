@@ -45,7 +45,7 @@ func (g *generator) permissions(a *tenantKeys, template bool) jwt.Permissions {
 	fill(&p.Sub.Allow, 35, true)
 	fill(&p.Sub.Deny, 30, true)
 	if g.chance(15) {
-		p.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
+		p.Resp = &jwt.ResponsePermission{MaxMsgs: pick(g, 0, 1, 2, -1), Expires: time.Minute}
 	}
 	return p
 }

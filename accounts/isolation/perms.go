@@ -18,7 +18,7 @@ type perms struct {
 	pubAllow, pubDeny []tokens
 	subAllow, subDeny []grant
 	onlyPub, onlySub  bool // there is an allow list
-	responses         bool
+	responses         int  // how many answers to a reply subject: 0 none, -1 any number
 }
 
 // compile returns nil for permissions without any entry: the connection then
@@ -28,12 +28,17 @@ func compile(p jwt.Permissions) *perms {
 	if !pub && !sub && p.Resp == nil {
 		return nil
 	}
-	c := &perms{responses: p.Resp != nil}
+	c := &perms{}
+	if p.Resp != nil {
+		if c.responses = p.Resp.MaxMsgs; c.responses == 0 {
+			c.responses = 1 // what servers take for no number
+		}
+	}
 	if pub {
 		c.onlyPub = p.Pub.Allow != nil
 		c.pubAllow, c.pubDeny = subjects(p.Pub.Allow), subjects(p.Pub.Deny)
 	}
-	c.onlyPub = c.onlyPub || c.responses
+	c.onlyPub = c.onlyPub || p.Resp != nil
 	if sub {
 		c.onlySub = len(p.Sub.Allow) > 0
 		c.subAllow, c.subDeny = grants(p.Sub.Allow), grants(p.Sub.Deny)
@@ -138,4 +143,14 @@ func (p *perms) filters(pattern tokens, queue string, subject tokens) bool {
 		}
 	}
 	return false
+}
+
+// mayAnswer reports whether an answer is allowed by the response permission
+// after the request arrived so many times under one reply subject. Every
+// arrival after the first counts as an answer, and one too many starts anew.
+func (p *perms) mayAnswer(arrived int) bool {
+	if p.responses <= 0 {
+		return p.responses < 0
+	}
+	return (arrived-1)%(p.responses+1) < p.responses
 }

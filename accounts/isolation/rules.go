@@ -16,6 +16,7 @@ const (
 	RuleService           = "service import"       // from importer to exporter, and onwards
 	RuleLoop              = "service loop"         // no export is passed twice
 	RuleServiceStream     = "service to stream"    // what came through a service is no stream, on one server
+	RuleAnswer            = "answer"               // it goes back the way of its request
 	RuleFilter            = "subscribe filter"     // a denied subject is held back from a wider subscription
 	RuleDropped           = "import dropped"       // an import that servers do not honour
 	RuleNoImport          = "no import"            // nothing leads from one account to the other
@@ -28,7 +29,7 @@ func Rules() []string {
 	return []string{
 		RuleLogin, RuleSubject, RuleSubscribe, RulePublish, RuleMapping,
 		RulePayload, RuleReserved, RulePublishPermission, RuleReply, RuleOwn,
-		RuleStream, RuleService, RuleLoop, RuleServiceStream, RuleFilter,
+		RuleStream, RuleService, RuleLoop, RuleServiceStream, RuleAnswer, RuleFilter,
 		RuleDropped, RuleNoImport, RuleNoMatch, RuleChance,
 	}
 }
