@@ -93,6 +93,7 @@ func (a *app) addFleet(ctx context.Context, o fleetOptions) (*receipt, error) {
 	}
 	rec.Title = fmt.Sprintf("fleet %s in %s  %s, credentials live at most %s", o.fleet.Name, ac.name, count(o.fleet.Cohorts, "cohort"), fleet.Span(o.fleet.TTL))
 	s.fleetReceipt(rec, template)
+	rec.Lines = append(rec.Lines, "issue devices with: nsc issue "+shellWords([]string{"--fleet", o.fleet.Name, "-a", ac.name})+" --count 1000 --out devices.ndjson")
 	return rec, err
 }
 

@@ -17,9 +17,11 @@ const (
 	progressWidth  = 30
 )
 
-// progress shows on stderr how far a long push has come.
+// progress shows on stderr how far something long has come.
 type progress struct {
 	total int
+	what  string // what is done to what, such as accounts pushed
+	done  string // how the end is called, such as proven
 	stop  func() // clears the line
 
 	mu          sync.Mutex
@@ -30,9 +32,10 @@ type progress struct {
 	drawn       int // length of the line on the terminal
 }
 
-// progress begins to show how far a push of accounts has come, until stop.
-func (a *app) progress(accounts int) *progress {
-	p := &progress{total: accounts, out: a.env.Stderr, redraw: a.env.Progress, began: time.Now()}
+// progress begins to show how many of total things are done, until stop: first
+// what, as of accounts pushed, if that is counted, and in the end done.
+func (a *app) progress(total int, what, done string) *progress {
+	p := &progress{total: total, what: what, done: done, out: a.env.Stderr, redraw: a.env.Progress, began: time.Now()}
 	every := progressLine
 	if p.redraw {
 		every = progressRedraw
@@ -56,14 +59,14 @@ func (a *app) progress(accounts int) *progress {
 	return p
 }
 
-// sent counts accounts that were sent.
+// sent counts things that are half done.
 func (p *progress) sent(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pushed += n
 }
 
-// proven counts accounts of which a proof has come.
+// proven counts things that are done.
 func (p *progress) proven(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,11 +82,15 @@ func (p *progress) show() {
 	}
 	rate := float64(p.now) / took.Seconds()
 	if !p.redraw {
-		fmt.Fprintf(p.out, "nsc: %d of %d accounts pushed, %d proven, %.0f/s\n", p.pushed, p.total, p.now, rate)
+		text := fmt.Sprintf("%d of %d %s", max(p.pushed, p.now), p.total, p.what)
+		if p.pushed > 0 {
+			text += fmt.Sprintf(", %d %s", p.now, p.done)
+		}
+		fmt.Fprintf(p.out, "nsc: %s, %.0f/s\n", text, rate)
 		return
 	}
 	full := progressWidth * p.now / max(p.total, 1)
-	line := fmt.Sprintf("[%s%s] %d of %d proven, %.0f/s", strings.Repeat("#", full), strings.Repeat(" ", progressWidth-full), p.now, p.total, rate)
+	line := fmt.Sprintf("[%s%s] %d of %d %s, %.0f/s", strings.Repeat("#", full), strings.Repeat(" ", progressWidth-full), p.now, p.total, p.done, rate)
 	fmt.Fprintf(p.out, "\r%-*s", p.drawn, line)
 	p.drawn = len(line)
 }

@@ -14,7 +14,7 @@ func TestProgress(t *testing.T) {
 	for _, redraw := range []bool{true, false} {
 		var out bytes.Buffer
 		a := &app{env: Env{Stderr: &out, Progress: redraw}}
-		p := a.progress(200)
+		p := a.progress(200, "accounts pushed", "proven")
 		p.sent(100)
 		p.proven(50)
 		p.show()

@@ -128,7 +128,7 @@ func (s *session) publish(ctx context.Context, r *root, o pushOptions) ([]*recei
 	if err != nil {
 		return nil, err
 	}
-	p := s.progress(len(accounts))
+	p := s.progress(len(accounts), "accounts pushed", "proven")
 	defer p.stop()
 	var pushed []*receipt
 	var waits []func()

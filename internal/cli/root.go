@@ -56,6 +56,7 @@ them into force on every server and proves it.`
 		newUnrevoke(a),
 		newRevocations(a),
 		newCompact(a),
+		newIssue(a),
 		newDelete(a),
 		newRestore(a),
 		newPush(a),

@@ -25,14 +25,23 @@ import (
 	"github.com/accountd/accountd/operator/nscstore"
 )
 
-// asDaemon makes the test binary run accountd instead of tests.
-const asDaemon = "CLI_TEST_RUN_ACCOUNTD"
+// asDaemon makes the test binary run accountd instead of tests, and asNsc makes
+// it run nsc in the folder that it names.
+const (
+	asDaemon = "CLI_TEST_RUN_ACCOUNTD"
+	asNsc    = "CLI_TEST_RUN_NSC"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asDaemon) != "" {
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
 		os.Exit(daemon.Run(ctx, os.Args[1:], daemonEnv()))
+	}
+	if dir := os.Getenv(asNsc); dir != "" {
+		os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{
+			Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Dir: dir, Getenv: func(name string) string { return homes(dir)[name] },
+		}))
 	}
 	code := m.Run()
 	shared.stop()
@@ -213,7 +222,7 @@ type result struct {
 func (p *person) run(args ...string) result {
 	p.t.Helper()
 	var out, errs bytes.Buffer
-	vars := map[string]string{"NSC_HOME": p.dir, "NKEYS_PATH": filepath.Join(p.dir, "keys"), "XDG_DATA_HOME": filepath.Join(p.dir, "data"), "XDG_CONFIG_HOME": filepath.Join(p.dir, "config")}
+	vars := homes(p.dir)
 	maps.Copy(vars, p.vars)
 	ctx := p.ctx
 	if ctx == nil {
@@ -225,6 +234,11 @@ func (p *person) run(args ...string) result {
 		Now:    p.now, Dir: p.dir, Host: "laptop-7", Terminal: p.tty,
 	})
 	return result{p.t, args, code, out.String(), errs.String()}
+}
+
+// homes is the environment of a person whose files are all below dir.
+func homes(dir string) map[string]string {
+	return map[string]string{"NSC_HOME": dir, "NKEYS_PATH": filepath.Join(dir, "keys"), "XDG_DATA_HOME": filepath.Join(dir, "data"), "XDG_CONFIG_HOME": filepath.Join(dir, "config")}
 }
 
 // ok runs nsc and expects success.
