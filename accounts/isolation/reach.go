@@ -15,6 +15,8 @@ const (
 	ByStream  = "stream"  // the other account imports what is published
 	ByService = "service" // a request comes to the other account, and its answer goes back
 	ByMetric  = "metric"  // servers tell the other account who asks a service
+
+	ByJetStream = "jetstream" // JetStream of an account in between stores it, and is shared
 )
 
 // Reach is one way by which messages of an account's users come to another
@@ -39,6 +41,7 @@ type place struct {
 	how    string
 	note   string // what happens on the way besides
 	maybe  bool
+	anew   bool // published anew, by a server: what came before does not count for loops
 }
 
 // services returns the service imports on the way.
@@ -47,6 +50,9 @@ func (p *place) services() []*link {
 	for ; p != nil; p = p.before {
 		if p.link != nil && p.link.kind == jwt.Service {
 			out = append(out, p.link)
+		}
+		if p.anew {
+			break
 		}
 	}
 	return out
@@ -160,6 +166,7 @@ func (x *explorer) spread(p *place) {
 		x.renamed(place{at: l.exporter, names: l.image(part), before: p, link: l, how: ByService, maybe: p.maybe || loop || l.maybe != ""}, nil)
 		x.metric(p, l, part)
 	}
+	x.jetStream(p)
 }
 
 // metric follows what servers publish in the exporter about a request.
@@ -242,10 +249,13 @@ type group struct {
 func (w *World) importers(t *tenant) []*group {
 	w.importsOnce.Do(func() {
 		w.linkAll()
-		w.importing = map[*tenant][]*group{}
+		w.importing, w.reading = map[*tenant][]*group{}, map[*tenant][]*link{}
 		byName := map[*tenant]map[string]*group{}
 		for _, ac := range w.cfg.Accounts {
-			streams, _ := w.links(w.compiled(ac.Subject))
+			streams, services := w.links(w.compiled(ac.Subject))
+			for _, l := range services {
+				w.noteReader(l)
+			}
 			for _, l := range streams {
 				if byName[l.exporter] == nil {
 					byName[l.exporter] = map[string]*group{}

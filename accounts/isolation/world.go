@@ -43,7 +43,8 @@ type World struct {
 	users   map[string]map[string]*jwt.UserClaims
 
 	importsOnce sync.Once
-	importing   map[*tenant][]*group
+	importing   map[*tenant][]*group // streams, by exporter
+	reading     map[*tenant][]*link  // services that reach JetStream, by exporter
 }
 
 // tenant is one account.
