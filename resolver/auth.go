@@ -33,7 +33,7 @@ func (s *Service) authenticate(tx store.Tx, trust operator.Trust, op store.Recor
 	switch {
 	case token == "":
 		return "", fault.New(fault.Denied, "the request is not signed").ByRule("signed request").
-			WithHint("changes need the %s header; nsc adds it", api.AuthHeader)
+			WithHint("changes need the %s header, as it is added by nsc", api.AuthHeader)
 	case len(token) > maxRequestToken:
 		return "", envelope(fault.Invalid, "the request's token has %d bytes, %d are allowed", len(token), maxRequestToken)
 	}

@@ -99,7 +99,7 @@ func (f Fleet) AddStation(ac *jwt.AccountClaims, name, public string, template j
 	}
 	if _, err := f.Station(ac, name); err == nil {
 		return fault.New(fault.Conflict, "fleet %q has a station %q already", f.Name, name).About("station", name).ByRule("station-exists").
-			WithHint("retire it with: nsc revoke device --station %s --fleet %s -a %s", name, f.Name, fault.Words(ac.Name))
+			WithHint("retire it with: nsc edit account %s --rm-sk %s", fault.Words(ac.Name), fault.Words(f.StationRole(name)))
 	}
 	setKey(ac, public, f.StationRole(name), template)
 	if at > 0 {

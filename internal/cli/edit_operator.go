@@ -194,8 +194,12 @@ func (r *root) checkIssuers(gone []string, strict bool) error {
 	if more := len(bad) - 10; more > 0 {
 		bad = append(bad[:10], fmt.Sprintf("%d more", more))
 	}
+	which := ""
+	if len(gone) == 1 {
+		which = " --signed-by " + gone[0]
+	}
 	return fault.New(fault.Denied, "still signed by a key that may not sign them afterwards: %s", strings.Join(bad, ", ")).ByRule("issued").
-		WithHint("issue them anew with a signing key first: nsc edit account <name> --tag reissued -K <key>, nsc add user <name> --reissue -K <key>")
+		WithHint("sign accounts anew with another key first: nsc reissue accounts%s; users: nsc add user <name> --reissue -K <key>", which)
 }
 
 func (s *session) operatorSigningKeys(values []string) ([]newKey, error) {

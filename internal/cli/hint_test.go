@@ -4,7 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -34,6 +36,48 @@ func TestHintsNameCommands(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// TestHintsOfTheServiceNameCommands: so does every hint of the other packages.
+func TestHintsOfTheServiceNameCommands(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..")
+	checked := 0
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && name != root):
+			return fs.SkipDir
+		case !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if sel, ok := call.Fun.(*ast.SelectorExpr); !ok || sel.Sel.Name != "WithHint" {
+				return true
+			}
+			for _, arg := range call.Args {
+				if lit, ok := arg.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+					text, _ := strconv.Unquote(lit.Value)
+					checkCommands(t, name, text)
+					checked++
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || checked < 100 {
+		t.Fatalf("looked at %d hints: %v", checked, err)
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 )
 
 func newReissue(a *app) *cobra.Command {
-	cmd := group("reissue", "Issue operators anew")
-	cmd.AddCommand(newReissueOperator(a))
+	cmd := group("reissue", "Issue operators and accounts anew")
+	cmd.AddCommand(newReissueOperator(a), newReissueAccounts(a))
 	return cmd
 }
 
