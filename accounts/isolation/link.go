@@ -1,6 +1,8 @@
 package isolation
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -225,12 +227,26 @@ func (w *World) refuses(l *link, im *jwt.Import, e *jwt.Export, remote tokens) s
 	return ""
 }
 
+// activation reads a token whose signature was checked when the account that
+// holds it was judged: to check it is what takes the time.
+func activation(token string) (*jwt.ActivationClaims, error) {
+	parts := strings.Split(token, ".")
+	act := &jwt.ActivationClaims{}
+	if len(parts) == 3 {
+		payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+		if err == nil && json.Unmarshal(payload, act) == nil && act.Type == jwt.ActivationClaim {
+			return act, nil
+		}
+	}
+	return jwt.DecodeActivationClaims(token) // an older form
+}
+
 // inactive says why the activation of an import does not hold.
 func (w *World) inactive(l *link, im *jwt.Import, e *jwt.Export) string {
 	if im.Token == "" {
 		return "the export is private and the import has no activation"
 	}
-	act, err := jwt.DecodeActivationClaims(im.Token)
+	act, err := activation(im.Token)
 	if err != nil {
 		return "its activation cannot be read"
 	}
