@@ -61,7 +61,7 @@ not replaced. nsc restore operator reads it; so does age with tar.`,
 		Example: `  nsc backup acme.backup --identity-file ./identity.txt
   nsc backup acme.backup --passphrase-file ./passphrase
   nsc backup acme.backup --recipient age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg
-  nsc backup acme.backup --operator acme --dry-run`,
+  nsc backup acme.backup --operator acme --identity-file ./identity.txt --dry-run`,
 		Args: args(1, 1, "the file"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			return a.backup(cmd.Context(), given[0], name, recipient)

@@ -19,7 +19,7 @@ func newDeleteExport(a *app) *cobra.Command {
 end at once. Its revoked activations stay remembered: they are demanded again when
 the subject is exported again.`,
 		Example: `  nsc delete export -a app --subject 'orders.>'
-  nsc delete export -a app
+  nsc delete export -a shop
   nsc delete export -a app --subject price.get --service --dry-run`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

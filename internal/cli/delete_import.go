@@ -20,7 +20,7 @@ only one. Where the same subject comes from several accounts, or as stream and a
 service, --src-account and --service say which.`,
 		Example: `  nsc delete import -a shop --subject 'orders.*'
   nsc delete import -a shop --subject price.get --src-account app
-  nsc delete import -a shop --dry-run`,
+  nsc delete import -a billing --dry-run`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.finish(a.deleteImport(cmd.Context(), account, from, accounts.ImportRef{Subject: subject, Type: kindOf(service)}))

@@ -21,7 +21,7 @@ Where an account exports a subject as a stream and as a service, --service and
 --service=false say which; else they change the type.`,
 		Example: `  nsc edit export -a app --subject 'orders.>' --private
   nsc edit export -a app --subject price.get --response-type Chunked --response-threshold 5s
-  nsc edit export -a app --description 'prices, every second'
+  nsc edit export -a shop --description 'prices, every second'
   nsc edit export -a app --subject price.get --rm-latency-sampling --dry-run`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -27,7 +27,7 @@ func newGenerateCreds(a *app) *cobra.Command {
 		Use: "creds [name]", Short: "Write the credentials of a user: its JWT and its seed",
 		Example: `  nsc generate creds -a app -n device1 -o device1.creds
   nsc generate creds -a app -n device1
-  nsc generate creds device1 -a app -o /run/secrets/device1.creds`,
+  nsc generate creds device1`,
 		Args: args(0, 1, "the user's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			if o.name, err = optionalName(o.name, given, "the user's name"); err != nil {

@@ -33,7 +33,7 @@ func newGenerateActivation(a *app) *cobra.Command {
 it, and print it. The other side gives it to nsc add import --token.`,
 		Example: `  nsc generate activation -a app -s 'orders.>' -t shop -o orders.jwt
   nsc generate activation -a app -s orders.eu -t shop --expiry 90d
-  nsc generate activation -a app -t ABNGHRDODBA2SGPW7KBGZ2W26FCKYRXWHRTYGFVDFUYWICMPN4O6JGGG -K sharing`,
+  nsc generate activation -a app -t ABM3WJOXNAYP3QP5LQTCK7FXM2ATZO4V6FENLA3RYLP7BPY35IUGWZRN -K sharing`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.target == "" {

@@ -28,7 +28,7 @@ name other folders.`,
 		Example: `  nsc generate profile nsc://acme/app/device1
   nsc generate profile 'nsc://acme/app/device1?names&keys'
   nsc generate profile 'nsc://acme/app/device1?userSeed' -o device1.json
-  nsc generate profile 'nsc://acme?store=/srv/nsc/stores&keystore=/srv/nsc/keys'`,
+  nsc generate profile 'nsc://acme?store=./stores&keystore=./keys'`,
 		Args: args(1, 1, "the URL, such as nsc://acme/app/device1,"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			q, err := parseProfile(given[0])

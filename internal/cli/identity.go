@@ -143,7 +143,7 @@ func newKeysIdentity(a *app) *cobra.Command {
 recipient. Keep a copy in another place: without it nothing that was sealed to it
 can be opened.`,
 		Example: `  nsc keys identity ./identity.txt
-  nsc keys identity /media/key/identity.txt
+  nsc keys identity ./identity.txt --dry-run
   nsc keys identity ./identity.txt --json`,
 		Args: args(1, 1, "the file"),
 		RunE: func(_ *cobra.Command, given []string) error { return a.makeIdentity(given[0]) },

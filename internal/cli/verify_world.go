@@ -79,7 +79,7 @@ func (c *collected) readDir(dir string) error {
 	tree := os.DirFS(dir)
 	return fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return fault.New(fault.NotFound, "read the folder of JWTs: %w", err).About("file", dir)
+			return fault.New(fault.NotFound, "read the folder of JWTs %s: %w", dir, err).About("file", dir)
 		}
 		if entry.IsDir() || path.Ext(name) != ".jwt" {
 			return nil

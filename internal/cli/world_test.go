@@ -166,6 +166,7 @@ func own(t *testing.T) *cluster {
 type person struct {
 	t   *testing.T
 	dir string // holds nsc.json, stores/ and keys/
+	cwd string // the working folder; dir if empty
 	now func() time.Time
 	in  string          // stdin of the next command
 	ctx context.Context // of the next commands, nil for that of the test
@@ -228,10 +229,14 @@ func (p *person) run(args ...string) result {
 	if ctx == nil {
 		ctx = p.t.Context()
 	}
+	cwd := p.cwd
+	if cwd == "" {
+		cwd = p.dir
+	}
 	code := cli.Run(ctx, args, cli.Env{
 		Stdin: strings.NewReader(p.in), Stdout: &out, Stderr: &errs,
 		Getenv: func(name string) string { return vars[name] },
-		Now:    p.now, Dir: p.dir, Host: "laptop-7", Terminal: p.tty,
+		Now:    p.now, Dir: cwd, Host: "laptop-7", Terminal: p.tty,
 	})
 	return result{p.t, args, code, out.String(), errs.String()}
 }
