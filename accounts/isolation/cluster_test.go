@@ -200,6 +200,9 @@ func dial(t testing.TB, s *server.Server, u *user) (*conn, string) {
 	return c, errs
 }
 
+// answerWithin is how long a server may take to answer a ping.
+const answerWithin = 20 * time.Second
+
 // exchange sends operations and returns the error that the server gives before
 // it answers the ping behind them, "" for none.
 func (c *conn) exchange(ops string) string {
@@ -210,6 +213,9 @@ func (c *conn) exchange(ops string) string {
 }
 
 func (c *conn) untilPong() string {
+	if err := c.nc.SetReadDeadline(time.Now().Add(answerWithin)); err != nil {
+		return err.Error()
+	}
 	problem := ""
 	for {
 		line, err := c.r.ReadString('\n')
@@ -290,9 +296,6 @@ func (c *conn) collect() map[string][]string {
 
 // await reads until the message of an id arrives.
 func (c *conn) await(id string) {
-	if err := c.nc.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		c.t.Fatal(err)
-	}
 	for len(c.got[id]) == 0 {
 		if why := c.exchange(""); why != "" {
 			c.t.Fatal(why)

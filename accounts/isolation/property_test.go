@@ -120,6 +120,9 @@ func (r *trial) answer(c *cluster, t testing.TB) {
 			continue // response permissions count by reply subject
 		}
 		for j, k := range r.conns {
+			if r.subs[j].who.claims.Limits.Payload == 0 {
+				continue // the server would close the connection, which is to hear more
+			}
 			if reply := k.reply[p.id]; reply != "" && !strings.HasPrefix(p.subject, "$") {
 				a := answered{pub: i, sub: j, id: "a" + p.id}
 				a.err = k.publish([]message{{subject: reply, id: a.id}})[0]
