@@ -34,7 +34,9 @@ func TestNodeClient(t *testing.T) {
 	c.nsc("generate", "config", "--mem-resolver", "--config-file", config)
 	stock := natstest.StartServer(t, fmt.Sprintf("websocket { listen: \"127.0.0.1:-1\", no_tls: true }\n%s", read(t, config)))
 	urls := []string{stock.URL, stock.WebSocket, c.ready.Nodes[0].URL, c.ready.Nodes[0].WS}
-	client := func(url string) result { return c.run("/usr/bin/env", "node", filepath.Join(dir, "client.mjs"), url, creds) }
+	client := func(url string) result {
+		return c.run("/usr/bin/env", "node", filepath.Join(dir, "client.mjs"), url, creds)
+	}
 	for _, url := range urls {
 		says(t, client(url), 0, `"answer":"seen one"`, `Permissions Violation for Publish to \"secrets\"`)
 	}
