@@ -81,6 +81,7 @@ them into force on every server and proves it.`
 		newSelect(a),
 		newEnv(a),
 		newInit(a),
+		newLoad(a),
 	)
 	root.AddCommand(newTool(a))
 	root.AddCommand(toolCopies(a)...)
