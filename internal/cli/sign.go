@@ -238,8 +238,11 @@ func (a *app) readSeed(name string) ([]byte, error) {
 		return seed, nil
 	}
 	f, err := os.Open(a.path(name))
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.New(fault.NotFound, "no file %s to read a seed from: %w", name, fs.ErrNotExist).About("file", name)
+	case err != nil:
+		return nil, fault.New(fault.Denied, "read the seed in %s: %w", name, err).About("file", name)
 	}
 	defer f.Close()
 	seed, err := io.ReadAll(io.LimitReader(f, maxSeedFile))
