@@ -55,6 +55,9 @@ func ParseSampling(s string) (int, error) {
 // Add adds an export of subject to ac. It is fault.Conflict when ac exports
 // some of it already in the same way, and fault.Invalid for what servers refuse.
 func (e ExportEdit) Add(ac *jwt.AccountClaims, subject string) error {
+	if err := checkSubject(subject); err != nil {
+		return err
+	}
 	ex := &jwt.Export{Name: subject, Subject: jwt.Subject(subject), Type: jwt.Stream}
 	if err := e.change(ex); err != nil {
 		return err

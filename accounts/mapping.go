@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/nats-io/jwt/v2"
@@ -13,6 +14,9 @@ import (
 // the weights of from are over 100 % together, or servers refuse the result for
 // another reason.
 func AddMapping(ac *jwt.AccountClaims, from string, to jwt.WeightedMapping) error {
+	if err := cmp.Or(checkSubject(from), checkSubject(string(to.Subject))); err != nil {
+		return err
+	}
 	list := slices.Clone(ac.Mappings[jwt.Subject(from)])
 	at := slices.IndexFunc(list, func(m jwt.WeightedMapping) bool { return m.Subject == to.Subject && m.Cluster == to.Cluster })
 	if at < 0 {

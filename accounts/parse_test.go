@@ -1,9 +1,13 @@
 package accounts
 
 import (
+	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/fault"
 )
@@ -100,8 +104,28 @@ func FuzzParse(f *testing.F) {
 		if at, err := ParseTime(s, now); err == nil && at < 0 {
 			t.Errorf("time %q: %d", s, at)
 		}
-		_, _ = ParseNetwork(s)
-		_, _ = ParseTimeRange(s)
-		_, _ = ParseConnectionType(s)
+		if network, err := ParseNetwork(s); err == nil {
+			if _, _, err := net.ParseCIDR(network); err != nil {
+				t.Errorf("network %q: %v", s, err)
+			}
+		}
+		if r, err := ParseTimeRange(s); err == nil {
+			var vr jwt.ValidationResults
+			if r.Validate(&vr); len(vr.Issues) > 0 {
+				t.Errorf("range %q: %v", s, vr.Issues[0])
+			}
+		}
+		if name, err := ParseLocale(s); err == nil {
+			if _, err := time.LoadLocation(name); err != nil {
+				t.Errorf("locale %q: %v", s, err)
+			}
+		}
+		if kind, err := ParseConnectionType(s); err == nil && !slices.Contains(ConnectionTypes(), kind) {
+			t.Errorf("connection type %q: %s", s, kind)
+		}
+		if n, err := ParseSampling(s); err == nil && (n < 0 || n > 100) {
+			t.Errorf("sampling %q: %d", s, n)
+		}
+		_, _ = ParseResponseType(s)
 	})
 }

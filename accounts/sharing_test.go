@@ -85,7 +85,7 @@ func TestExportRefuses(t *testing.T) {
 		"a rate for nothing":     {"s", ExportEdit{Service: ptr(true), Sampling: ptr(1)}, fault.Invalid, "sampling"},
 		"private by token":       {"s.*", ExportEdit{Private: ptr(true), TokenPosition: ptr(uint(2))}, fault.Invalid, "token-position"},
 		"a token that is none":   {"s.*", ExportEdit{TokenPosition: ptr(uint(1))}, fault.Invalid, "blocking"},
-		"no subject":             {"a..b", ExportEdit{}, fault.Invalid, "blocking"},
+		"no subject":             {"a..b", ExportEdit{}, fault.Invalid, "subject"},
 		"results for a wildcard": {"s", ExportEdit{Service: ptr(true), Latency: ptr("l.*")}, fault.Invalid, "blocking"},
 		"negative threshold":     {"s", ExportEdit{Service: ptr(true), ResponseThreshold: ptr(-time.Second)}, fault.Invalid, "blocking"},
 	} {
@@ -270,7 +270,7 @@ func TestMappings(t *testing.T) {
 	}
 	refused(t, "over 100 %", add("d", 1, ""), fault.Invalid, "weight")
 	refused(t, "over 100 % in a cluster", add("c", 1, "eu"), fault.Invalid, "weight")
-	refused(t, "no subject", AddMapping(ac, "x..y", jwt.WeightedMapping{Subject: "b"}), fault.Invalid, "blocking")
+	refused(t, "no subject", AddMapping(ac, "x..y", jwt.WeightedMapping{Subject: "b"}), fault.Invalid, "subject")
 	delete(ac.Mappings, "x..y")
 	refused(t, "not there", RemoveMapping(ac, "a", "nosuch", ""), fault.NotFound, "")
 	refused(t, "not in the cluster", RemoveMapping(ac, "a", "", "us"), fault.NotFound, "")

@@ -143,3 +143,11 @@ func validSubject(s string) bool {
 	}
 	return true
 }
+
+// checkSubject refuses what servers do not take for a subject.
+func checkSubject(s string) error {
+	if !validSubject(s) {
+		return invalid("subject", "%q is no subject: its tokens must not be empty or hold spaces, and > can only be the last", s)
+	}
+	return nil
+}

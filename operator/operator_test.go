@@ -132,3 +132,27 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseIdentities: what is taken for identities is in the text, and seals.
+func FuzzParseIdentities(f *testing.F) {
+	id, err := NewIdentity()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("# made today\n" + id + "\n\n" + id)
+	f.Add("AGE-SECRET-KEY-1")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := ParseIdentities(text)
+		if err == nil && len(list) == 0 {
+			t.Fatal("no identity, and no error")
+		}
+		for _, id := range list {
+			if !strings.Contains(text, id) {
+				t.Fatal("an identity that is not in the text")
+			}
+			if _, err := Seal([]byte("x"), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
@@ -339,6 +340,18 @@ func FuzzParseLine(f *testing.F) {
 		c, ok := ParseLine(line)
 		if ok && string(AppendLine(nil, &c)) != string(line) {
 			t.Fatalf("%q was read as %+v", line, c)
+		}
+	})
+}
+
+// FuzzParseDevice: an id that is taken is one, and so is a key.
+func FuzzParseDevice(f *testing.F) {
+	f.Add([]byte("line4-1"), false)
+	f.Add([]byte("line4-1,UB3NCZXWP7DUZZQ"), true)
+	f.Fuzz(func(t *testing.T, text []byte, keyed bool) {
+		d, err := parseDevice(text, keyed)
+		if err == nil && (fleet.CheckID(d.ID) != nil || keyed != nkeys.IsValidPublicUserKey(d.Key)) {
+			t.Errorf("%q is %+v", text, d)
 		}
 	})
 }

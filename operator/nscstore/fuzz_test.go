@@ -98,3 +98,23 @@ func FuzzIdentify(f *testing.F) {
 		_, _ = identify(token)
 	})
 }
+
+// FuzzSeedFile: a key file is taken for the key that nkeys finds in it.
+func FuzzSeedFile(f *testing.F) {
+	f.Add(seedOf(must(nkeys.CreateAccount())))
+	f.Add(seedOf(must(nkeys.CreateCurveKeys())))
+	f.Add([]byte("SUA\n"))
+	f.Fuzz(func(t *testing.T, seed []byte) {
+		pub, err := PublicKey(seed)
+		if err != nil {
+			return
+		}
+		kp, err := nkeys.FromSeed(seed)
+		if strings.HasPrefix(pub, "X") {
+			kp, err = nkeys.FromCurveSeed(seed)
+		}
+		if err != nil || publicOf(kp) != pub {
+			t.Errorf("%s, nkeys says %v", pub, err)
+		}
+	})
+}
