@@ -105,13 +105,18 @@ func (s *session) allShortLived(r *root, ac *account) error {
 		WithHint("issue them anew with an end: nsc edit user %s", shellWords([]string{long[0], "-a", ac.name, "--expiry", "1d"}))
 }
 
-// dropsOf names the revocations that a version may lack: where all users are
-// short-lived, those that * covers.
+// dropsOf is dropsIn for a document.
 func dropsOf(doc *claims.Document) []revocation.Drop {
 	ac, err := claims.As[jwt.AccountClaims](doc)
 	if err != nil {
 		return nil
 	}
+	return dropsIn(ac)
+}
+
+// dropsIn names the revocations that a version may lack: where all users are
+// short-lived, those that * covers.
+func dropsIn(ac *jwt.AccountClaims) []revocation.Drop {
 	if _, only := fleet.Only(ac); !only {
 		return nil
 	}

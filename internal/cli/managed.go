@@ -269,7 +269,7 @@ func (s *session) publishOne(ctx context.Context, r *root, ac *account) (*receip
 		return nil, err
 	}
 	if w.next = w.cur; s.flags.dryRun {
-		return dryPush([]*work{w})[0], nil
+		return dryPush(w), nil
 	}
 	res, err := s.post(ctx, r, api.Item{JWT: w.cur.Token, Base: w.pub.ID})
 	if err == nil {

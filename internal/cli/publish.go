@@ -69,14 +69,27 @@ func (s *session) editAccount(ctx context.Context, r *root, ac *account, ch chan
 	return rec, proof(rec)
 }
 
-func (s *session) lock(ctx context.Context, r *root, key string) (func(), error) {
+// lock takes the locks of accounts, by their keys.
+func (s *session) lock(ctx context.Context, r *root, keys ...string) (func(), error) {
 	ctx, cancel := context.WithTimeout(ctx, s.flags.timeout+lockPatience)
 	defer cancel()
-	unlock, err := r.LockAccount(ctx, key)
+	unlock, err := r.LockAccounts(ctx, keys...)
 	if err != nil {
 		return nil, err
 	}
 	return sync.OnceFunc(unlock), nil
+}
+
+func (s *session) lockAll(ctx context.Context, r *root, accounts []*account) (func(), error) {
+	return s.lock(ctx, r, keysOf(accounts)...)
+}
+
+func keysOf(accounts []*account) []string {
+	keys := make([]string, len(accounts))
+	for i, ac := range accounts {
+		keys[i] = ac.key
+	}
+	return keys
 }
 
 // editLocked is editAccount under the lock of the account, up to the answer.
@@ -129,23 +142,31 @@ func (s *session) begin(r *root, name string) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.work(ac)
-}
-
-// work is begin for an account that was read under its lock.
-func (r *root) work(ac *account) (*work, error) {
-	pub, known, err := r.Published(ac.key)
+	works, err := r.works(ac)
 	if err != nil {
 		return nil, err
 	}
-	w := &work{
-		name: ac.name, key: ac.key, cur: ac.doc, pub: pub,
-		dirty: !known || pub.Unpublished || pub.ID != ac.doc.ID,
+	return works[0], nil
+}
+
+// work is begin for accounts that were read under their locks.
+func (r *root) works(accounts ...*account) ([]*work, error) {
+	pubs, err := r.Publications(keysOf(accounts)...)
+	if err != nil {
+		return nil, err
 	}
-	if r.tenant {
-		r.settle(w)
+	out := make([]*work, len(accounts))
+	for i, ac := range accounts {
+		pub, known := pubs[ac.key]
+		out[i] = &work{
+			name: ac.name, key: ac.key, cur: ac.doc, pub: pub,
+			dirty: !known || pub.Unpublished || pub.ID != ac.doc.ID,
+		}
+		if r.tenant {
+			r.settle(out[i])
+		}
 	}
-	return w, nil
+	return out, nil
 }
 
 // sign makes the next version of w. Its time is never before the last one's;

@@ -2,14 +2,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
-
-	"github.com/accountd/accountd/api"
-	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/operator/nscstore"
 )
 
 // maxBatch bounds the JWTs of one request, in bytes: with the envelope it must
@@ -122,46 +116,22 @@ func (a *app) push(ctx context.Context, o pushOptions) ([]*receipt, error) {
 	return append(recs, removed...), err
 }
 
-// publish publishes the accounts that flags name.
-func (s *session) publish(ctx context.Context, r *root, o pushOptions) ([]*receipt, error) {
-	accounts, err := s.selected(r, o)
-	if err != nil {
-		return nil, err
-	}
-	p := s.progress(len(accounts), "accounts pushed", "proven")
-	defer p.stop()
-	var pushed []*receipt
-	var waits []func()
-	for _, batch := range batches(exportersFirst(accounts), func(ac *account) int { return len(ac.doc.Token) }) {
-		recs, err := s.pushBatch(ctx, r, batch)
-		pushed = append(pushed, recs...)
-		if err != nil {
-			return pushed, err
-		}
-		p.sent(len(batch))
-		if !s.flags.dryRun {
-			waits = append(waits, s.proofs(ctx, recs, p.proven))
-		}
-	}
-	for _, wait := range waits {
-		wait()
-	}
-	return pushed, nil
-}
-
-// selected returns the accounts that flags name.
+// selected returns the accounts that flags name, in the order in which they are
+// named, those of --all by name.
 func (s *session) selected(r *root, o pushOptions) ([]*account, error) {
-	names := o.accounts
 	if o.all {
-		var err error
-		if names, err = r.Accounts(); err != nil {
+		names, err := r.Accounts()
+		if err != nil {
 			return nil, err
 		}
-	} else if len(names) == 0 {
-		names = []string{""}
+		return r.loadAll(names)
 	}
 	var out []*account
 	seen := map[string]bool{}
+	names := o.accounts
+	if len(names) == 0 {
+		names = []string{""}
+	}
 	for _, n := range names {
 		ac, err := s.account(r, n)
 		if err != nil {
@@ -175,38 +145,15 @@ func (s *session) selected(r *root, o pushOptions) ([]*account, error) {
 	return out, nil
 }
 
-// lockAll locks accounts in the order of their keys.
-func (s *session) lockAll(ctx context.Context, r *root, accounts []*account) (func(), error) {
-	var keys []string
-	for _, ac := range accounts {
-		keys = append(keys, ac.key)
-	}
-	slices.Sort(keys)
-	var held []func()
-	free := func() {
-		for _, f := range held {
-			f()
-		}
-	}
-	for _, k := range keys {
-		unlock, err := s.lock(ctx, r, k)
-		if err != nil {
-			free()
-			return nil, err
-		}
-		held = append(held, unlock)
-	}
-	return free, nil
-}
-
 // exportersFirst orders accounts so that an account follows those that it
-// imports from, as far as there is no cycle, else by name.
+// imports from, as far as there is no cycle, else by key: neighbours share the
+// files of the store that are locked and written for them.
 func exportersFirst(accounts []*account) []*account {
 	byKey := map[string]*account{}
 	for _, ac := range accounts {
 		byKey[ac.key] = ac
 	}
-	var out []*account
+	out := make([]*account, 0, len(byKey))
 	seen := map[string]bool{}
 	var visit func(*account)
 	visit = func(ac *account) {
@@ -221,8 +168,8 @@ func exportersFirst(accounts []*account) []*account {
 		}
 		out = append(out, ac)
 	}
-	for _, ac := range accounts {
-		visit(ac)
+	for _, key := range sortedNames(byKey) {
+		visit(byKey[key])
 	}
 	return out
 }
@@ -240,88 +187,4 @@ func batches[T any](items []T, bytes func(T) int) [][]T {
 		size += n
 	}
 	return out
-}
-
-func dryPush(works []*work) []*receipt {
-	var out []*receipt
-	for _, w := range works {
-		rec := &receipt{Kind: "account", Name: w.name, Key: w.key, ID: w.cur.ID, Outcome: outcomeDry}
-		rec.Lines = []string{"  to publish on revision " + fmt.Sprint(w.pub.Revision)}
-		if !w.dirty {
-			rec.Lines = []string{"  published as revision " + fmt.Sprint(w.pub.Revision)}
-		}
-		out = append(out, rec)
-	}
-	return out
-}
-
-// pushBatch sends the accounts in one request, holding their locks, and records
-// what was taken. An error means that nothing is known of the batch.
-func (s *session) pushBatch(ctx context.Context, r *root, batch []*account) ([]*receipt, error) {
-	unlock, err := s.lockAll(ctx, r, batch)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	works := make([]*work, len(batch))
-	items := make([]api.Item, len(batch))
-	for i, ac := range batch {
-		ac, err := r.reload(ac)
-		if err != nil {
-			return nil, err
-		}
-		w, err := r.work(ac)
-		if err != nil {
-			return nil, err
-		}
-		w.next = w.cur
-		works[i], items[i] = w, api.Item{JWT: w.next.Token, Base: w.pub.ID, Drop: dropsOf(w.next)}
-	}
-	if s.flags.dryRun {
-		return dryPush(works), nil
-	}
-	results, err := s.putAll(ctx, r, items, works[0].next.Issuer)
-	if err != nil {
-		return nil, err
-	}
-	recs := make([]*receipt, len(works))
-	err = s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
-		for i, w := range works {
-			recs[i] = pushReceipt(w, results[i])
-			if recs[i].err != nil {
-				continue
-			}
-			if err := tx.SetPublished(w.key, nscstore.Publication{ID: w.next.ID, Revision: recs[i].Revision}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fault.New(fault.CodeOf(err), "the accounts were published, and recording it failed: %w", err).
-			WithHint("nsc push -A")
-	}
-	return recs, nil
-}
-
-// pushReceipt says what became of w. A conflict with the very version that is
-// pushed is none.
-func pushReceipt(w *work, res api.Result) *receipt {
-	rec := &receipt{
-		Kind: "account", Name: w.name, Key: w.key, ID: w.next.ID,
-		Revision: res.Revision, Outcome: res.Outcome, Findings: res.Findings, Sent: true,
-	}
-	err := res.Error.Fault()
-	switch {
-	case err == nil:
-	case fault.Is(err, fault.Conflict) && res.Current != nil && res.Current.ID == w.next.ID && !res.Current.Deleted:
-		rec.Revision, rec.Outcome = res.Current.Revision, outcomeSame
-	case fault.Is(err, fault.Conflict):
-		rec.Outcome = outcomeRefused
-		rec.fail(conflict(w, res))
-	default:
-		rec.Outcome = outcomeRefused
-		rec.fail(err)
-	}
-	return rec
 }

@@ -68,7 +68,6 @@ func (a *app) reissueAccounts(ctx context.Context, names []string, by string) ([
 		return nil, err
 	}
 	var recs []*receipt
-	var signed []string
 	for _, batch := range batches(list, func(ac *account) int { return len(ac.doc.Token) }) {
 		works, err := s.signAnew(ctx, r, batch, pair)
 		if err != nil {
@@ -79,13 +78,13 @@ func (a *app) reissueAccounts(ctx context.Context, names []string, by string) ([
 			if s.flags.dryRun {
 				rec = dryReceipt(w)
 			}
-			recs, signed = append(recs, rec), append(signed, w.key)
+			recs = append(recs, rec)
 		}
 	}
-	if !online || s.flags.dryRun || len(signed) == 0 {
+	if !online || s.flags.dryRun || len(recs) == 0 {
 		return recs, nil
 	}
-	return s.publish(ctx, r, pushOptions{accounts: signed})
+	return s.publishAll(ctx, r, list, nil)
 }
 
 // issued refuses accounts that no key of the operator has signed, unless they

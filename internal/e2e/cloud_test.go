@@ -99,6 +99,7 @@ type result struct {
 	line     string
 	code     int
 	out, err string
+	cpu      time.Duration // processor time
 }
 
 func (r result) String() string {
@@ -120,6 +121,9 @@ func (c *cloud) run(name string, args ...string) result {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	r := result{line: name + " " + strings.Join(args, " "), out: out.String(), err: errs.String()}
+	if st := cmd.ProcessState; st != nil {
+		r.cpu = st.UserTime() + st.SystemTime()
+	}
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):

@@ -2,7 +2,11 @@ package natstest
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -49,6 +53,27 @@ func (p *Process) Output() string { return p.output.String() }
 
 // PID returns the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// CPU returns the processor time that the process has taken, as Linux counts
+// it, in steps of 10 ms.
+func (p *Process) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // what follows the name
+	fields := strings.Fields(rest)
+	var ticks time.Duration
+	for _, f := range fields[11:13] { // of the program, and of the system for it
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * 10 * time.Millisecond
+}
 
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }

@@ -163,12 +163,8 @@ func (a *archive) account(tx *Tx, top, account string) error {
 	}
 	a.Accounts++
 	a.add(top+accountFile(account), []byte(token))
-	name, err := publicationFile(ac.Subject)
-	if err != nil {
+	if err := a.publication(tx, top, ac.Subject); err != nil {
 		return err
-	}
-	if data, err := tx.tree.read(name); err == nil {
-		a.add(top+name, data)
 	}
 	keys := append([]string{ac.Subject}, ac.SigningKeys.Keys()...)
 	if ac.Authorization.XKey != "" {
@@ -196,6 +192,24 @@ func (a *archive) account(tx *Tx, top, account string) error {
 	}
 	return a.creds(tx, account)
 }
+
+// publication adds what is known of an account's publication as a file of its
+// own.
+func (a *archive) publication(tx *Tx, top, accountKey string) error {
+	p, known, err := tx.Published(accountKey)
+	if err != nil || !known {
+		return err
+	}
+	data, err := encodePublication(p)
+	if err != nil {
+		return err
+	}
+	a.add(top+path.Join(stateDir, accountKey+publicationSuffix), data)
+	return nil
+}
+
+// publicationSuffix ends the name of such a file.
+const publicationSuffix = ".json"
 
 func (a *archive) seeds(tx *Tx, keys ...string) error {
 	slices.Sort(keys[1:])
@@ -334,6 +348,9 @@ func (a *archive) stage(tx *Tx, f archived) error {
 		return a.stageKey(tx, name, f)
 	}
 	name, ok := strings.CutPrefix(f.name, storesPrefix+a.Operator+"/")
+	if dir, base := path.Split(name); ok && dir == stateDir+"/" {
+		return a.stagePublication(tx, strings.TrimSuffix(base, publicationSuffix), f)
+	}
 	if err := (step{To: name}).check(); !ok || err != nil {
 		return badArchive("%q is not of its operator", f.name)
 	}
@@ -349,12 +366,6 @@ func (a *archive) stage(tx *Tx, f archived) error {
 	case parts[0] == stateDir && len(parts) == 4: // read as what it is when it is used
 		tx.put(name, bytes.Clone(f.data))
 		return nil
-	case parts[0] == stateDir:
-		if _, err := decodePublication(f.data); err != nil {
-			return badArchive("%s: %w", f.name, err)
-		}
-		tx.put(name, bytes.Clone(f.data))
-		return nil
 	case len(parts) == 1:
 		return tx.PutOperator(string(f.data))
 	case len(parts) == 3 && parts[1] == entity:
@@ -363,6 +374,17 @@ func (a *archive) stage(tx *Tx, f archived) error {
 		return tx.PutUser(parts[1], entity, string(f.data))
 	}
 	return badArchive("%q is not of a store", f.name)
+}
+
+func (a *archive) stagePublication(tx *Tx, accountKey string, f archived) error {
+	p, err := decodePublication(f.data)
+	if err == nil {
+		err = tx.SetPublished(accountKey, p)
+	}
+	if err != nil {
+		return badArchive("%s: %w", f.name, err)
+	}
+	return nil
 }
 
 func (a *archive) stageKey(tx *Tx, name string, f archived) error {

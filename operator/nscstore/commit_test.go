@@ -139,6 +139,8 @@ func TestHostileJournalIsRefused(t *testing.T) {
 		{From: "a.tmp", To: "/etc/x.jwt"},
 		{From: "../../a.tmp", To: "O.jwt"},
 		{From: "a.tmp", To: ".accountd/lock"},
+		{From: "a.tmp", To: ".accountd/published/AA.json"},
+		{From: "a.tmp", To: ".accountd/locks/AA.lock"},
 		{From: "a.tmp", To: "accounts/A/../../../x.jwt"},
 		{To: "accounts", Dir: true},
 		{To: "accounts/A/users/sub/x.jwt"},

@@ -28,8 +28,8 @@
 // # Locks
 //
 // There are four, all files that stay: one per operator for transactions (held
-// shortly), one per account for commands that wait for a service
-// ([Operator.LockAccount]), one per store root while an operator is made, one
+// shortly), some for the accounts of commands that wait for a service
+// ([Operator.LockAccounts]), one per store root while an operator is made, one
 // for nsc.json. The official tool knows none of them; do not run it at the same
 // time as a change.
 //

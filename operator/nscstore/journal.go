@@ -85,8 +85,8 @@ func (s step) inLayout() bool {
 		return n == 4 && (top == keysDir && ext == seedSuffix || top == credsDir && ext == credsSuffix)
 	case n == 1:
 		return top == infoFile || ext == jwtSuffix
-	case n == 2:
-		return top == stateDir && ext == ".json"
+	case path.Dir(s.To) == publishedDir:
+		return ext == publishedSuffix
 	case n == 4 && top == stateDir:
 		return path.Dir(path.Dir(s.To)) == keptDir && ext == jwtSuffix
 	case n == 3, n == 4 && parts[2] == usersDir:

@@ -340,7 +340,7 @@ func TestFailedWriteLeavesStoreIntact(t *testing.T) {
 	w.update(func(tx *Tx) error { return w.putGeneration(tx, 1) })
 	before := must(w.read().AccountJWT("A"))
 	// Nothing fits; only seeds fit; all but credentials fit; all but the journal.
-	for _, limit := range []string{"0", "64", "700", "1000"} {
+	for _, limit := range []string{"0", "64", "700", "900"} {
 		out, err := w.command("limited", limit).CombinedOutput()
 		if err == nil {
 			t.Fatalf("limit %s: no error", limit)

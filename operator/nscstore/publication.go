@@ -1,9 +1,11 @@
 package nscstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/nats-io/nkeys"
 
@@ -15,6 +17,12 @@ import (
 // accounts below accounts/ and for operators one level up, and passes it by.
 const stateDir = ".accountd"
 
+// publishedDir holds the publications: files of lines, each the public key of
+// an account, a space, and JSON. The accounts of a store are spread over them
+// by their keys, so that one account reads little, and many that follow each
+// other in the order of their keys write few files.
+const publishedDir = stateDir + "/published"
+
 // Publication says how the local JWT of an account stands to the service.
 type Publication struct {
 	ID          string `json:"jti"`                   // jti of the last JWT the service took
@@ -25,25 +33,112 @@ type Publication struct {
 // Published returns what is known of the publication of an account, by its
 // public key; ok is false if nothing is. A damaged file is fault.Invalid.
 func (v view) Published(accountKey string) (p Publication, ok bool, err error) {
-	name, err := publicationFile(accountKey)
-	if err != nil {
-		return Publication{}, false, err
-	}
-	data, err := v.tree.read(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Publication{}, false, nil
-	}
-	if err != nil {
-		return Publication{}, false, ioFault("read publication", err)
-	}
-	if p, err = decodePublication(data); err != nil {
-		return Publication{}, false, damaged(v.path(name), err).
-			WithHint("remove %s, then compare with the service: nsc pull", v.path(name))
-	}
-	return p, true, nil
+	all, err := v.Publications(accountKey)
+	p, ok = all[accountKey]
+	return p, ok, err
 }
 
-// decodePublication reads the content of a publication file.
+// Publications is Published for several accounts. Those of which nothing is
+// known are not in it.
+func (v view) Publications(accountKeys ...string) (map[string]Publication, error) {
+	out := make(map[string]Publication, len(accountKeys))
+	files := map[string][]byte{}
+	for _, key := range accountKeys {
+		name, err := publicationFile(key)
+		if err != nil {
+			return nil, err
+		}
+		data, ok := files[name]
+		if !ok {
+			if data, err = v.publications(name); err != nil {
+				return nil, err
+			}
+			files[name] = data
+		}
+		begin, end := lineOf(data, key)
+		if begin == end {
+			continue
+		}
+		if out[key], err = decodePublication(data[begin+len(key)+1 : end]); err != nil {
+			return nil, damaged(v.path(name), err).
+				WithHint("remove %s, then compare with the service: nsc pull", v.path(name))
+		}
+	}
+	return out, nil
+}
+
+// publications reads a file of publications; one that is missing is empty.
+func (v view) publications(name string) ([]byte, error) {
+	data, err := v.tree.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, ioFault("read publication", err)
+}
+
+// lineOf returns where the line of an account begins and ends; they are equal
+// without one.
+func lineOf(data []byte, accountKey string) (begin, end int) {
+	for start := accountKey + " "; !bytes.HasPrefix(data[begin:], []byte(start)); {
+		n := bytes.Index(data[begin:], []byte("\n"+start))
+		if n < 0 {
+			return 0, 0
+		}
+		begin += n + 1
+	}
+	if n := bytes.IndexByte(data[begin:], '\n'); n >= 0 {
+		return begin, begin + n + 1
+	}
+	return begin, len(data)
+}
+
+// SetPublished records how the JWT of an account stands to the service.
+func (tx *Tx) SetPublished(accountKey string, p Publication) error {
+	data, err := encodePublication(p)
+	if err != nil {
+		return fault.New(fault.Invalid, "publication: %w", err).About("account", accountKey).ByRule("publication")
+	}
+	return tx.setPublication(accountKey, slices.Concat([]byte(accountKey+" "), data, []byte{'\n'}))
+}
+
+// ForgetPublished removes what SetPublished recorded.
+func (tx *Tx) ForgetPublished(accountKey string) error { return tx.setPublication(accountKey, nil) }
+
+// setPublication stages the line of an account, or that it has none.
+func (tx *Tx) setPublication(accountKey string, line []byte) error {
+	name, err := publicationFile(accountKey)
+	if err != nil {
+		return err
+	}
+	data, err := tx.publications(name)
+	if err != nil {
+		return err
+	}
+	begin, end := lineOf(data, accountKey)
+	if begin == end { // a line that a damaged file leaves open must not swallow it
+		if begin = len(data); begin > 0 && len(line) > 0 && data[begin-1] != '\n' {
+			line = slices.Concat([]byte{'\n'}, line)
+		}
+		end = begin
+	}
+	switch next := slices.Concat(data[:begin], line, data[end:]); {
+	case len(next) > 0:
+		tx.put(name, next)
+	case len(data) > 0:
+		tx.remove(name)
+	}
+	return nil
+}
+
+func encodePublication(p Publication) ([]byte, error) {
+	data, err := json.Marshal(p)
+	if err == nil {
+		_, err = decodePublication(data)
+	}
+	return data, err
+}
+
+// decodePublication reads what is recorded of an account.
 func decodePublication(data []byte) (Publication, error) {
 	var p Publication
 	if err := json.Unmarshal(data, &p); err != nil {
@@ -55,12 +150,22 @@ func decodePublication(data []byte) (Publication, error) {
 	return p, nil
 }
 
-// publicationFile is the name of the file, below the operator's folder.
+// publicationFile is the name of the file that an account's publication is in,
+// below the operator's folder.
 func publicationFile(accountKey string) (string, error) {
+	part, err := partOf(accountKey)
+	return publishedDir + "/" + part + publishedSuffix, err
+}
+
+const publishedSuffix = ".lines"
+
+// partOf returns to which of the 128 parts of a store an account belongs. Keys
+// in order are in parts in order.
+func partOf(accountKey string) (string, error) {
 	if err := requireAccountKey(accountKey); err != nil {
 		return "", err
 	}
-	return stateDir + "/" + accountKey + ".json", nil
+	return accountKey[1:3], nil
 }
 
 func requireAccountKey(key string) error {

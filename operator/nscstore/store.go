@@ -2,8 +2,11 @@ package nscstore
 
 import (
 	"context"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/nats-io/nkeys"
 
@@ -127,7 +130,7 @@ func (s *Store) find(nameOrKey string) (string, error) {
 // the next command then completes. Other errors of fn come back as they are.
 //
 // The lock is held while fn runs: fn must not wait for a server, nor begin
-// another transaction on this operator. See [Operator.LockAccount] for that.
+// another transaction on this operator. See [Operator.LockAccounts] for that.
 func (s *Store) Update(ctx context.Context, operator string, fn func(*Tx) error) error {
 	name, err := s.find(operator)
 	if err != nil {
@@ -229,31 +232,50 @@ func operatorExists(name string) error {
 // it is empty but for the lock. Who waits for that lock looks whether it still
 // has its name.
 func discard(dir string) {
-	for _, n := range []string{stagingDir, stateDir + "/" + lockFile, stateDir, accountsDir, ""} {
+	for _, n := range []string{stagingDir, publishedDir, stateDir + "/" + lockFile, stateDir, accountsDir, ""} {
 		_ = os.Remove(filepath.Join(dir, filepath.FromSlash(n)))
 	}
 }
 
-// LockAccount takes the lock of an account, by its public key, until unlock is
+// LockAccounts takes the locks of accounts, by their public keys, until unlock is
 // called. Commands that change an account hold it from reading the JWT to the
 // answer of the service, so that they follow one another; transactions neither
-// take nor need it. Take account locks before Update, never inside, and several
-// of them in the order of their keys. It waits until ctx ends.
-func (o *Operator) LockAccount(ctx context.Context, accountKey string) (unlock func(), err error) {
-	if err := requireAccountKey(accountKey); err != nil {
-		return nil, err
+// take nor need it. Take account locks before Update, never inside, and all that
+// are needed at once: accounts share the files that are locked, so that taking
+// one after the other may wait for itself. It waits until ctx ends.
+func (o *Operator) LockAccounts(ctx context.Context, accountKeys ...string) (unlock func(), err error) {
+	parts := map[string]bool{}
+	for _, key := range accountKeys {
+		part, err := partOf(key)
+		if err != nil {
+			return nil, err
+		}
+		parts[part] = true
 	}
 	root, err := os.OpenRoot(o.dir)
 	if err != nil {
 		return nil, ioFault("lock account", err)
 	}
 	defer root.Close()
-	if err := durable.MkdirAllIn(root, stateDir, dirMode); err != nil {
+	if err := durable.MkdirAllIn(root, locksDir, dirMode); err != nil {
 		return nil, ioFault("lock account", err)
 	}
-	held, err := durable.LockIn(ctx, root, stateDir+"/"+accountKey+".lock")
-	if err != nil {
-		return nil, ioFault("lock account", err)
+	var held []*durable.Held
+	unlock = func() {
+		for _, h := range held {
+			_ = h.Unlock()
+		}
 	}
-	return func() { _ = held.Unlock() }, nil
+	for _, part := range slices.Sorted(maps.Keys(parts)) { // all in one order
+		h, err := durable.LockIn(ctx, root, path.Join(locksDir, part+".lock"))
+		if err != nil {
+			unlock()
+			return nil, ioFault("lock account", err)
+		}
+		held = append(held, h)
+	}
+	return unlock, nil
 }
+
+// locksDir holds the files that are locked for accounts.
+const locksDir = stateDir + "/locks"

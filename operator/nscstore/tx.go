@@ -2,7 +2,6 @@ package nscstore
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"path"
@@ -245,32 +244,5 @@ func (tx *Tx) RemoveCreds(account, user string) error {
 		return err
 	}
 	tx.staged.add(change{target: target{keys: true, name: name}, remove: true})
-	return nil
-}
-
-// SetPublished records how the JWT of an account stands to the service.
-func (tx *Tx) SetPublished(accountKey string, p Publication) error {
-	name, err := publicationFile(accountKey)
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(p)
-	if err == nil {
-		_, err = decodePublication(data)
-	}
-	if err != nil {
-		return fault.New(fault.Invalid, "publication: %w", err).About("account", accountKey).ByRule("publication")
-	}
-	tx.put(name, data)
-	return nil
-}
-
-// ForgetPublished removes what SetPublished recorded.
-func (tx *Tx) ForgetPublished(accountKey string) error {
-	name, err := publicationFile(accountKey)
-	if err != nil {
-		return err
-	}
-	tx.remove(name)
 	return nil
 }

@@ -3,6 +3,7 @@ package nscstore
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -290,8 +291,8 @@ func TestPublication(t *testing.T) {
 	if got, ok, err := w.read().Published(key); got != want || !ok || err != nil {
 		t.Errorf("published %+v %v %v", got, ok, err)
 	}
-	file := filepath.Join(w.dirs.Stores, "O", ".accountd", key+".json")
-	if got, mode := readFile(t, file); got != `{"jti":"J","revision":3,"unpublished":true}` || mode != 0o600 {
+	file := filepath.Join(w.dirs.Stores, "O", ".accountd", "published", key[1:3]+".lines")
+	if got, mode := readFile(t, file); got != key+` {"jti":"J","revision":3,"unpublished":true}`+"\n" || mode != 0o600 {
 		t.Errorf("file %s, mode %o", got, mode)
 	}
 	// By the rules of the layout it is neither an account nor an operator.
@@ -301,7 +302,7 @@ func TestPublication(t *testing.T) {
 	if got := (DiskTree{}).Operators(filepath.Join(w.dirs.Stores, "O")); len(got) != 0 {
 		t.Errorf("operators below the operator %q", got)
 	}
-	writeFile(t, file, "{}")
+	writeFile(t, file, key+" {}")
 	_, _, err := w.read().Published(key)
 	wantFault(t, err, fault.Invalid, "file-damaged")
 	wantFault(t, w.tryUpdate(func(tx *Tx) error { return tx.SetPublished(key, Publication{}) }), fault.Invalid, "publication")
@@ -310,34 +311,94 @@ func TestPublication(t *testing.T) {
 	if _, ok, err := w.read().Published(key); ok || err != nil {
 		t.Errorf("published after: %v %v", ok, err)
 	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty file is left: %v", err)
+	}
 }
 
-func TestLockAccount(t *testing.T) {
+// TestPublicationsShareFiles: what is recorded of one account leaves the others
+// as they are, whatever the order, and whatever a damaged file holds.
+func TestPublicationsShareFiles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	want := map[string]Publication{}
+	keys := make([]string, 300)
+	for i := range keys {
+		keys[i] = publicOf(must(nkeys.CreateAccount()))
+	}
+	for round := range 3 {
+		w.update(func(tx *Tx) error {
+			for i, key := range keys {
+				if i%3 == round {
+					if err := tx.ForgetPublished(key); err != nil {
+						return err
+					}
+					delete(want, key)
+					continue
+				}
+				p := Publication{ID: key[:5+i%7], Revision: uint64(i * round)}
+				if err := tx.SetPublished(key, p); err != nil {
+					return err
+				}
+				want[key] = p
+			}
+			return nil
+		})
+		for _, key := range keys {
+			got, ok, err := w.read().Published(key)
+			if p, known := want[key]; got != p || ok != known || err != nil {
+				t.Fatalf("round %d: %+v %v %v, want %+v %v", round, got, ok, err, p, known)
+			}
+		}
+	}
+	files := must(os.ReadDir(filepath.Join(w.dirs.Stores, "O", ".accountd", "published")))
+	if len(files) == 0 || len(files) > 128 {
+		t.Errorf("%d files", len(files))
+	}
+
+	key := keys[1]
+	other := key[:20] + "OTHER"
+	file := filepath.Join(w.dirs.Stores, "O", ".accountd", "published", key[1:3]+".lines")
+	writeFile(t, file, other+" broken")
+	w.update(func(tx *Tx) error { return tx.SetPublished(key, want[key]) })
+	if got, ok, err := w.read().Published(key); got != want[key] || !ok || err != nil {
+		t.Errorf("behind a damaged line: %+v %v %v", got, ok, err)
+	}
+	if got, _ := readFile(t, file); !strings.HasPrefix(got, other+" broken\n") {
+		t.Errorf("file %q", got)
+	}
+}
+
+func TestLockAccounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	o := w.read()
 	key := publicOf(w.account)
-	unlock, err := o.LockAccount(t.Context(), key)
+	far := publicOf(must(nkeys.CreateAccount()))
+	for far[1:3] == key[1:3] {
+		far = publicOf(must(nkeys.CreateAccount()))
+	}
+	unlock, err := o.LockAccounts(t.Context(), key, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err = o.LockAccount(ctx, key)
+	_, err = o.LockAccounts(ctx, far, key)
 	wantFault(t, err, fault.Unavailable, "")
-	if f := fault.As(err); f == nil || !strings.HasSuffix(f.Key, key+".lock") {
+	if f := fault.As(err); f == nil || !strings.HasSuffix(f.Key, "locks/"+key[1:3]+".lock") {
 		t.Errorf("%v does not name the lock file", err)
 	}
 	// Transactions and other accounts go on meanwhile.
 	w.update(func(tx *Tx) error { return w.addUser(tx, "u") })
-	other, err := o.LockAccount(w.ctx(), publicOf(must(nkeys.CreateAccount())))
+	other, err := o.LockAccounts(w.ctx(), far) // which the refused one gave back
 	if err != nil {
 		t.Fatal(err)
 	}
 	other()
 	got := make(chan error, 1)
 	go func() {
-		again, err := o.LockAccount(w.ctx(), key)
+		again, err := o.LockAccounts(w.ctx(), key)
 		if err == nil {
 			again()
 		}
@@ -347,6 +408,6 @@ func TestLockAccount(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Error(err)
 	}
-	_, err = o.LockAccount(t.Context(), "../../x")
+	_, err = o.LockAccounts(t.Context(), "../../x")
 	wantFault(t, err, fault.Invalid, "account-key")
 }
