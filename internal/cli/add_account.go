@@ -61,11 +61,7 @@ live at most --ttl, so that no list of revocations in it grows without bound.`,
 }
 
 func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -60,11 +60,7 @@ anew with --reissue, later than its revocation, if it has one.`,
 }
 
 func (a *app) addUser(ctx context.Context, o userOptions) (*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -38,11 +38,7 @@ not published: nsc push does that. Running it again changes nothing.`,
 
 // adopt returns one receipt an account that servers hold.
 func (a *app) adopt(ctx context.Context) ([]*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -75,11 +75,7 @@ func (a *app) allowAccount(ctx context.Context, key string, remove bool) error {
 
 // ask sends one signed request that has no more to tell than that it was done.
 func (a *app) ask(ctx context.Context, done string, send func(ctx context.Context, c *api.Client, by claims.Signer, request string) (*api.Error, error)) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}
@@ -119,11 +115,7 @@ type openItem struct {
 
 // listOpen prints all that is open of a kind.
 func (a *app) listOpen(ctx context.Context, kind string) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

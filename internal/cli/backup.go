@@ -74,11 +74,7 @@ not replaced. nsc restore operator reads it; so does age with tar.`,
 }
 
 func (a *app) backup(ctx context.Context, file, name, recipient string) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.at(ctx, name)
+	s, r, err := a.operatorAt(ctx, name)
 	if err != nil {
 		return err
 	}

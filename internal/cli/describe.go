@@ -126,18 +126,7 @@ func newDescribeJWT(a *app, o *describeOptions) *cobra.Command {
 }
 
 func (a *app) describeOperator(ctx context.Context, o describeOptions) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	if o.name != "" {
-		op, err := s.store.Operator(ctx, o.name)
-		if err != nil {
-			return err
-		}
-		s.context.Operator, s.context.Account = op.Name(), ""
-	}
-	r, err := s.root(ctx)
+	_, r, err := a.operatorAt(ctx, o.name)
 	if err != nil {
 		return err
 	}

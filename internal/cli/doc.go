@@ -22,8 +22,7 @@
 //	}
 //
 //	func (a *app) editThing(ctx context.Context, o thingOptions) (*receipt, error) {
-//		s, err := a.session()                 // folders, context, one now
-//		r, err := s.root(ctx)                 // the current operator
+//		s, r, err := a.operator(ctx)          // folders, context, one now; the current operator
 //		ac, err := s.account(r, o.account)    // by name or public key, "" is the current one
 //		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
 //			c.Limits.Conn = o.conns           // pure: it runs again after a conflict
@@ -31,7 +30,7 @@
 //		}})
 //	}
 //
-// Check everything that can be checked without the store before session; return
+// Check everything that can be checked without the store before operator; return
 // fault errors with a hint; print nothing: the result goes into the receipt
 // (Title, Lines, Warnings, Undo), which finish prints for people or as JSON.
 // Reading verbs print to a.env.Stdout themselves and have no receipt. Global

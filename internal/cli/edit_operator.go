@@ -75,11 +75,7 @@ func (a *app) editOperator(ctx context.Context, o editOperatorOptions) (*receipt
 	if o.rmURL {
 		o.edit.AccountServerURL = new(string)
 	}
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

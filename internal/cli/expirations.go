@@ -65,11 +65,7 @@ func (a *app) expirations(ctx context.Context, o expirationsOptions) error {
 	if err != nil {
 		return usage("--within: %s", message(err))
 	}
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

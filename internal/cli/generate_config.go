@@ -104,11 +104,7 @@ func (o configOptions) check() error {
 }
 
 func (a *app) generateConfig(ctx context.Context, o configOptions) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

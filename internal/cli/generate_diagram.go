@@ -63,11 +63,7 @@ func newDiagramObject(a *app) *cobra.Command {
 }
 
 func (a *app) diagram(ctx context.Context, o diagramOptions, draw func(*session, *root, []*account, diagramOptions) (*mermaid, error)) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

@@ -40,11 +40,7 @@ func (a *app) importAccount(ctx context.Context, o importOptions) (*receipt, err
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -56,11 +56,7 @@ func (a *app) importUser(ctx context.Context, o importOptions) (*receipt, error)
 		}
 		defer nscstore.Wipe(seed)
 	}
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

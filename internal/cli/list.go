@@ -127,11 +127,7 @@ func (s *session) at(ctx context.Context, operatorName string) (*root, error) {
 }
 
 func (a *app) listAccounts(ctx context.Context, o listOptions) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.at(ctx, o.operator)
+	s, r, err := a.operatorAt(ctx, o.operator)
 	if err != nil {
 		return err
 	}
@@ -181,11 +177,7 @@ func (s *session) ends(doc *claims.Document) string {
 }
 
 func (a *app) listUsers(ctx context.Context, o listOptions) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.at(ctx, o.operator)
+	s, r, err := a.operatorAt(ctx, o.operator)
 	if err != nil {
 		return err
 	}

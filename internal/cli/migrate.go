@@ -53,11 +53,7 @@ type migrant struct {
 }
 
 func (a *app) migrate(ctx context.Context, o migrateOptions) ([]*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

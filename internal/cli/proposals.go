@@ -101,11 +101,7 @@ func (s *session) proposal(ctx context.Context, r *root, account string) (p prop
 }
 
 func (a *app) acceptProposal(ctx context.Context, account string) (*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +148,7 @@ func (a *app) acceptProposal(ctx context.Context, account string) (*receipt, err
 }
 
 func (a *app) rejectProposal(ctx context.Context, account string) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

@@ -59,11 +59,7 @@ them on top of accountd's version, --overwrite-newer gives them up.`,
 }
 
 func (a *app) pull(ctx context.Context, o pullOptions) ([]*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

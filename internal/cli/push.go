@@ -89,11 +89,7 @@ the servers themselves are given the accounts, and nothing is proven.`,
 
 // push publishes accounts and removes some. It returns one receipt an account.
 func (a *app) push(ctx context.Context, o pushOptions) ([]*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -37,11 +37,7 @@ type accountDiffs struct {
 // pushDiff compares the local accounts with those on the servers, version by
 // version.
 func (a *app) pushDiff(ctx context.Context, o pushOptions) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

@@ -47,11 +47,7 @@ both must be started anew with the new one. The old seed stays in the keystore.`
 }
 
 func (a *app) reissueOperator(ctx context.Context, name string, keep bool) (*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.at(ctx, name)
+	s, r, err := a.operatorAt(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -39,11 +39,7 @@ func (a *app) reissueAccounts(ctx context.Context, names []string, by string) ([
 			return nil, usage("--signed-by %s is no public key of an operator", by)
 		}
 	}
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

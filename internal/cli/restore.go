@@ -51,11 +51,7 @@ issued until now.`,
 }
 
 func (a *app) restoreAccount(ctx context.Context, name string, revokeUsers bool) (*receipt, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, err
 	}

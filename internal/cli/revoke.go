@@ -90,11 +90,7 @@ func (a *app) revokeUsers(ctx context.Context, o revokeOptions) (*receipt, error
 
 // open is what most verbs begin with: session, operator and account.
 func (a *app) open(ctx context.Context, accountName string) (*session, *root, *account, error) {
-	s, err := a.session()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}

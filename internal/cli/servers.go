@@ -33,11 +33,7 @@ stays on the list, and keeps changes pending, until it is forgotten.`,
 }
 
 func (a *app) listServers(ctx context.Context) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

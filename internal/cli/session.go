@@ -126,6 +126,25 @@ func (a *app) session() (*session, error) {
 	return &session{app: a, store: store, context: where, now: a.started.Unix(), named: map[string]signer{}, pushed: map[string][]api.NodeProof{}, answers: map[string]answer{}}, nil
 }
 
+// operator opens the store and its current operator.
+func (a *app) operator(ctx context.Context) (*session, *root, error) {
+	return a.operatorAt(ctx, "")
+}
+
+// operatorAt is operator for the operator that a command names; "" is the
+// current one.
+func (a *app) operatorAt(ctx context.Context, name string) (*session, *root, error) {
+	s, err := a.session()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := s.at(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, r, nil
+}
+
 // path makes a path of the command line absolute; "" stays.
 func (a *app) path(name string) string {
 	if name == "" || filepath.IsAbs(name) {

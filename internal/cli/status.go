@@ -52,11 +52,7 @@ exit code is 8 while something is pending.`,
 }
 
 func (a *app) status(ctx context.Context, o statusOptions) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

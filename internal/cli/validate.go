@@ -111,11 +111,7 @@ func message(err error) string {
 }
 
 func (a *app) validate(ctx context.Context, o validateOptions) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}

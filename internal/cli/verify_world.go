@@ -99,11 +99,7 @@ func (c *collected) readDir(dir string) error {
 
 // readStore reads the operator, its accounts and the users of wanted accounts.
 func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]bool, c *collected) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.at(ctx, o.operator)
+	_, r, err := a.operatorAt(ctx, o.operator)
 	if err != nil {
 		return err
 	}

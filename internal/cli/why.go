@@ -89,11 +89,7 @@ The exit code is 9 if they refuse it, and 8 if some node has yet to catch up.`,
 }
 
 func (a *app) why(ctx context.Context, what, accountName string) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
-	r, err := s.root(ctx)
+	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}
