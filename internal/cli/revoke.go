@@ -161,6 +161,7 @@ func (t target) word() string {
 // connections.
 func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []target, at int64) (*receipt, error) {
 	var warnings []string
+	sure := true // no credential of the targets can be one that nobody has seen
 	times, stands := revocation.List{}, revocation.List{}
 	for _, t := range targets {
 		known, err := s.seen(ctx, r, ac, t)
@@ -171,9 +172,11 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 		if at != 0 {
 			times[t.key] = at
 		}
+		sure = sure && known > 0 && t.key != revocation.All
 		switch {
 		case known == 0 && t.key != revocation.All:
-			warnings = append(warnings, "no credential of "+keys.Short(t.word())+" is known here or connected; check that it is the right one")
+			warnings = append(warnings, fmt.Sprintf("no credential of %s is known here or connected; check that it is the right one. One that was issued after %s, as by a clock that is ahead, still connects",
+				keys.Short(t.word()), clock(times[t.key])))
 		case known > times[t.key]:
 			warnings = append(warnings, fmt.Sprintf("%s holds a credential issued at %s, after the time of the revocation", keys.Short(t.word()), clock(known)))
 		}
@@ -191,6 +194,9 @@ func (s *session) revoke(ctx context.Context, r *root, ac *account, targets []ta
 	rec.Cuts, rec.Warnings = true, append(rec.Warnings, warnings...)
 	rec.did(ac, targets, "revoked", "would revoke", "wrote the revocation of")
 	rec.Proved = "refused everywhere, " + sweepText(rec.Nodes)
+	if !sure {
+		rec.Proved = "refused everywhere if issued until " + clock(slices.Min(slices.Collect(maps.Values(stands)))) + ", " + sweepText(rec.Nodes)
+	}
 	rec.Undo = onTargets("nsc unrevoke user", ac, targets)
 	rec.Users = stands
 	if at != 0 {
