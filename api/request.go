@@ -286,20 +286,6 @@ type StatusReply struct {
 	Error      *Error          `json:"error,omitempty"`
 }
 
-// SeenRequest asks which JWTs of a user live connections use.
-type SeenRequest struct {
-	Account string `json:"account"` // public key
-	User    string `json:"user"`    // public key, or * for all
-}
-
-// SeenReply answers SeenRequest.
-type SeenReply struct {
-	Schema      int    `json:"schema"`
-	IssuedAt    int64  `json:"iat"` // the latest, Unix seconds, 0 for none
-	Connections int    `json:"connections"`
-	Error       *Error `json:"error,omitempty"`
-}
-
 // ForgetRequest asks to expect a stock server no more that has gone for good.
 type ForgetRequest struct {
 	Server  string `json:"server"` // name, or cluster/name where two have one name

@@ -324,16 +324,18 @@ func (s *Service) accountStatus(r store.Reader, rec store.Record) (api.AccountSt
 	return st, nil
 }
 
-// Seen returns which JWTs of a user live connections use, on all servers.
+// Seen returns which of the JWTs asked for live connections use, on all servers.
 func (s *Service) Seen(ctx context.Context, req api.SeenRequest) api.SeenReply {
 	if reply, ok := elsewhere[api.SeenReply](ctx, s, api.SubjectSeen, "", req); ok {
 		return reply
 	}
 	reply := api.SeenReply{Schema: api.Schema}
+	if len(req.Names) > api.MaxSeenNames {
+		reply.Error = api.ToError(fault.New(fault.Invalid, "%d names, at most %d", len(req.Names), api.MaxSeenNames).ByRule("malformed"))
+		return reply
+	}
 	for _, n := range s.cfg.Nodes() {
-		seen := n.Seen(req.Account, req.User)
-		reply.IssuedAt = max(reply.IssuedAt, seen.IssuedAt)
-		reply.Connections += seen.Connections
+		reply.Merge(n.Name(), n.Seen(req))
 	}
 	return reply
 }

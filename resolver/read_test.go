@@ -23,8 +23,8 @@ func (n fakeNode) Name() string                                        { return 
 func (n fakeNode) Await(context.Context, string, uint64) api.NodeProof { return n.proof }
 func (n fakeNode) Proof(string) api.NodeProof                          { return n.proof }
 func (n fakeNode) Status() api.NodeStatus                              { return api.NodeStatus{Server: n.name, Applied: 1} }
-func (n fakeNode) Seen(string, string) api.SeenReply {
-	return api.SeenReply{IssuedAt: 7, Connections: 2}
+func (n fakeNode) Seen(req api.SeenRequest) api.SeenReply {
+	return api.SeenReply{IssuedAt: 7, Connections: 2, Named: []api.SeenJWT{{Name: req.Account, Key: "U"}}}
 }
 func inForce(name string, rev uint64) fakeNode { return showing(name, rev, api.InForce) }
 func showing(name string, rev uint64, st api.State) fakeNode {
@@ -71,8 +71,12 @@ func TestStatusShowsWhatNeedsALook(t *testing.T) {
 	if missing := w.s.Status(context.Background(), api.StatusRequest{Account: "nobody"}); missing.Error == nil || missing.Error.Code != "not_found" {
 		t.Fatalf("%+v", missing)
 	}
-	if seen := w.s.Seen(context.Background(), api.SeenRequest{}); seen.IssuedAt != 7 || seen.Connections != 2 {
+	w.s.cfg.Nodes = func() []Node { return []Node{inForce("a", 1), inForce("b", 1)} }
+	if seen := w.s.Seen(context.Background(), api.SeenRequest{}); seen.IssuedAt != 7 || seen.Connections != 4 || seen.Servers["b"] != 2 || len(seen.Named) != 1 {
 		t.Errorf("%+v", seen)
+	}
+	if seen := w.s.Seen(context.Background(), api.SeenRequest{Names: make([]string, api.MaxSeenNames+1)}); seen.Error == nil {
+		t.Error("too many names")
 	}
 }
 

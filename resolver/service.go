@@ -24,8 +24,8 @@ type Node interface {
 	// Proof returns what the server can show at once.
 	Proof(key string) api.NodeProof
 	Status() api.NodeStatus
-	// Seen tells which JWTs of user ("*" for all) live connections use.
-	Seen(account, user string) api.SeenReply
+	// Seen tells which of the JWTs asked for live connections use.
+	Seen(req api.SeenRequest) api.SeenReply
 }
 
 // Self is accountd's own user in the system account. No version of that account

@@ -284,13 +284,13 @@ func (m *member) awaitHealthy(ctx context.Context) error {
 	return err
 }
 
-// Seen tells which JWTs of user, "*" for all, live connections of account use.
-func (m *member) Seen(account, user string) api.SeenReply {
+// Seen tells which of the JWTs asked for live connections use.
+func (m *member) Seen(req api.SeenRequest) api.SeenReply {
 	n, _ := m.current()
 	if n == nil {
 		return api.SeenReply{Schema: api.Schema}
 	}
-	return n.Seen(account, user)
+	return n.Seen(req)
 }
 
 // campaign makes the node stand for leader of JetStream when there is none.

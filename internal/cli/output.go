@@ -40,6 +40,7 @@ type receipt struct {
 	Creds    string           `json:"credentials,omitempty"`
 	JWT      string           `json:"jwt,omitempty"`     // an activation on stdout
 	Users    map[string]int64 `json:"revoked,omitempty"` // users that were revoked, and the times, Unix seconds
+	Devices  *deviceCut       `json:"devices,omitempty"` // of a revocation of devices
 	Findings []string         `json:"findings,omitempty"`
 	Warnings []string         `json:"warnings,omitempty"`
 	Changes  []string         `json:"changes,omitempty"` // of an edit and of a dry run

@@ -29,8 +29,8 @@ func (content) Await(_ context.Context, _ string, revision uint64) api.NodeProof
 func (content) Proof(string) api.NodeProof {
 	return api.NodeProof{Server: "nats-0", State: api.InForce, Revision: 1 << 32}
 }
-func (content) Status() api.NodeStatus            { return api.NodeStatus{Server: "nats-0", Healthy: true} }
-func (content) Seen(string, string) api.SeenReply { return api.SeenReply{} }
+func (content) Status() api.NodeStatus             { return api.NodeStatus{Server: "nats-0", Healthy: true} }
+func (content) Seen(api.SeenRequest) api.SeenReply { return api.SeenReply{} }
 
 // offline runs the service over HTTP for p's operator, without a key of its own.
 // With remote, it takes every request for one of another machine.

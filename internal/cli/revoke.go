@@ -31,8 +31,8 @@ type revokeOptions struct {
 }
 
 func newRevoke(a *app) *cobra.Command {
-	cmd := group("revoke", "Revoke users, and cut them at once")
-	cmd.AddCommand(newRevokeUser(a))
+	cmd := group("revoke", "Revoke users and devices, and cut them at once")
+	cmd.AddCommand(newRevokeUser(a), newRevokeDevice(a))
 	return cmd
 }
 
@@ -214,23 +214,8 @@ func (s *session) seen(ctx context.Context, r *root, ac *account, t target) (int
 	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun {
 		return t.iat, nil
 	}
-	if err := s.dial(ctx, r); err != nil {
-		return 0, err
-	}
-	c, err := s.client(ctx, r)
-	if fault.Is(err, fault.Unavailable) {
-		return t.iat, nil // the put says so
-	}
-	if err != nil {
-		return 0, err
-	}
-	ctx, end := s.patience(ctx)
-	defer end()
-	reply, err := c.Seen(ctx, api.SeenRequest{Account: ac.key, User: t.key})
-	if err != nil || reply.Error != nil {
-		return t.iat, nil
-	}
-	return max(t.iat, reply.IssuedAt), nil
+	reply, err := s.askSeen(ctx, r, api.SeenRequest{Account: ac.key, User: t.key})
+	return max(t.iat, reply.IssuedAt), err
 }
 
 // addRevocations adds times to the list; a later time that is there stays.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -16,8 +17,13 @@ import (
 // watchEvery is how often --watch asks again.
 const watchEvery = time.Second
 
-// budgetWarning is the share of the largest claim from which it is shown.
-const budgetWarning = 0.5
+// Shares of the largest claim from which it is shown, and from which more is
+// said.
+const (
+	budgetWarning = 0.5
+	budgetTight   = 0.7
+	budgetFull    = 0.9
+)
 
 // statusOptions are the flags of status.
 type statusOptions struct {
@@ -186,7 +192,7 @@ func (a *app) accountStatus(b *strings.Builder, ac api.AccountStatus) {
 		b.WriteString("finding: " + f + "\n")
 	}
 	if ac.Budget >= budgetWarning {
-		fmt.Fprintf(b, "claim budget %.0f %% of 1 MiB\n", ac.Budget*100)
+		b.WriteString("claim budget " + budgetText(ac) + "\n")
 	}
 	fmt.Fprintf(b, "%s\n", tally(ac.Nodes))
 }
@@ -252,11 +258,24 @@ func serverLines(reply api.StatusReply) []string {
 	return lines
 }
 
+// budgetText says how much of the largest claim an account uses, how many
+// revocations fit beside it, and what to do when that gets little.
+func budgetText(ac api.AccountStatus) string {
+	text := fmt.Sprintf("%.0f %% of 1 MiB, room for %s", ac.Budget*100, count(fleet.Budget{Size: ac.Size, Max: api.MaxClaim}.Room(), "revocation"))
+	switch {
+	case ac.Budget >= budgetFull:
+		return text + "; nearly full: take out what is of no use with nsc compact, and retire keys of cohorts in place of single devices"
+	case ac.Budget >= budgetTight:
+		return text + "; filling up: take out what is of no use with nsc compact"
+	}
+	return text
+}
+
 func budgetLines(accounts []api.AccountStatus) []string {
 	var lines []string
 	for _, ac := range accounts {
 		if ac.Budget >= budgetWarning {
-			lines = append(lines, fmt.Sprintf("%s %.0f %% of 1 MiB", ac.Name, ac.Budget*100))
+			lines = append(lines, ac.Name+" "+budgetText(ac))
 		}
 	}
 	return lines

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/store"
 )
 
@@ -168,7 +169,7 @@ func (s *Server) operatorProof(ctx context.Context, key string) api.NodeProof {
 			Strict bool     `json:"strict_signing_key_usage"`
 		} `json:"nats"`
 	}
-	if err := payload(rec.JWT, &c); err != nil {
+	if err := claims.Peek(rec.JWT, &c); err != nil {
 		return s.pending(0, err.Error())
 	}
 	want := c.NATS.Keys
@@ -205,28 +206,27 @@ func (s *Server) Status() api.NodeStatus {
 	return st
 }
 
-// Seen tells which JWTs of user, "*" for all, live connections of account use,
-// as far as the server shows them: it hides those of bearer users.
-func (s *Server) Seen(account, user string) api.SeenReply {
+// Seen tells which of the JWTs asked for live connections use, as far as the
+// server shows them: it hides those of bearer users.
+func (s *Server) Seen(req api.SeenRequest) api.SeenReply {
 	reply := api.SeenReply{Schema: api.Schema}
 	ctx, cancel := context.WithTimeout(context.Background(), s.f.cfg.Answer)
 	defer cancel()
 	s.f.mu.Lock()
 	id, up := s.id, s.up
 	s.f.mu.Unlock()
-	if !up || !s.f.loads(ctx, id, account) {
+	if !up || !s.f.loads(ctx, id, req.Account) {
 		return reply
 	}
-	conns, err := s.f.connections(ctx, id, account)
+	conns, err := s.f.connections(ctx, id, req.Account)
 	if err != nil {
 		reply.Error = api.ToError(err)
 		return reply
 	}
 	for _, c := range conns {
-		u, err := parse(c.JWT)
-		if err == nil && (user == "*" || u.Subject == user) {
-			reply.Connections++
-			reply.IssuedAt = max(reply.IssuedAt, u.IssuedAt)
+		var jwt api.SeenJWT
+		if claims.Peek(c.JWT, &jwt) == nil {
+			reply.Note(req, jwt)
 		}
 	}
 	return reply

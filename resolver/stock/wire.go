@@ -1,14 +1,13 @@
 package stock
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/revocation"
 )
 
@@ -140,23 +139,7 @@ type claim struct {
 
 func parse(token string) (claim, error) {
 	var c claim
-	return c, payload(token, &c)
-}
-
-// payload reads the middle part of a JWT.
-func payload(token string, into any) error {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return fmt.Errorf("not a JWT: %d parts", len(parts))
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return fmt.Errorf("not a JWT: %w", err)
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("not a JWT of ours: %w", err)
-	}
-	return nil
+	return c, claims.Peek(token, &c)
 }
 
 // expired reports whether c no longer holds at now.

@@ -178,6 +178,7 @@ type session struct {
 	cid   uint64
 	kind  string // client, websocket, mqtt, leaf
 	name  string // what it calls itself
+	jwt   string
 	user  string // public key
 	start time.Time
 }
@@ -190,6 +191,7 @@ func (k *kernel) session(p peer) (session, bool) {
 	s := session{
 		cid:   *at[uint64](p.ptr, k.cliID),
 		name:  at[server.ClientOpts](p.ptr, k.cliOpts).Name,
+		jwt:   at[server.ClientOpts](p.ptr, k.cliOpts).JWT,
 		start: *at[time.Time](p.ptr, k.cliStart),
 	}
 	if p.user != nil {

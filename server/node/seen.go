@@ -1,23 +1,30 @@
 package node
 
-import "github.com/accountd/accountd/api"
+import (
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+)
 
-// Seen tells how many live connections of this node belong to user, "*" for all
-// users of the account, and the latest issue time among their JWTs.
-func (n *Node) Seen(account, user string) api.SeenReply {
+// Seen tells which of the JWTs asked for live connections of this node use.
+func (n *Node) Seen(req api.SeenRequest) api.SeenReply {
 	reply := api.SeenReply{Schema: api.Schema}
-	acc := n.kernel.loaded(n.srv, account)
+	acc := n.kernel.loaded(n.srv, req.Account)
 	if acc == nil {
 		return reply
 	}
 	n.kernel.peers(acc, func(p peer) {
-		if p.user == nil || user != "*" && p.user.Nkey != user {
+		if p.user == nil {
 			return
 		}
-		if _, ok := n.kernel.session(p); ok {
-			reply.Connections++
-			reply.IssuedAt = max(reply.IssuedAt, p.user.Issued)
+		s, ok := n.kernel.session(p)
+		if !ok {
+			return
 		}
+		jwt := api.SeenJWT{Key: p.user.Nkey, Issuer: p.user.SigningKey, IssuedAt: p.user.Issued}
+		if len(req.Names) > 0 { // only the JWT itself has the name
+			_ = claims.Peek(s.jwt, &jwt) // the server has read it, too
+		}
+		reply.Note(req, jwt)
 	})
 	return reply
 }

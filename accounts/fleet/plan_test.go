@@ -1,0 +1,180 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"pgregory.net/rapid"
+
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/revocation"
+)
+
+// TestRoomIsExact: as many entries as there is room for fit into the signed
+// claim, and not many more would.
+func TestRoomIsExact(t *testing.T) {
+	t.Parallel()
+	f := sensors(64)
+	ac := add(t, f)
+	op, err := keys.NewOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func() int {
+		draft, err := claims.New(ac)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := draft.Sign(op, 1_800_000_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(doc.Token)
+	}
+	const most = 200_000
+	room := Budget{Size: sign(), Max: most}.Room()
+	ac.Revocations = jwt.RevocationList{}
+	for i := range room {
+		ac.Revocations[fmt.Sprintf("U%055d", i)] = 1_800_000_000
+	}
+	if size := sign(); size > most || size < most-300 {
+		t.Errorf("%d entries make %d bytes of %d", room, size, most)
+	}
+}
+
+// sky is a fleet with devices that were really signed by its keys.
+type sky struct {
+	f       Fleet
+	ac      *jwt.AccountClaims
+	devices []Suspect
+}
+
+func newSky(t *testing.T, rt *rapid.T) *sky {
+	s := &sky{f: sensors(3)}
+	s.ac = add(t, s.f)
+	template := Scope(s.ac, s.f.Keys(s.ac)[0])
+	if rapid.Bool().Draw(rt, "rolled") {
+		s.f.Roll(s.ac, template, map[int]string{1: publicKeys(t, 1)[0]}, 9_000_000)
+	}
+	stations := rapid.Bool().Draw(rt, "station")
+	if stations {
+		if err := s.f.AddStation(s.ac, "line4", publicKeys(t, 1)[0], template, 0); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	all := s.f.Keys(s.ac)
+	for i := range 30 {
+		d := Suspect{ID: fmt.Sprintf("d%d", i), Key: fmt.Sprintf("U%055d", i), IssuedAt: 1_000_000, Expires: 1_000_000 + 3600}
+		own := slices.DeleteFunc(slices.Clone(all), func(k Key) bool { return k.Station == "" && k.Cohort != s.f.Cohort(d.ID) })
+		d.Issuer = own[rapid.IntRange(0, len(own)-1).Draw(rt, "signer")].Public
+		s.devices = append(s.devices, d)
+	}
+	return s
+}
+
+// refused reports whether servers would refuse a device.
+func (s *sky) refused(d Suspect) bool {
+	return !s.ac.SigningKeys.Contains(d.Issuer) || revocation.List(s.ac.Revocations).Covers(d.Key, d.IssuedAt)
+}
+
+// suspects draws some devices, and what is known of them.
+func (s *sky) suspects(rt *rapid.T) (known, real []Suspect) {
+	for _, d := range s.devices {
+		if !rapid.Bool().Draw(rt, "suspect") {
+			continue
+		}
+		real = append(real, d)
+		switch rapid.IntRange(0, 3).Draw(rt, "known") {
+		case 0:
+			d.Issuer = ""
+		case 1:
+			d.Issuer, d.Key = "", ""
+		case 2:
+			d.Issuer, d.ID = "", ""
+		}
+		known = append(known, d)
+	}
+	return known, real
+}
+
+// check compares who is refused with what a plan says.
+func (s *sky) check(rt *rapid.T, p Plan, real []Suspect) {
+	exposed := map[string]bool{}
+	for _, e := range p.Exposed {
+		exposed[e.ID] = true
+	}
+	for _, d := range s.devices {
+		suspect := slices.Contains(real, d)
+		cut := slices.ContainsFunc(p.Retire, func(k Key) bool { return k.Public == d.Issuer })
+		if suspect && !s.refused(d) && !exposed[d.ID] {
+			rt.Fatalf("%+v can still connect, and the plan %+v does not say so", d, p)
+		}
+		if !suspect && s.refused(d) != cut {
+			rt.Fatalf("healthy %+v: refused %v by the plan %+v", d, s.refused(d), p)
+		}
+	}
+}
+
+// TestPlansAreHonest: whatever is known of the suspects, and however many there
+// are, each of them is refused once the plan is applied, or is named as exposed;
+// what is healthy is refused only by a key that the plan retires; and the
+// fleet can issue afterwards.
+func TestPlansAreHonest(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := newSky(t, rt)
+		suspects, real := s.suspects(rt)
+		b := Budget{Size: 1000, Max: 1000 + rapid.IntRange(1, 40).Draw(rt, "room")*94 + 94}
+		way := rapid.SampledFrom([]Way{Undecided, Now, Graceful}).Draw(rt, "way")
+		p, err := s.f.Plan(s.ac, suspects, b, way, 1_000_100)
+		if err != nil {
+			if way == Now && fault.RuleOf(err) != "unknown-signer" || fault.RuleOf(err) == "" {
+				rt.Fatalf("%v", err)
+			}
+			return
+		}
+		if way == Undecided && (len(p.Retire) > 0 || len(p.Exposed) > 0) || way == Now && len(p.Exposed) > 0 {
+			rt.Fatalf("plan %+v by %q", p, way)
+		}
+		if len(p.Entries) > b.Room() {
+			rt.Fatalf("%d entries, room for %d", len(p.Entries), b.Room())
+		}
+		fresh := map[int]string{}
+		for i, key := range publicKeys(t, len(p.Renew)) {
+			fresh[p.Renew[i]] = key
+		}
+		if err := s.f.Apply(s.ac, p, fresh); err != nil {
+			rt.Fatal(err)
+		}
+		s.check(rt, p, real)
+		if _, err := s.f.Signers(s.ac); err != nil {
+			rt.Fatalf("the fleet cannot issue: %v", err)
+		}
+		if Compact(s.ac, time.Unix(p.Last, 0)); p.Last > 0 {
+			for _, d := range real {
+				if !s.refused(d) {
+					rt.Fatalf("%+v outlives the plan %+v", d, p)
+				}
+			}
+		}
+	})
+}
+
+func TestPlanOfWhoIsGone(t *testing.T) {
+	t.Parallel()
+	f := sensors(1)
+	ac := add(t, f)
+	p, err := f.Plan(ac, []Suspect{{ID: "a", Key: "UA", Issuer: publicKeys(t, 1)[0]}}, Budget{0, 10000}, Undecided, 5)
+	if err != nil || p.Gone != 1 || len(p.Entries) != 0 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	p, err = f.Plan(ac, []Suspect{{ID: "a", Key: "UA", Issuer: ac.Subject, IssuedAt: 9}}, Budget{0, 10000}, Undecided, 5)
+	if err != nil || p.Entries["UA"] != 9 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+}

@@ -1,0 +1,285 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/durable"
+	"github.com/accountd/accountd/revocation"
+)
+
+// revokeDeviceOptions are the flags of revoke device.
+type revokeDeviceOptions struct {
+	account, fleet string
+	devices        []string // ids or public keys
+	file, from     string
+	tag, station   string
+	cohorts        []int
+	before         int64
+	now, graceful  bool
+	rest           string
+}
+
+func newRevokeDevice(a *app) *cobra.Command {
+	var o revokeDeviceOptions
+	cmd := &cobra.Command{
+		Use:   "device [id or key]...",
+		Short: "Refuse devices of a fleet: some, a cohort, a station's, or a hundred thousand",
+		Long: `Refuse devices and cut their connections. By id or public key, or as --file lists
+them, an id, a key, or both a line, or lines that nsc issue wrote. Where only an id
+is known, the key comes from live connections, or from --from, a file that nsc issue
+wrote. What a cohort (--cohort) or a station (--station) signed is refused as a
+whole, however much it is: its key is retired.
+The list in an account's claim has room for some 11,000 devices. Of more, the
+command shows what each way means, and you choose. --now retires the keys of their
+cohorts: all are refused at once, and so are healthy devices of these cohorts, until
+they are issued anew. --graceful lists as many as there is room for and gives the
+cohorts of the others new keys: those can connect until their credentials expire.`,
+		Example: `  nsc revoke device sensor-17 -a app
+  nsc revoke device --file stolen.txt --from sensors.ndjson -a app --dry-run
+  nsc revoke device --station line4 --fleet sensors -a app
+  nsc revoke device --cohort 7 -a app --yes
+  nsc revoke device --file stolen.txt -a app --now --yes
+  nsc revoke device --issued-before 2026-01-31T10:00:00Z -a app`,
+		Args: args(0, 10000, "the devices"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			o.devices = given
+			if err := o.check(); err != nil {
+				return err
+			}
+			return a.finish(a.revokeDevices(cmd.Context(), o))
+		},
+	}
+	accountFlag(cmd, &o.account)
+	fleetFlag(cmd, &o.fleet)
+	f := cmd.Flags()
+	f.StringVar(&o.file, "file", "", "file with an id, a public key or both a line")
+	f.StringVar(&o.from, "from", "", "file that nsc issue wrote, to look devices up in")
+	f.StringVar(&o.tag, "tag", "", "the devices in --from that have this tag")
+	f.StringVar(&o.station, "station", "", "all devices of this station")
+	f.IntSliceVar(&o.cohorts, "cohort", nil, "all devices of these cohorts")
+	f.Var((*timeValue)(&o.before), "issued-before", "all users of an account with --fleet-only that were issued until then")
+	f.BoolVar(&o.now, "now", false, "retire the keys of cohorts with more devices than can be listed")
+	f.BoolVar(&o.graceful, "graceful", false, "let devices that cannot be listed connect until their credentials expire")
+	f.StringVar(&o.rest, "rest", "", "write the devices that can still connect to this file")
+	return cmd
+}
+
+func (o revokeDeviceOptions) check() error {
+	ways := 0
+	for _, is := range []bool{len(o.devices) > 0 || o.file != "" || o.tag != "", o.station != "", len(o.cohorts) > 0, o.before != 0} {
+		ways += boolToInt(is)
+	}
+	switch {
+	case ways != 1:
+		return usage("say which devices, in one way: ids or keys, --file, --tag, --station, --cohort or --issued-before")
+	case o.now && o.graceful:
+		return usage("--now and --graceful exclude each other")
+	case o.tag != "" && o.from == "":
+		return usage("a tag stands in credentials alone").WithHint("name the file that nsc issue wrote: --from <file>")
+	case o.rest != "" && !o.graceful:
+		return usage("--rest is for --graceful")
+	}
+	for _, word := range o.devices {
+		if looksSecret(word) {
+			return usage("a seed does not belong on the command line, where others can read it").WithHint("name the device by its id or public key")
+		}
+	}
+	return nil
+}
+
+func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receipt, error) {
+	s, r, ac, err := a.open(ctx, o.account)
+	if err != nil {
+		return nil, err
+	}
+	if o.before != 0 {
+		return s.revokeBefore(ctx, r, ac, o.before)
+	}
+	f, err := fleet.Find(ac.claims, o.fleet)
+	if err != nil {
+		return nil, err
+	}
+	plan, cut, err := s.planCut(ctx, r, ac, f, o)
+	if err != nil {
+		return nil, err
+	}
+	if len(plan.Retire) > 0 || o.file != "" || len(plan.Exposed) > 0 {
+		if err := a.confirm(strings.Join(cut.loss(f, plan), "; "), f.Name); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.writeRest(o.rest, plan.Exposed); err != nil {
+		return nil, err
+	}
+	fresh, err := s.makeKeys(len(plan.Renew))
+	if err != nil {
+		return nil, err
+	}
+	public := map[int]string{}
+	for i, cohort := range plan.Renew {
+		public[cohort] = fresh[i].public
+	}
+	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
+		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
+			if len(plan.Retire)+len(plan.Renew) == 0 {
+				return addRevocations(c, plan.Entries)
+			}
+			return f.Apply(c, plan, public)
+		}})
+	})
+	if rec == nil {
+		return nil, err
+	}
+	cut.tell(rec, ac, f, plan, o)
+	return rec, err
+}
+
+// planCut decides what refuses the devices, and what that comes to.
+func (s *session) planCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, o revokeDeviceOptions) (fleet.Plan, *deviceCut, error) {
+	b := fleet.Budget{Size: len(ac.doc.Token), Max: api.MaxClaim}
+	cut := &deviceCut{Fleet: f.Name}
+	var plan fleet.Plan
+	var err error
+	switch {
+	case o.station != "":
+		var k fleet.Key
+		k, err = f.Station(ac.claims, o.station)
+		plan.Retire = []fleet.Key{k}
+	case len(o.cohorts) > 0:
+		plan, err = cohortsCut(ac, f, o.cohorts)
+	default:
+		plan, err = s.devicesCut(ctx, r, ac, f, o, b, cut)
+	}
+	if err != nil {
+		return plan, cut, err
+	}
+	cut.Listed, cut.Gone, cut.Renewed = len(plan.Entries), plan.Gone, plan.Renew
+	if cut.Exposed = len(plan.Exposed); cut.Exposed > 0 {
+		cut.Until = plan.Last
+	}
+	var issuers []string
+	for _, k := range plan.Retire {
+		cut.Retired = append(cut.Retired, k.Role)
+		issuers = append(issuers, k.Public)
+	}
+	cut.Budget = b.Share(cut.Listed)
+	if ok, _ := s.online(r); ok && len(issuers) > 0 {
+		seen, err := s.askSeen(ctx, r, api.SeenRequest{Account: ac.key, Issuers: issuers})
+		if err != nil {
+			return plan, cut, err
+		}
+		cut.affected = seen.Servers
+	}
+	return plan, cut, nil
+}
+
+// cohortsCut retires all keys of cohorts and gives them new ones.
+func cohortsCut(ac *account, f fleet.Fleet, cohorts []int) (fleet.Plan, error) {
+	var p fleet.Plan
+	for _, c := range cohorts {
+		if c < 0 || c >= f.Cohorts {
+			return p, usage("--cohort %d: fleet %q has the cohorts 0 to %d", c, f.Name, f.Cohorts-1)
+		}
+	}
+	for _, k := range f.Keys(ac.claims) {
+		if k.Station == "" && slices.Contains(cohorts, k.Cohort) {
+			p.Retire = append(p.Retire, k)
+		}
+	}
+	p.Renew = slices.Clone(cohorts)
+	slices.Sort(p.Renew)
+	p.Renew = slices.Compact(p.Renew)
+	return p, nil
+}
+
+// devicesCut plans for devices that were named one by one.
+func (s *session) devicesCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, o revokeDeviceOptions, b fleet.Budget, cut *deviceCut) (fleet.Plan, error) {
+	l, err := s.suspects(ctx, r, ac, o)
+	if err != nil {
+		return fleet.Plan{}, err
+	}
+	cut.Devices = len(l.list)
+	way := fleet.Undecided
+	switch {
+	case o.now:
+		way = fleet.Now
+	case o.graceful:
+		way = fleet.Graceful
+	}
+	plan, err := f.Plan(ac.claims, l.list, b, way, s.now)
+	if err == nil || way != fleet.Undecided {
+		return plan, helpUnknown(err)
+	}
+	return plan, s.choices(ac, f, l.list, b, err)
+}
+
+// helpUnknown says where what is not known of a device may be found.
+func helpUnknown(err error) error {
+	if f := fault.As(err); f != nil && f.Rule == "unknown-signer" {
+		return f.WithHint("name the file that nsc issue wrote: --from <file>")
+	}
+	return err
+}
+
+// choices is the error of devices that cannot be listed, with what each way
+// would mean.
+func (s *session) choices(ac *account, f fleet.Fleet, list []fleet.Suspect, b fleet.Budget, cause error) error {
+	e := fault.As(cause)
+	if e == nil {
+		return cause
+	}
+	for _, way := range []fleet.Way{fleet.Now, fleet.Graceful} {
+		p, err := f.Plan(ac.claims, list, b, way, s.now)
+		if err != nil {
+			fmt.Fprintf(s.env.Stderr, "--%s  not possible: %v\n", way, err)
+			continue
+		}
+		c := deviceCut{Devices: len(list), Listed: len(p.Entries), Exposed: len(p.Exposed), Until: p.Last, Renewed: p.Renew}
+		fmt.Fprintf(s.env.Stderr, "--%s  %s\n", way, strings.Join(c.loss(f, p), "; "))
+	}
+	if e.Rule == "unknown-key" {
+		return e.WithHint("name the file that nsc issue wrote with --from <file>, or choose --now or --graceful")
+	}
+	return e.WithHint("choose --now or --graceful; nothing was changed")
+}
+
+// writeRest writes the devices that can still connect.
+func (s *session) writeRest(name string, exposed []fleet.Suspect) error {
+	if name == "" || s.flags.dryRun {
+		return nil
+	}
+	var b strings.Builder
+	for _, d := range exposed {
+		b.WriteString(strings.TrimSpace(d.ID+" "+d.Key) + "\n")
+	}
+	if err := durable.WriteFile(s.path(name), []byte(b.String()), 0o600); err != nil {
+		return fault.New(fault.Denied, "--rest %s: %w", name, err).About("file", name)
+	}
+	return nil
+}
+
+// revokeBefore refuses what was issued until a time, in an account whose users
+// are all short-lived.
+func (s *session) revokeBefore(ctx context.Context, r *root, ac *account, at int64) (*receipt, error) {
+	if _, only := fleet.Only(ac.claims); !only {
+		return nil, fault.New(fault.Denied, "account %q has users that are not devices, and they would be refused, too", ac.name).
+			About("account", ac.name).ByRule("fleet-only").WithHint("nsc revoke user '*' --at <time> -a %s, if that is meant", shellWords([]string{ac.name}))
+	}
+	if at > s.now {
+		return nil, usage("--issued-before %s is in the future", clock(at))
+	}
+	if err := s.confirm("every user of "+ac.name+" that was issued until "+clock(at)+" will be cut and refused", ac.name); err != nil {
+		return nil, err
+	}
+	all := target{name: revocation.All, key: revocation.All}
+	return s.revoke(ctx, r, ac, []target{all}, at)
+}
