@@ -32,7 +32,7 @@ func Findings(ac *jwt.AccountClaims, lookup Lookup, now int64) []string {
 		if refs := references(string(im.LocalSubject)); len(refs) > 0 && misrouted(refs) {
 			found[fmt.Sprintf("import of %s as %s: servers route this rename wrongly", im.Subject, im.LocalSubject)] = true
 		}
-		if cyclic(ac, im, lookup) {
+		if Cyclic(ac, im, lookup) {
 			found[fmt.Sprintf("import of %s from %s: forms a cycle of imports", im.Subject, nameOf(im.Account, lookup))] = true
 		}
 	}
@@ -46,15 +46,16 @@ func nameOf(account string, lookup Lookup) string {
 	return keys.Short(account)
 }
 
-// sides returns the exporter's and the importer's subject of an import, as
-// servers read the deprecated field to (for services it is the exporter's).
-func sides(im *jwt.Import) (remote, local string) {
+// Sides returns the exporter's and the importer's subject of an import, as
+// servers read the deprecated field to: a prefix for streams, and the exporter's
+// subject for services.
+func Sides(im *jwt.Import) (remote, local string) {
 	remote, local = string(im.Subject), string(im.Subject)
 	//lint:ignore SA1019 deprecated, and still honoured by servers
 	to := string(im.To)
 	switch {
 	case im.LocalSubject != "":
-		local = pattern(string(im.LocalSubject))
+		local = string(im.LocalSubject)
 	case to != "" && im.IsService():
 		remote = to
 	case to != "":
@@ -63,13 +64,19 @@ func sides(im *jwt.Import) (remote, local string) {
 	return remote, local
 }
 
+// patterns are the sides of an import with references as wildcards.
+func patterns(im *jwt.Import) (remote, local string) {
+	remote, local = Sides(im)
+	return remote, pattern(local)
+}
+
 // unresolved returns why servers drop the import, "" if they do not.
 func unresolved(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup, now int64) string {
 	exporter := lookup(im.Account)
 	if exporter == nil {
 		return "that account is not known"
 	}
-	remote, _ := sides(im)
+	remote, _ := Sides(im)
 	ex := exportFor(exporter, im.Type, remote)
 	switch {
 	case ex == nil:
@@ -122,10 +129,10 @@ func inactive(im *jwt.Import, exporter *jwt.AccountClaims, ex *jwt.Export, now i
 	return ""
 }
 
-// cyclic reports whether servers see the import as part of a cycle, by the
+// Cyclic reports whether servers see the import as part of a cycle, by the
 // rules of checkServiceImportsForCycles and checkStreamImportsForCycles.
-func cyclic(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup) bool {
-	remote, local := sides(im)
+func Cyclic(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup) bool {
+	remote, local := patterns(im)
 	if im.IsService() {
 		return reaches(im.Account, local, jwt.Service, lookup, map[string]bool{ac.Subject: true})
 	}
@@ -145,7 +152,7 @@ func reaches(account, subject string, kind jwt.ExportType, lookup Lookup, visite
 		if im == nil || im.Type != kind {
 			continue
 		}
-		remote, local := sides(im)
+		remote, local := patterns(im)
 		meets, next := remote, local
 		if kind == jwt.Stream {
 			meets = local
@@ -167,12 +174,12 @@ func reaches(account, subject string, kind jwt.ExportType, lookup Lookup, visite
 	return false
 }
 
-// Blocking returns the errors in ac for which servers refuse the whole account
-// and with it all of its users, times excepted.
-func Blocking(ac *jwt.AccountClaims) []string {
+// Blocking returns the errors in claims for which servers refuse them, times
+// excepted: a user, or a whole account and with it all of its users.
+func Blocking(c jwt.Claims) []string {
 	var out []string
 	vr := jwt.CreateValidationResults()
-	ac.Validate(vr)
+	c.Validate(vr)
 	for _, issue := range vr.Issues {
 		if issue.Blocking {
 			out = append(out, issue.Description)

@@ -1,10 +1,6 @@
 package accounts
 
-import (
-	"cmp"
-
-	"github.com/nats-io/jwt/v2"
-)
+import "github.com/nats-io/jwt/v2"
 
 // Flow is an import seen from both sides.
 type Flow struct {
@@ -16,8 +12,8 @@ type Flow struct {
 
 // FlowOf resolves an import of ac. now is in Unix seconds.
 func FlowOf(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup, now int64) Flow {
-	remote, local := sides(im)
-	f := Flow{Remote: remote, Local: cmp.Or(string(im.LocalSubject), local), Why: unresolved(ac, im, lookup, now)}
+	remote, local := Sides(im)
+	f := Flow{Remote: remote, Local: local, Why: unresolved(ac, im, lookup, now)}
 	if exporter := lookup(im.Account); exporter != nil {
 		f.Export = exportFor(exporter, im.Type, remote)
 	}

@@ -104,12 +104,8 @@ func (v *Verdict) user(l Login, now time.Time) {
 	case uc.NotBefore > now.Unix():
 		v.refuse("not-yet-valid", "wait until then, or "+reissue(l), "the user is not valid before %s", clock(uc.NotBefore))
 	}
-	vr := jwt.CreateValidationResults()
-	uc.User.Validate(vr)
-	for _, issue := range vr.Issues {
-		if issue.Blocking {
-			v.refuse("user-claims", "nsc edit user "+fault.Words(uc.Name), "the user's claims are not valid: %s", issue.Description)
-		}
+	for _, why := range Blocking(uc) {
+		v.refuse("user-claims", "nsc edit user "+fault.Words(uc.Name), "the user's claims are not valid: %s", why)
 	}
 	if uc.ProxyRequired {
 		v.refuse("proxy", "connect through a proxy that the servers trust", "the user must come through a trusted proxy")
@@ -206,7 +202,7 @@ func (v *Verdict) limits(l Login, now time.Time) {
 	if all, ok := list[revocation.All]; ok && uc.IssuedAt <= all {
 		v.refuse("revoked-all", reissue(l), "%s", revokedText("every user of "+ac.Name+" (*)", uc.IssuedAt, all))
 	}
-	if !within(v.May.Times, v.May.Locale, now) {
+	if !InTimes(v.May, now.UTC()) {
 		v.refuse("times", "nsc edit user "+fault.Words(uc.Name, "-a", ac.Name)+" --rm-time <start>", "the user may connect %s", timesText(v.May))
 	}
 }
@@ -254,16 +250,21 @@ func doors(ac *jwt.AccountClaims, may jwt.UserPermissionLimits) []Door {
 	return out
 }
 
-// within reports whether servers that use the zone, UTC if none is named, let
-// somebody in at a time. Ranges may go past midnight.
-func within(times []jwt.TimeRange, locale string, now time.Time) bool {
-	zone, err := time.LoadLocation(locale)
-	if len(times) == 0 || err != nil {
-		return len(times) == 0
+// InTimes reports whether servers let somebody in at a time. Ranges may go past
+// midnight. Where no zone is named it is that of now.
+func InTimes(may jwt.UserPermissionLimits, now time.Time) bool {
+	if len(may.Times) == 0 {
+		return true
 	}
-	now = now.In(zone)
+	if may.Locale != "" {
+		zone, err := time.LoadLocation(may.Locale)
+		if err != nil {
+			return false
+		}
+		now = now.In(zone)
+	}
 	at := now.Format(clockForm)
-	return slices.ContainsFunc(times, func(r jwt.TimeRange) bool {
+	return slices.ContainsFunc(may.Times, func(r jwt.TimeRange) bool {
 		if r.Start <= r.End {
 			return r.Start <= at && at < r.End
 		}

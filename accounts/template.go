@@ -83,8 +83,11 @@ func expandSubject(subject string, deny bool, user *jwt.UserClaims, account *jwt
 		if err != nil {
 			return nil, templateFault("%q: %s", subject, err)
 		}
-		if len(values) == 0 && deny {
+		switch {
+		case len(values) == 0 && deny:
 			return nil, templateFault("the denied subject %q needs a tag that is missing", subject)
+		case len(values) == 0:
+			values = []string{" "} // no subject, but servers count it
 		}
 		if len(made)*len(values) > maxExpansions {
 			return nil, templateFault("%q stands for more than %d subjects", subject, maxExpansions)

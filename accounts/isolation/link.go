@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/revocation"
 )
 
@@ -98,7 +99,7 @@ func (t *tenant) duplicate(l *link) string {
 
 // build makes the link of an import, or says why servers drop it.
 func (w *World) build(t *tenant, im *jwt.Import, internal bool) (*link, string) {
-	remote, local := sides(im)
+	remote, local := accounts.Sides(im)
 	l := &link{importer: t, kind: im.Type, share: im.Share, remote: split(remote), local: split(local)}
 	l.exporter = w.compiled(im.Account)
 	if l.exporter == nil {
@@ -120,27 +121,10 @@ func (w *World) build(t *tenant, im *jwt.Import, internal bool) (*link, string) 
 	if why := l.renames(remote, local, im); why != "" {
 		return l, why
 	}
-	if l.maybe == "" && !internal && w.cyclic(l) {
+	if l.maybe == "" && !internal && accounts.Cyclic(t.claims, im, w.claims) {
 		l.maybe = "imports form a cycle, and servers leave one of them out"
 	}
 	return l, ""
-}
-
-// sides returns the exporter's and the importer's subject of an import. The
-// deprecated field to is a prefix for streams, and the exporter's subject for
-// services.
-func sides(im *jwt.Import) (remote, local string) {
-	remote, local = string(im.Subject), string(im.Subject)
-	to := im.GetTo()
-	switch {
-	case im.LocalSubject != "":
-		local = string(im.LocalSubject)
-	case to != "" && im.IsService():
-		remote = to
-	case to != "":
-		local = strings.TrimSuffix(to, ".") + "." + remote
-	}
-	return remote, local
 }
 
 // renames prepares the renaming of an import.
@@ -264,56 +248,4 @@ func (w *World) inactive(l *link, im *jwt.Import, e *jwt.Export) string {
 		return "its activation is revoked"
 	}
 	return ""
-}
-
-// cyclic reports whether servers may see the import as part of a cycle.
-func (w *World) cyclic(l *link) bool {
-	from := []tokens{l.local}
-	if l.kind == jwt.Stream {
-		from = append(from, l.remote)
-	}
-	for _, subject := range from {
-		if w.reaches(l.exporter, subject, l.kind, l.importer, map[*tenant]bool{l.importer: true}) {
-			return true
-		}
-	}
-	return false
-}
-
-// reaches follows imports as servers do when they look for cycles: an account
-// that was met before counts, on whatever way.
-func (w *World) reaches(at *tenant, subject tokens, kind jwt.ExportType, goal *tenant, met map[*tenant]bool) bool {
-	if kind == jwt.Stream && at.exportFor(kind, subject) == "" {
-		return false
-	}
-	for _, im := range at.claims.Imports {
-		if im == nil || im.Type != kind {
-			continue
-		}
-		remote, local := sides(im)
-		meets, next := split(remote), pattern(local)
-		if kind == jwt.Stream {
-			meets = next
-		}
-		exporter := w.compiled(im.Account)
-		if exporter == nil || !meets.meets(subject) {
-			continue
-		}
-		if exporter == goal || met[exporter] {
-			return true
-		}
-		met[at] = true
-		if !subject.covers(next) {
-			next = subject
-		}
-		if w.reaches(exporter, next, kind, goal, met) {
-			return true
-		}
-	}
-	return false
-}
-
-func pattern(local string) tokens {
-	s, _ := untokenize(local)
-	return split(s)
 }

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/revocation"
 )
 
@@ -26,7 +27,7 @@ type endpoint struct {
 // login judges the connection of who, "account" or "account:user", as a NATS
 // client. A user that is not named or not known has no permissions of his own.
 func (w *World) login(who string) endpoint {
-	account, name := cutUser(who)
+	account, name, _ := strings.Cut(who, ":") // a name may hold more colons
 	e := endpoint{label: who, tenant: w.find(account), maxPayload: jwt.NoLimit, maxSubs: jwt.NoLimit}
 	if e.tenant == nil {
 		e.refused = fmt.Sprintf("account %s is not known", account)
@@ -56,16 +57,6 @@ func (w *World) login(who string) endpoint {
 	return e
 }
 
-// cutUser cuts "account:user". The user is everything behind the first colon.
-func cutUser(who string) (account, user string) {
-	for i := range len(who) {
-		if who[i] == ':' {
-			return who[:i], who[i+1:]
-		}
-	}
-	return who, ""
-}
-
 func lower(a, b int64) int64 {
 	if a == jwt.NoLimit || b != jwt.NoLimit && b < a {
 		return b
@@ -76,12 +67,8 @@ func lower(a, b int64) int64 {
 // admit fills e with the rights of a user and says why servers refuse him.
 func (w *World) admit(e *endpoint, t *tenant, uc *jwt.UserClaims) (refused, maybe string) {
 	ac := t.claims
-	vr := jwt.CreateValidationResults()
-	uc.Validate(vr)
-	for _, issue := range vr.Issues {
-		if issue.Blocking {
-			return "servers refuse user " + uc.Name + ": " + issue.Description, ""
-		}
+	if issues := accounts.Blocking(uc); len(issues) > 0 {
+		return "servers refuse user " + uc.Name + ": " + issues[0], ""
 	}
 	if why := w.outside(uc.ClaimsData); why != "" {
 		return "user " + uc.Name + ": " + why, ""
@@ -95,10 +82,9 @@ func (w *World) admit(e *endpoint, t *tenant, uc *jwt.UserClaims) (refused, mayb
 		if !ok || !uc.HasEmptyPermissions() {
 			return "user " + uc.Name + " has permissions beside those of his role", ""
 		}
-		rights = role.Template
-		var why string
-		if rights.Permissions, why = (values{uc, ac}).expand(rights.Permissions); why != "" {
-			return why, ""
+		var err error
+		if rights, err = accounts.Expand(role.Template, uc, ac); err != nil {
+			return "the template of user " + uc.Name + "'s role: " + fault.As(err).Msg, ""
 		}
 	}
 	if p := compile(rights.Permissions); p != nil {
@@ -121,7 +107,7 @@ func (w *World) circumstances(t *tenant, uc *jwt.UserClaims, rights jwt.UserPerm
 		refused = "user " + uc.Name + " may not connect as an ordinary client"
 	case revocation.List(t.claims.Revocations).Covers(uc.Subject, uc.IssuedAt):
 		refused = "user " + uc.Name + " is revoked"
-	case !inTimes(rights.Times, rights.Locale, w.cfg.Now):
+	case !accounts.InTimes(rights, w.cfg.Now):
 		refused = "user " + uc.Name + " may not connect at this time of the day"
 	case len(rights.Src) > 0:
 		maybe = "user " + uc.Name + " may connect from some addresses only"
@@ -130,25 +116,3 @@ func (w *World) circumstances(t *tenant, uc *jwt.UserClaims, rights jwt.UserPerm
 }
 
 func isStandard(kind string) bool { return strings.EqualFold(kind, jwt.ConnectionTypeStandard) }
-
-// inTimes reports whether now is in one of the daily spans, which may go over
-// midnight.
-func inTimes(spans []jwt.TimeRange, locale string, now time.Time) bool {
-	if len(spans) == 0 {
-		return true
-	}
-	if locale != "" {
-		loc, err := time.LoadLocation(locale)
-		if err != nil {
-			return false
-		}
-		now = now.In(loc)
-	}
-	clock := now.Format("15:04:05")
-	return slices.ContainsFunc(spans, func(s jwt.TimeRange) bool {
-		if s.End < s.Start {
-			return clock >= s.Start || clock < s.End
-		}
-		return clock >= s.Start && clock < s.End
-	})
-}

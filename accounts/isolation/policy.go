@@ -73,7 +73,7 @@ func (w *World) checkIsolated(out []Breach, a, b string) []Breach {
 // missing says which of the accounts are not there, "" for none.
 func (w *World) missing(who ...string) string {
 	for _, name := range who {
-		account, _ := cutUser(name)
+		account, _, _ := strings.Cut(name, ":")
 		if w.find(account) == nil {
 			return "account " + account + " is not among the claims"
 		}

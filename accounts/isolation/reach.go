@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/jwt/v2"
@@ -358,7 +359,7 @@ func (w *World) Isolated(a, b string) []Reach {
 
 // anyone is an endpoint with the rights of a named user, or with all rights.
 func (w *World) anyone(who string) endpoint {
-	account, user := cutUser(who)
+	account, user, _ := strings.Cut(who, ":")
 	if user != "" {
 		return w.login(who)
 	}

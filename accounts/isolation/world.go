@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+
+	"github.com/accountd/accountd/accounts"
 )
 
 // Config is what a World is made of. Claims are not changed, and must not be
@@ -87,10 +89,7 @@ func New(cfg Config) *World {
 		}
 	}
 	for _, uc := range cfg.Users {
-		key := uc.IssuerAccount
-		if key == "" {
-			key = uc.Issuer
-		}
+		key := accounts.IssuerAccount(uc)
 		if w.users[key] == nil {
 			w.users[key] = map[string]*jwt.UserClaims{}
 		}
@@ -117,6 +116,14 @@ func (w *World) find(nameOrKey string) *tenant {
 		return t
 	}
 	return w.byName[nameOrKey]
+}
+
+// claims is an accounts.Lookup.
+func (w *World) claims(key string) *jwt.AccountClaims {
+	if t := w.byKey[key]; t != nil {
+		return t.claims
+	}
+	return nil
 }
 
 // compiled returns the account of a key, ready for use; nil if there is none.
@@ -148,12 +155,8 @@ func (w *World) gate(ac *jwt.AccountClaims) string {
 	if w.signers != nil && !slices.Contains(w.signers, ac.Issuer) {
 		return "it is not signed by a key of the operator"
 	}
-	vr := jwt.CreateValidationResults()
-	ac.Validate(vr)
-	for _, issue := range vr.Issues {
-		if issue.Blocking {
-			return strings.TrimSuffix(issue.Description, ".")
-		}
+	if issues := accounts.Blocking(ac); len(issues) > 0 {
+		return strings.TrimSuffix(issues[0], ".")
 	}
 	return w.outside(ac.ClaimsData)
 }
