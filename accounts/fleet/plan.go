@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/nats-io/jwt/v2"
@@ -101,9 +103,9 @@ func (f Fleet) planNow(ac *jwt.AccountClaims, suspects []Suspect, p Plan, b Budg
 	entries := p.Entries
 	p.Entries = revocation.List{}
 	retire := map[string]bool{}
-	all := f.Keys(ac)
+	r := f.ring(ac)
 	for _, s := range suspects {
-		signers, err := f.signersOf(all, s)
+		signers, err := r.signersOf(s)
 		if err != nil && (s.Key == "" || len(p.Entries) >= b.Room()) {
 			return p, err
 		}
@@ -114,12 +116,12 @@ func (f Fleet) planNow(ac *jwt.AccountClaims, suspects []Suspect, p Plan, b Budg
 			retire[k.Public] = true
 		}
 	}
-	for _, k := range all {
+	for _, k := range r.all {
 		if retire[k.Public] {
 			p.Retire = append(p.Retire, k)
 		}
 	}
-	p.Renew = f.renewals(all, retire)
+	p.Renew = f.renewals(r.all, retire)
 	return p, nil
 }
 
@@ -138,6 +140,11 @@ func (f Fleet) renewals(all []Key, going map[string]bool) []int {
 // planGraceful lists as many as there is room for and gives the cohorts of the
 // others new keys.
 func (f Fleet) planGraceful(ac *jwt.AccountClaims, unlisted, listed []Suspect, p Plan, b Budget, now int64) (Plan, error) {
+	cost, err := f.rollCost(ac)
+	if err != nil {
+		return p, err
+	}
+	b.Size += cost
 	p.Until = now + int64((f.TTL + Skew).Seconds())
 	p.Last = p.Until
 	entries := p.Entries
@@ -157,9 +164,9 @@ func (f Fleet) planGraceful(ac *jwt.AccountClaims, unlisted, listed []Suspect, p
 		p.Entries[s.Key] = entries[s.Key]
 	}
 	going := map[string]bool{}
-	all := f.Keys(ac)
+	r := f.ring(ac)
 	for _, s := range p.Exposed {
-		signers, err := f.signersOf(all, s)
+		signers, err := r.signersOf(s)
 		if err != nil {
 			return p, err
 		}
@@ -173,35 +180,68 @@ func (f Fleet) planGraceful(ac *jwt.AccountClaims, unlisted, listed []Suspect, p
 			p.Last = max(p.Last, k.Retires)
 		}
 	}
-	p.Renew = f.renewals(all, going)
+	p.Renew = f.renewals(r.all, going)
 	return p, nil
+}
+
+// rollCost is how many bytes of a JWT a roll of all cohorts takes at most: keys,
+// and the tags of those that they replace.
+func (f Fleet) rollCost(ac *jwt.AccountClaims) (int, error) {
+	template, err := f.Newest(ac)
+	if err != nil {
+		return 0, err
+	}
+	with := jwt.NewAccountClaims(ac.Subject)
+	setKey(with, ac.Subject, f.CohortRole(f.Cohorts, 1000), template)
+	with.Tags.Add(retireTag(f.CohortRole(f.Cohorts, 1000), math.MaxInt32))
+	size := 0
+	for _, part := range []any{with.SigningKeys, with.Tags} {
+		data, err := json.Marshal(part)
+		if err != nil {
+			return 0, fault.New(fault.Internal, "encode claims: %w", err)
+		}
+		size += len(data)
+	}
+	return f.Cohorts*size*4/3 + 4, nil
+}
+
+// ring is the keys of a fleet, found by what is known of a device.
+type ring struct {
+	Fleet
+	all      []Key
+	byPublic map[string]Key
+	byCohort map[int][]Key
+	station  string // one of them, "" without any
+}
+
+func (f Fleet) ring(ac *jwt.AccountClaims) ring {
+	r := ring{Fleet: f, all: f.Keys(ac), byPublic: map[string]Key{}, byCohort: map[int][]Key{}}
+	for _, k := range r.all {
+		r.byPublic[k.Public] = k
+		if k.Station != "" {
+			r.station = k.Station
+			continue
+		}
+		r.byCohort[k.Cohort] = append(r.byCohort[k.Cohort], k)
+	}
+	return r
 }
 
 // signersOf returns the keys that may have signed for s: the one that did, if
 // that is known, else all epochs of its cohort.
-func (f Fleet) signersOf(all []Key, s Suspect) ([]Key, error) {
-	var out []Key
-	var station string
-	for _, k := range all {
-		switch {
-		case s.Issuer != "" && k.Public == s.Issuer:
-			return []Key{k}, nil
-		case k.Station != "":
-			station = k.Station
-		case s.ID != "" && k.Cohort == f.Cohort(s.ID):
-			out = append(out, k)
-		}
-	}
-	switch {
+func (r ring) signersOf(s Suspect) ([]Key, error) {
+	switch k, ours := r.byPublic[s.Issuer]; {
+	case ours:
+		return []Key{k}, nil
 	case s.Issuer != "":
-		return nil, fault.New(fault.NotFound, "device %s was not issued by fleet %q", first(s.ID, s.Key), f.Name).ByRule("unknown-signer").About("device", first(s.ID, s.Key))
+		return nil, fault.New(fault.NotFound, "device %s was not issued by fleet %q", first(s.ID, s.Key), r.Name).ByRule("unknown-signer").About("device", first(s.ID, s.Key))
 	case s.ID == "":
 		return nil, fault.New(fault.NotFound, "which key signed for %s is not known, since its id is not", s.Key).ByRule("unknown-signer").About("device", s.Key)
-	case station != "":
-		return nil, fault.New(fault.NotFound, "whether the key of a cohort signed for %s, or that of a station such as %q, is not known", s.ID, station).
+	case r.station != "":
+		return nil, fault.New(fault.NotFound, "whether the key of a cohort signed for %s, or that of a station such as %q, is not known", s.ID, r.station).
 			ByRule("unknown-signer").About("device", s.ID)
 	}
-	return out, nil
+	return r.byCohort[r.Cohort(s.ID)], nil
 }
 
 func first(a, b string) string {

@@ -47,6 +47,48 @@ func TestRoomIsExact(t *testing.T) {
 	}
 }
 
+// TestGracefulPlanFits: what a graceful plan lists has room beside the keys
+// that it adds.
+func TestGracefulPlanFits(t *testing.T) {
+	t.Parallel()
+	f := sensors(64)
+	ac := add(t, f)
+	op, err := keys.NewOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := func() int {
+		draft, err := claims.New(ac)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := draft.Sign(op, 1_800_000_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(doc.Token)
+	}
+	var suspects []Suspect
+	for i := range 3000 {
+		suspects = append(suspects, Suspect{ID: fmt.Sprint(i), Key: fmt.Sprintf("U%055d", i)})
+	}
+	const most = 200_000
+	p, err := f.Plan(ac, suspects, Budget{size(), most}, Graceful, 1_800_000_000)
+	if err != nil || len(p.Exposed) == 0 || len(p.Renew) != 64 {
+		t.Fatalf("%d exposed, %v renewed, %v", len(p.Exposed), p.Renew, err)
+	}
+	fresh := map[int]string{}
+	for i, key := range publicKeys(t, 64) {
+		fresh[i] = key
+	}
+	if err := f.Apply(ac, p, fresh); err != nil {
+		t.Fatal(err)
+	}
+	if got := size(); got > most || got < most-8000 {
+		t.Errorf("%d entries and 64 keys make %d bytes of %d", len(p.Entries), got, most)
+	}
+}
+
 // sky is a fleet with devices that were really signed by its keys.
 type sky struct {
 	f       Fleet
@@ -129,7 +171,7 @@ func TestPlansAreHonest(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newSky(t, rt)
 		suspects, real := s.suspects(rt)
-		b := Budget{Size: 1000, Max: 1000 + rapid.IntRange(1, 40).Draw(rt, "room")*94 + 94}
+		b := Budget{Size: 1000, Max: 1000 + rapid.IntRange(1, 70).Draw(rt, "room")*94 + 94}
 		way := rapid.SampledFrom([]Way{Undecided, Now, Graceful}).Draw(rt, "way")
 		p, err := s.f.Plan(s.ac, suspects, b, way, 1_000_100)
 		if err != nil {

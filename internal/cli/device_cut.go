@@ -99,7 +99,7 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 		rec.Lines = append(rec.Lines, count(c.Gone, "device")+" refused before: the key that signed for them is retired")
 	}
 	if len(p.Retire) > 0 {
-		rec.Lines = append(rec.Lines, count(len(p.Retire), "signing key")+" ("+shorten(c.Retired)+") "+retirement(rec))
+		rec.Lines = append(rec.Lines, count(len(p.Retire), "signing key")+" ("+shorten(c.Retired)+"): each "+retirement(rec))
 	}
 	if len(p.Renew) > 0 {
 		rec.Lines = append(rec.Lines, "cohorts "+intsText(p.Renew)+" have new keys; issue their healthy devices anew with: nsc issue --fleet "+f.Name+" -a "+shellWords([]string{ac.name}))
