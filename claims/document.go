@@ -35,6 +35,9 @@ const (
 	version   = 2
 )
 
+// headerPart is the header as it stands in tokens.
+var headerPart = base64.RawURLEncoding.EncodeToString([]byte(header))
+
 // Document is one decoded token whose signature matches its issuer. Whether the
 // issuer is trusted is another question. It is immutable.
 type Document struct {
@@ -114,6 +117,9 @@ func Digest(token string) string {
 }
 
 func checkHeader(part string) error {
+	if part == headerPart {
+		return nil
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(part)
 	if err != nil {
 		return malformed("the header is not base64url")

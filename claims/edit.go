@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"maps"
 	"sort"
+	"strings"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -28,22 +29,20 @@ type Typed interface {
 type Draft struct{ body map[string]any }
 
 // As returns the typed view of d. Changes to it do not change d.
-func As[T Typed](d *Document) (*T, error) { return typed[T](d.body, d.Type) }
-
-func typed[T Typed](body map[string]any, kind string) (*T, error) {
+func As[T Typed](d *Document) (*T, error) {
 	v := new(T)
-	if want := typeOf(v); want != kind {
-		return nil, fault.New(fault.Invalid, "the token is of type %q, expected %s", kind, want).ByRule("type")
+	if want := typeOf(v); want != d.Type {
+		return nil, fault.New(fault.Invalid, "the token is of type %q, expected %s", d.Type, want).ByRule("type")
 	}
-	data, err := json.Marshal(body)
+	data, err := base64.RawURLEncoding.DecodeString(strings.Split(d.Token, ".")[1])
 	if err != nil {
-		return nil, fault.New(fault.Internal, "encode claims: %w", err)
+		return nil, fault.New(fault.Internal, "decode claims: %w", err)
 	}
 	if ac, ok := any(v).(*jwt.AccountClaims); ok {
 		ac.SigningKeys = jwt.SigningKeys{}
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return nil, malformed("the claims do not have the form of %s claims: %v", kind, err)
+		return nil, malformed("the claims do not have the form of %s claims: %v", d.Type, err)
 	}
 	if ac, ok := any(v).(*jwt.AccountClaims); ok && len(ac.Limits.JetStreamTieredLimits) > 0 {
 		ac.Limits.JetStreamLimits = jwt.JetStreamLimits{} // as the library decodes it
@@ -171,7 +170,7 @@ func (dr *Draft) Sign(s Signer, issuedAt int64) (*Document, error) {
 		return nil, fault.New(fault.Internal, "encode claims: %w", err)
 	}
 	enc := base64.RawURLEncoding
-	unsigned := enc.EncodeToString([]byte(header)) + "." + enc.EncodeToString(data)
+	unsigned := headerPart + "." + enc.EncodeToString(data)
 	if size := len(unsigned) + 87; size > MaxToken {
 		return nil, fault.New(fault.Denied, "the signed claim would have %d bytes, servers accept %d", size, MaxToken).ByRule("size")
 	}

@@ -26,34 +26,33 @@ type actor struct {
 // maxRequestToken bounds the token of a signed request, in bytes.
 const maxRequestToken = 2048
 
-// authenticate checks the token that authorises body: signed by a living key of
-// the operator, for this operator and service, for these bytes, now, and never
-// before. It runs inside the transaction, since the nonce is remembered there.
-func (s *Service) authenticate(tx store.Tx, trust operator.Trust, op store.Record, token string, body []byte, now time.Time) (string, error) {
+// signed is a request whose token is well formed and signed by whom it names.
+type signed struct {
+	token *claims.Document
+	sum   string // hex SHA-256 of the body
+}
+
+// open reads the token of a request, whatever the state.
+func open(token string, body []byte) (signed, error) {
 	switch {
 	case token == "":
-		return "", fault.New(fault.Denied, "the request is not signed").ByRule("signed request").
+		return signed{}, fault.New(fault.Denied, "the request is not signed").ByRule("signed request").
 			WithHint("changes need the %s header, as it is added by nsc", api.AuthHeader)
 	case len(token) > maxRequestToken:
-		return "", envelope(fault.Invalid, "the request's token has %d bytes, %d are allowed", len(token), maxRequestToken)
+		return signed{}, envelope(fault.Invalid, "the request's token has %d bytes, %d are allowed", len(token), maxRequestToken)
 	}
 	d, err := claims.Decode(token)
-	if err != nil {
-		return "", err
+	sum := sha256.Sum256(body)
+	return signed{d, hex.EncodeToString(sum[:])}, err
+}
+
+// authenticate checks that a request is signed by a living key of the operator,
+// for this operator and service, for these bytes, now.
+func (s *Service) authenticate(g grounds, r signed) error {
+	if err := s.checkEnvelope(g.trust, r, g.now); err != nil {
+		return err
 	}
-	if err := s.checkEnvelope(trust, d, body, now); err != nil {
-		return "", err
-	}
-	if err := s.checkSpeaker(trust, op, d.Issuer); err != nil {
-		return "", err
-	}
-	if err := tx.UseNonce(d.Nonce(), now, now.Add(api.NonceMemory)); err != nil {
-		if errors.Is(err, store.ErrReplay) {
-			return "", envelope(fault.Denied, "this signed request was used before").WithHint("sign the request anew")
-		}
-		return "", err
-	}
-	return d.Issuer, nil
+	return s.checkSpeaker(g.trust, g.op, r.token.Issuer)
 }
 
 // grounds are what a signed request is decided on: the operator as it is stored,
@@ -65,16 +64,49 @@ type grounds struct {
 	now   time.Time
 }
 
+// grounds reads what a request is decided on.
+func (s *Service) grounds(r store.Reader, who actor) (g grounds, err error) {
+	g.who, g.now = who, s.now()
+	g.op, g.trust, err = s.trust(r)
+	return g, err
+}
+
 // decide runs f in one transaction, for a request of who whose token authorises
-// body.
-func (s *Service) decide(ctx context.Context, who actor, token string, body []byte, f func(store.Tx, grounds) error) error {
-	return s.cfg.Store.Update(ctx, func(tx store.Tx) error {
-		g := grounds{who: who, now: s.now()}
-		var err error
-		if g.op, g.trust, err = s.trust(tx); err != nil {
+// body. What takes long, prepare may do before it, if it is given; it is not run
+// for a request that would be refused. That no request comes twice is checked in
+// the transaction, since the nonce is remembered there.
+func (s *Service) decide(ctx context.Context, who actor, token string, body []byte, prepare func(), f func(store.Tx, grounds) error) error {
+	req, err := open(token, body)
+	if err != nil {
+		return err
+	}
+	if prepare != nil {
+		err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+			g, err := s.grounds(r, who)
+			if err != nil {
+				return err
+			}
+			return s.authenticate(g, req)
+		})
+		if err != nil {
 			return err
 		}
-		if g.who.Key, err = s.authenticate(tx, g.trust, g.op, token, body, g.now); err != nil {
+		prepare()
+	}
+	return s.cfg.Store.Update(ctx, func(tx store.Tx) error {
+		g, err := s.grounds(tx, who)
+		if err != nil {
+			return err
+		}
+		if err := s.authenticate(g, req); err != nil {
+			return err
+		}
+		g.who.Key = req.token.Issuer
+		err = tx.UseNonce(req.token.Nonce(), g.now, g.now.Add(api.NonceMemory))
+		if errors.Is(err, store.ErrReplay) {
+			return envelope(fault.Denied, "this signed request was used before").WithHint("sign the request anew")
+		}
+		if err != nil {
 			return err
 		}
 		return f(tx, g)
@@ -96,8 +128,8 @@ func (s *Service) checkSpeaker(trust operator.Trust, op store.Record, key string
 	return nil
 }
 
-func (s *Service) checkEnvelope(trust operator.Trust, d *claims.Document, body []byte, now time.Time) error {
-	sum := sha256.Sum256(body)
+func (s *Service) checkEnvelope(trust operator.Trust, r signed, now time.Time) error {
+	d := r.token
 	issued := time.Unix(d.IssuedAt, 0).UTC()
 	switch {
 	case d.Type != api.RequestType:
@@ -106,7 +138,7 @@ func (s *Service) checkEnvelope(trust operator.Trust, d *claims.Document, body [
 		return envelope(fault.Invalid, "the request's token was not signed by its subject")
 	case d.Audience != api.Audience(string(trust.Key), string(s.cfg.Server)):
 		return envelope(fault.Denied, "the request is for another operator or another accountd")
-	case d.Field(api.DigestField) != hex.EncodeToString(sum[:]):
+	case d.Field(api.DigestField) != r.sum:
 		return envelope(fault.Denied, "the request's token is for another body")
 	case len(d.Nonce()) < 16 || len(d.Nonce()) > 64:
 		return envelope(fault.Invalid, "the request's nonce has %d characters, 16 to 64 are allowed", len(d.Nonce()))

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/accountd/accountd/api"
-	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
@@ -105,19 +104,16 @@ func (s *Service) mayRead(r *http.Request, body []byte) error {
 	if token == "" || len(token) > maxRequestToken {
 		return fault.New(fault.Denied, "reading from another machine needs a signed request").ByRule("signed request")
 	}
-	d, err := claims.Decode(token)
+	req, err := open(token, body)
 	if err != nil {
 		return err
 	}
 	return s.cfg.Store.View(r.Context(), func(rd store.Reader) error {
-		op, trust, err := s.trust(rd)
+		g, err := s.grounds(rd, actor{})
 		if err != nil {
 			return err
 		}
-		if err := s.checkEnvelope(trust, d, body, s.now()); err != nil {
-			return err
-		}
-		return s.checkSpeaker(trust, op, d.Issuer)
+		return s.authenticate(g, req)
 	})
 }
 

@@ -1,16 +1,15 @@
 package resolver
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/accounts"
-	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/store"
 )
@@ -23,9 +22,23 @@ type batch struct {
 	allow   bool
 	now     int64 // Unix seconds
 
+	byKey     map[string]*change
 	stored    map[string]*jwt.AccountClaims // cache of the stored accounts
-	importers map[string][]string           // exporter to importers, nil until needed
+	importers *importers
 	failed    error
+}
+
+func newBatch(r store.Reader, changes []*change, known *importers, allow bool, now time.Time) *batch {
+	b := &batch{
+		r: r, changes: changes, allow: allow, now: now.Unix(),
+		byKey: map[string]*change{}, stored: map[string]*jwt.AccountClaims{}, importers: known,
+	}
+	for _, c := range changes {
+		if c.key != "" && b.byKey[c.key] == nil {
+			b.byKey[c.key] = c
+		}
+	}
+	return b
 }
 
 // affected is an account outside the request whose findings change with it.
@@ -83,7 +96,12 @@ func (b *batch) judgeImporters(c *change) []affected {
 	}
 	var out []affected
 	var broken []string
-	for _, key := range b.importersOf(c.key) {
+	importing, err := b.importers.of(b.r, c.key)
+	if err != nil {
+		b.failed = err
+		return nil
+	}
+	for _, key := range importing {
 		if b.changeOf(key) != nil || key == c.key {
 			continue // judged as an item of its own
 		}
@@ -153,10 +171,8 @@ func onlyRevokes(c *change) bool {
 }
 
 func (b *batch) changeOf(key string) *change {
-	for _, c := range b.changes {
-		if c.key == key && c.err == nil {
-			return c
-		}
+	if c := b.byKey[key]; c != nil && c.err == nil {
+		return c
 	}
 	return nil
 }
@@ -178,56 +194,8 @@ func (b *batch) before(key string) *jwt.AccountClaims {
 	if rec, err := b.r.Get(store.Account, key); err == nil && !rec.Deleted {
 		ac, _ = jwt.DecodeAccountClaims(rec.JWT)
 	}
-	if b.stored == nil {
-		b.stored = map[string]*jwt.AccountClaims{}
-	}
 	b.stored[key] = ac
 	return ac
-}
-
-// importersOf scans the stored accounts, once a request and only when what is
-// shared changes.
-func (b *batch) importersOf(key string) []string {
-	if b.importers == nil {
-		b.importers = map[string][]string{}
-		err := b.r.Scan(store.Account, "", func(rec store.Record) bool {
-			for _, exporter := range importsOf(rec) {
-				b.importers[exporter] = append(b.importers[exporter], rec.Key)
-			}
-			return true
-		})
-		if err != nil {
-			b.failed = err
-		}
-	}
-	return b.importers[key]
-}
-
-// importsOf returns the exporters of a stored account.
-func importsOf(rec store.Record) []string {
-	parts := strings.Split(rec.JWT, ".")
-	if rec.Deleted || len(parts) != 3 {
-		return nil
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || !strings.Contains(string(payload), `"imports":[`) {
-		return nil
-	}
-	d, err := claims.Decode(rec.JWT)
-	if err != nil {
-		return nil
-	}
-	ac, err := claims.As[jwt.AccountClaims](d)
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, im := range ac.Imports {
-		if im != nil && !slices.Contains(out, im.Account) {
-			out = append(out, im.Account)
-		}
-	}
-	return out
 }
 
 func without(list, remove []string) []string {

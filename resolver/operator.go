@@ -34,7 +34,7 @@ func (s *Service) putOperator(ctx context.Context, via, token string, body []byt
 	}
 	var result api.Result
 	who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-	err := s.decide(ctx, who, token, body, func(tx store.Tx, g grounds) (err error) {
+	err := s.decide(ctx, who, token, body, nil, func(tx store.Tx, g grounds) (err error) {
 		result, err = s.writeOperator(tx, g, req)
 		return err
 	})

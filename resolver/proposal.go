@@ -21,7 +21,7 @@ func (s *Service) Allow(ctx context.Context, via, token string, body []byte) api
 	}
 	if err == nil {
 		who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-		err = s.decide(ctx, who, token, body, func(tx store.Tx, g grounds) error {
+		err = s.decide(ctx, who, token, body, nil, func(tx store.Tx, g grounds) error {
 			old, err := tx.Get(store.Permit, req.Account)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
@@ -164,7 +164,7 @@ func (s *Service) Reject(ctx context.Context, via, token string, body []byte) ap
 	err := decodeBody(body, &req)
 	if err == nil {
 		who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-		err = s.decide(ctx, who, token, body, func(tx store.Tx, g grounds) error {
+		err = s.decide(ctx, who, token, body, nil, func(tx store.Tx, g grounds) error {
 			rec, err := openProposal(tx, req.Account)
 			if err != nil {
 				return err

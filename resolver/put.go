@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
@@ -44,13 +47,13 @@ func (s *Service) put(ctx context.Context, via, token string, body []byte) api.P
 	var results []api.Result
 	var changes []*change
 	who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-	err = s.decide(ctx, who, token, body, func(tx store.Tx, g grounds) (err error) {
-		changes = decodeItems(req.Items)
+	decode := func() { changes = decodeItems(req.Items) }
+	err = s.decide(ctx, who, token, body, decode, func(tx store.Tx, g grounds) (err error) {
 		for _, c := range changes {
 			c.streams = streams[c.key]
 			s.admit(tx, c, g.trust, g.op, g.now)
 		}
-		if results, err = commit(tx, changes, g.who, req.AllowIncomplete, g.now); err != nil {
+		if results, err = s.commit(tx, changes, g.who, req.AllowIncomplete, g.now); err != nil {
 			return err
 		}
 		if req.DryRun {
@@ -106,28 +109,42 @@ func (s *Service) trust(r store.Reader) (store.Record, operator.Trust, error) {
 	if err != nil {
 		return op, operator.Trust{}, err
 	}
+	if t := s.trusted.Load(); t != nil && t.jwt == op.JWT {
+		return op, t.trust, nil
+	}
 	_, trust, err := decodeOperator(op.JWT)
+	if err == nil {
+		s.trusted.Store(&trusted{op.JWT, trust})
+	}
 	return op, trust, err
 }
 
 func decodeItems(items []api.Item) []*change {
 	out := make([]*change, len(items))
-	seen := map[string]bool{}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, item := range items {
 		c := &change{item: item}
-		c.decode()
+		out[i] = c
+		g.Go(func() error {
+			c.decode()
+			return nil
+		})
+	}
+	_ = g.Wait() // each has its own error
+	seen := map[string]bool{}
+	for _, c := range out {
 		if c.err == nil && seen[c.key] {
 			c.err = fault.New(fault.Invalid, "account %s appears twice in one request", c.name()).ByRule("malformed")
 		}
 		seen[c.key] = true
-		out[i] = c
 	}
 	return out
 }
 
 // commit judges the admitted changes together and writes those that hold.
-func commit(tx store.Tx, changes []*change, who actor, allow bool, now time.Time) ([]api.Result, error) {
-	b := &batch{r: tx, changes: changes, allow: allow, now: now.Unix()}
+func (s *Service) commit(tx store.Tx, changes []*change, who actor, allow bool, now time.Time) ([]api.Result, error) {
+	b := newBatch(tx, changes, &s.importers, allow, now)
 	others, err := b.judge()
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func (s *Service) forget(ctx context.Context, token string, body []byte) error {
 	if err := decodeBody(body, &req); err != nil {
 		return err
 	}
-	if err := s.decide(ctx, actor{}, token, body, func(store.Tx, grounds) error { return nil }); err != nil {
+	if err := s.decide(ctx, actor{}, token, body, nil, func(store.Tx, grounds) error { return nil }); err != nil {
 		return err
 	}
 	if s.cfg.Forget == nil {

@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
 )
 
@@ -72,9 +74,17 @@ type Config struct {
 // Service admits, stores, publishes and proves claims. Its methods may be
 // called from any goroutine.
 type Service struct {
-	cfg     Config
-	log     *slog.Logger
-	lookups *lookups
+	cfg       Config
+	log       *slog.Logger
+	lookups   *lookups
+	importers importers
+	trusted   atomic.Pointer[trusted]
+}
+
+// trusted is what the operator's JWT says, decoded once.
+type trusted struct {
+	jwt   string
+	trust operator.Trust
 }
 
 // New returns a Service.

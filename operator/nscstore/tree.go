@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Modes of everything that is made here, whatever the umask.
@@ -37,23 +39,25 @@ func (d disk) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	fi, err := root.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, damaged(filepath.Join(d.dir, name), errors.New("it is not a file"))
-	}
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = damaged(filepath.Join(d.dir, name), fmt.Errorf("it is larger than %d bytes", maxFile))
+	fi, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !fi.Mode().IsRegular():
+		return nil, damaged(filepath.Join(d.dir, name), errors.New("it is not a file"))
+	case fi.Size() > maxFile:
+		return nil, damaged(filepath.Join(d.dir, name), fmt.Errorf("it is larger than %d bytes", maxFile))
 	}
-	return data, err
+	data := make([]byte, fi.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, nil
 }
 
 func (d disk) has(name string) bool {

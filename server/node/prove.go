@@ -35,7 +35,7 @@ func (n *Node) Await(ctx context.Context, key string, revision uint64) api.NodeP
 // known is one consistent look at what the node holds of a key and what became
 // of it.
 type known struct {
-	held           entry
+	held           entry // not read if there is an outcome for the revision asked for
 	err            error // errNotHeld, or the copy cannot be read
 	out            *outcome
 	wake           <-chan struct{} // closed when there may be more
@@ -46,18 +46,30 @@ type known struct {
 func (n *Node) known(key string, revision uint64) (k known) {
 	n.intake.RLock()
 	defer n.intake.RUnlock()
+	if revision > 0 && n.outcomeOf(&k, key, revision) {
+		return k
+	}
 	k.held, k.err = n.copy.get(kindOf(key), key)
 	if revision == 0 {
 		revision = k.held.Revision
 	}
+	n.outcomeOf(&k, key, revision)
+	return k
+}
+
+// outcomeOf fills into k the outcome for a revision, if there is one, and the
+// state of the node.
+func (n *Node) outcomeOf(k *known, key string, revision uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	k.wake, k.source, k.behind = n.moved, n.source, n.behind
-	if out := n.results.find(key, revision); out != nil {
-		now := *out
-		k.out, k.wake = &now, out.moved
+	out := n.results.find(key, revision)
+	if out == nil {
+		return false
 	}
-	return k
+	now := *out
+	k.out, k.wake = &now, out.moved
+	return true
 }
 
 // answer returns what there is to say about a revision, and a channel that is

@@ -9,5 +9,6 @@ func (s *Store) SetCommit(f func(*bbolt.Tx) error) { s.commit = f }
 var (
 	DecodeRecord = decodeRecord
 	DecodeChange = decodeChange
-	Encode       = encode
+	EncodeRecord = encodeRecord
+	EncodeChange = encodeChange
 )

@@ -202,11 +202,11 @@ func (t *txn) checkBase(base uint64, kind store.Kind, key string) error {
 }
 
 func (t *txn) put(rec store.Record, ch store.Change) error {
-	data, err := encode(rec.Revision, rec)
+	data, err := encodeRecord(rec)
 	if err != nil {
 		return err
 	}
-	line, err := encode(ch.Seq, ch)
+	line, err := encodeChange(ch)
 	if err != nil {
 		return err
 	}

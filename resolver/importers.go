@@ -1,0 +1,117 @@
+package resolver
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/accountd/accountd/store"
+)
+
+// importers knows which stored accounts import from which. It is made by one
+// scan when it is first asked, and follows the changes of the store from then on.
+type importers struct {
+	mu   sync.Mutex
+	seq  uint64                     // last change that it has seen
+	from map[string][]string        // exporters of an importer; nil before the scan
+	to   map[string]map[string]bool // importers of an exporter
+}
+
+// of returns the importers of an account, sorted. It must be asked before r
+// writes: what it has seen it takes for committed.
+func (x *importers) of(r store.Reader, exporter string) ([]string, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	head, err := r.Head()
+	if err != nil {
+		return nil, err
+	}
+	if x.from == nil || head < x.seq {
+		err = x.scan(r)
+	} else {
+		err = x.follow(r)
+	}
+	if err != nil {
+		x.from = nil
+		return nil, err
+	}
+	x.seq = head
+	return slices.Sorted(maps.Keys(x.to[exporter])), nil
+}
+
+func (x *importers) scan(r store.Reader) error {
+	x.from, x.to = map[string][]string{}, map[string]map[string]bool{}
+	return r.Scan(store.Account, "", func(rec store.Record) bool {
+		x.set(rec)
+		return true
+	})
+}
+
+func (x *importers) follow(r store.Reader) error {
+	for {
+		changes, err := r.Changes(x.seq, maxPage)
+		if err != nil || len(changes) == 0 {
+			return err
+		}
+		for _, ch := range changes {
+			x.seq = ch.Seq
+			if ch.Kind != store.Account {
+				continue
+			}
+			rec, err := r.Get(store.Account, ch.Key)
+			if err != nil {
+				return err
+			}
+			x.set(rec)
+		}
+	}
+}
+
+// set takes the newest version of an account.
+func (x *importers) set(rec store.Record) {
+	for _, exporter := range x.from[rec.Key] {
+		if delete(x.to[exporter], rec.Key); len(x.to[exporter]) == 0 {
+			delete(x.to, exporter)
+		}
+	}
+	delete(x.from, rec.Key)
+	for _, exporter := range importsOf(rec) {
+		x.from[rec.Key] = append(x.from[rec.Key], exporter)
+		if x.to[exporter] == nil {
+			x.to[exporter] = map[string]bool{}
+		}
+		x.to[exporter][rec.Key] = true
+	}
+}
+
+// importsOf returns the exporters of a stored account.
+func importsOf(rec store.Record) []string {
+	parts := strings.Split(rec.JWT, ".")
+	if rec.Deleted || len(parts) != 3 {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || !strings.Contains(string(payload), `"imports"`) {
+		return nil
+	}
+	var c struct {
+		Nats struct {
+			Imports []*struct {
+				Account string `json:"account"`
+			} `json:"imports"`
+		} `json:"nats"`
+	}
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return nil
+	}
+	var out []string
+	for _, im := range c.Nats.Imports {
+		if im != nil && !slices.Contains(out, im.Account) {
+			out = append(out, im.Account)
+		}
+	}
+	return out
+}
