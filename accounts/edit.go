@@ -19,6 +19,7 @@ type Edit struct {
 	Starts, Expires *int64 // Unix seconds, 0 for always and never
 
 	AddTags, RemoveTags []string
+	Namespace           *string // prefix of the account's subjects, "" for its name
 
 	Conns, LeafConns, Data, Payload, Subs *int64
 	Exports, Imports                      *int64
@@ -50,6 +51,9 @@ func (e Edit) Apply(ac *jwt.AccountClaims) error {
 	set(&ac.NotBefore, e.Starts)
 	set(&ac.Expires, e.Expires)
 	operator.EditTags(&ac.Tags, e.AddTags, e.RemoveTags)
+	if err := e.namespace(ac); err != nil {
+		return err
+	}
 	e.limits(&ac.Limits)
 	set(&ac.Description, e.Description)
 	set(&ac.InfoURL, e.InfoURL)
@@ -72,6 +76,20 @@ func (e Edit) Apply(ac *jwt.AccountClaims) error {
 		}
 	}
 	return CheckAccount(ac)
+}
+
+// namespace refuses a bad prefix, also one that a tag brings in.
+func (e Edit) namespace(ac *jwt.AccountClaims) error {
+	if e.Namespace != nil {
+		if err := SetNamespace(ac, *e.Namespace); err != nil {
+			return err
+		}
+	}
+	if e.Namespace == nil && len(e.AddTags) == 0 {
+		return nil
+	}
+	_, err := Namespace(ac)
+	return err
 }
 
 func (e Edit) limits(l *jwt.OperatorLimits) {

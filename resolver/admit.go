@@ -23,6 +23,7 @@ type change struct {
 	noBase    bool     // came through a door that carries no base
 	notAfter  int64    // a deletion without a base holds for versions issued until then, Unix seconds
 	bootstrap bool     // first version of a new store
+	claimed   *claimed // by all items of the request; nil for one that is alone
 	proposed  bool     // signed by its own account: it is not stored, but may be proposed
 	streams   []string // of an account to be deleted: they would be lost
 
@@ -96,6 +97,7 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 		func() error { return c.checkTimes(now) },
 		c.checkBlocking,
 		func() error { return checkName(r, c, trust) },
+		func() error { return s.checkNamespace(r, c, trust) },
 		func() error { return s.checkSystemAccount(c, trust) },
 	} {
 		if c.err = check(); c.err != nil {

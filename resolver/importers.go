@@ -6,68 +6,27 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/accountd/accountd/store"
 )
 
-// importers knows which stored accounts import from which. It is made by one
-// scan when it is first asked, and follows the changes of the store from then on.
+// importers knows which stored accounts import from which.
 type importers struct {
-	mu   sync.Mutex
-	seq  uint64                     // last change that it has seen
-	from map[string][]string        // exporters of an importer; nil before the scan
+	index
+	from map[string][]string        // exporters of an importer
 	to   map[string]map[string]bool // importers of an exporter
 }
 
 // of returns the importers of an account, sorted. It must be asked before r
-// writes: what it has seen it takes for committed.
+// writes.
 func (x *importers) of(r store.Reader, exporter string) ([]string, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	head, err := r.Head()
-	if err != nil {
+	reset := func() { x.from, x.to = map[string][]string{}, map[string]map[string]bool{} }
+	if err := x.update(r, reset, x.set); err != nil {
 		return nil, err
 	}
-	if x.from == nil || head < x.seq {
-		err = x.scan(r)
-	} else {
-		err = x.follow(r)
-	}
-	if err != nil {
-		x.from = nil
-		return nil, err
-	}
-	x.seq = head
 	return slices.Sorted(maps.Keys(x.to[exporter])), nil
-}
-
-func (x *importers) scan(r store.Reader) error {
-	x.from, x.to = map[string][]string{}, map[string]map[string]bool{}
-	return r.Scan(store.Account, "", func(rec store.Record) bool {
-		x.set(rec)
-		return true
-	})
-}
-
-func (x *importers) follow(r store.Reader) error {
-	for {
-		changes, err := r.Changes(x.seq, maxPage)
-		if err != nil || len(changes) == 0 {
-			return err
-		}
-		for _, ch := range changes {
-			x.seq = ch.Seq
-			if ch.Kind != store.Account {
-				continue
-			}
-			rec, err := r.Get(store.Account, ch.Key)
-			if err != nil {
-				return err
-			}
-			x.set(rec)
-		}
-	}
 }
 
 // set takes the newest version of an account.

@@ -49,7 +49,9 @@ func (s *Service) put(ctx context.Context, via, token string, body []byte) api.P
 	who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
 	decode := func() { changes = decodeItems(req.Items) }
 	err = s.decide(ctx, who, token, body, decode, func(tx store.Tx, g grounds) (err error) {
+		both := &claimed{names: map[string]string{}}
 		for _, c := range changes {
+			c.claimed = both
 			c.streams = streams[c.key]
 			s.admit(tx, c, g.trust, g.op, g.now)
 		}

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -93,9 +94,9 @@ func TestGetAndList(t *testing.T) {
 	if op := w.s.Get(context.Background(), api.GetRequest{}); op.Version == nil || op.Version.JWT != w.operator.Token {
 		t.Fatalf("%+v", op)
 	}
-	for range 5 {
+	for i := range 5 {
 		ac := jwt.NewAccountClaims(must(keys.NewAccount()).PublicKey())
-		ac.Name = "coke"
+		ac.Name, ac.Tags = "coke", jwt.TagList{fmt.Sprintf("namespace:c%d", i)}
 		w.mustPut(w.sign(w.sk, ac), "")
 	}
 	if got := w.s.Get(context.Background(), api.GetRequest{Account: "coke"}); got.Error == nil || got.Error.Code != "conflict" {

@@ -78,6 +78,7 @@ type Service struct {
 	log       *slog.Logger
 	lookups   *lookups
 	importers importers
+	spaces    namespaces
 	trusted   atomic.Pointer[trusted]
 }
 

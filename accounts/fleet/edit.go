@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/fault"
 )
 
@@ -13,7 +14,7 @@ import (
 // publish and subscribe below the account's namespace and their own name, and
 // receive replies below their own inbox.
 func (f Fleet) Template(ac *jwt.AccountClaims) (jwt.UserPermissionLimits, error) {
-	space, err := Namespace(ac)
+	space, err := accounts.RequireNamespace(ac)
 	if err != nil {
 		return jwt.UserPermissionLimits{}, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 )
@@ -28,7 +29,6 @@ const (
 	tagFleet   = "fleet:"      // fleet:<name>:<cohorts>:<ttl>:<confine>
 	tagRetires = "retires:"    // retires:<role>:<Unix seconds>
 	tagOnly    = "fleet-only:" // fleet-only:<ttl>
-	tagSpace   = "namespace:"  // namespace:<subject prefix>
 )
 
 // Limits of a fleet.
@@ -245,46 +245,16 @@ func (f Fleet) Cohort(id string) int {
 	return int(binary.BigEndian.Uint64(sum[:8]) % uint64(f.Cohorts))
 }
 
-// Namespace returns the subjects' prefix of an account: its tag, or its name.
-// It is fault.Invalid for a name that is no plain subject.
-func Namespace(ac *jwt.AccountClaims) (string, error) {
-	space := ac.Name
-	for _, tag := range ac.Tags {
-		if s, ok := strings.CutPrefix(tag, tagSpace); ok {
-			space = s
-		}
-	}
-	for tok := range strings.SplitSeq(space, ".") {
-		if CheckID(tok) != nil {
-			return "", invalid("namespace", "%q cannot be the prefix of the fleet's subjects", space).About("account", ac.Name).
-				WithHint("give the account one: nsc edit account %s --tag namespace:<prefix>", fault.Words(ac.Name))
-		}
-	}
-	return space, nil
-}
-
-// maxID is the length of the longest id of a device.
-const maxID = 128
-
 // CheckID is fault.Invalid unless s can be the id of a device: a literal token
 // of a subject, which no template of a role can widen, and a file name.
 func CheckID(s string) error {
 	switch {
-	case s == "" || len(s) > maxID:
-		return invalid("device-id", "an id has 1 to %d characters, not %d", maxID, len(s))
 	case keys.IsSeed(s):
 		return invalid("device-id", "a seed is not the id of a device")
-	}
-	for _, c := range []byte(s) {
-		if !idByte(c) {
-			return invalid("device-id", "%q is no id of a device: letters, digits and - _ : @ + = ~", s)
-		}
+	case !accounts.IsToken(s):
+		return invalid("device-id", "%q is no id of a device: 1 to 128 letters, digits and - _ : @ + = ~", s)
 	}
 	return nil
-}
-
-func idByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_:@+=~", c) >= 0
 }
 
 // simpleName reports whether s can name a fleet or a station: tags are in small

@@ -203,23 +203,6 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
-func TestNamespace(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{"iot": "iot", "eu.iot": "eu.iot", "a b": "", "a.*": "", ">": "", "a..b": "", "A1": "A1"} {
-		ac := newAccount(t)
-		ac.Name = name
-		if got, err := Namespace(ac); got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v", name, got, err)
-		}
-	}
-	ac := newAccount(t)
-	ac.Name = "My account"
-	ac.Tags.Add("namespace:mine")
-	if got, err := Namespace(ac); got != "mine" || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
 func TestCheckUser(t *testing.T) {
 	t.Parallel()
 	ac := newAccount(t)

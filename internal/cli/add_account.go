@@ -33,10 +33,14 @@ func newAddAccount(a *app) *cobra.Command {
 		Long: `Add an account with a new key, kept in the keystore. When the operator names an
 account server, the account is published and the command waits until every
 server is proven to enforce it. --fleet-only makes an account whose users all
-live at most --ttl, so that no list of revocations in it grows without bound.`,
+live at most --ttl, so that no list of revocations in it grows without bound.
+The namespace of an account is the prefix of the subjects that are its own, its
+name unless --namespace says otherwise; no two accounts share one, or have one
+below another's.`,
 		Example: `  nsc add account app
   nsc add account app --deny-pub 'admin.>' --dry-run
   nsc add account iot --fleet-only --ttl 168h
+  nsc add account app --namespace market.app
   nsc add account app --no-push
   nsc add account app --timeout 30s --json`,
 		Args: args(0, 1, "the account's name"),
@@ -55,6 +59,7 @@ live at most --ttl, so that no list of revocations in it grows without bound.`,
 	a.timeFlags(cmd.Flags(), &o.edit.Starts, &o.edit.Expires)
 	cmd.Flags().BoolVar(&o.fleetOnly, "fleet-only", false, "every user of the account is short-lived")
 	ttlFlag(cmd.Flags(), &o.ttl)
+	namespaceFlag(cmd.Flags(), &o.edit)
 	permissionFlags(cmd.Flags(), &o.edit.Permissions, "users without permissions of their own")
 	hide(cmd.Flags(), "rm", "rm-response-perms") // there is nothing to remove yet
 	return cmd
@@ -76,6 +81,9 @@ func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error
 	ac := jwt.NewAccountClaims(first(key, "new key")) // a dry run makes none
 	ac.Name = o.name
 	if err := o.edit.Apply(ac); err != nil {
+		return nil, err
+	}
+	if err := s.freeNamespace(ctx, r, ac); err != nil {
 		return nil, err
 	}
 	if o.fleetOnly {

@@ -35,6 +35,7 @@ signing key for ever: what it signed is refused, and it never comes back.`,
   nsc edit account app --js-enable 0
   nsc edit account app --js-tier 3 --js-disk-storage 10GiB --js-streams 20
   nsc edit account app --sk generate
+  nsc edit account app --namespace market.app
   nsc edit account app --deny-pub 'admin.>' --dry-run`,
 		Args: args(0, 1, "the account's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
@@ -57,6 +58,7 @@ func (a *app) editAccountFlags(f *pflag.FlagSet, o *editAccountOptions) {
 	e := &o.edit
 	a.timeFlags(f, &e.Starts, &e.Expires)
 	tagFlags(f, &e.AddTags, &e.RemoveTags)
+	namespaceFlag(f, e)
 	numberFlag(f, &e.Conns, "conns", "most client connections, -1 is unlimited")
 	numberFlag(f, &e.LeafConns, "leaf-conns", "most leaf node connections, -1 is unlimited")
 	numberFlag(f, &e.Data, "data", "most data in bytes, -1 is unlimited")
@@ -113,6 +115,9 @@ func (a *app) editAccountClaims(ctx context.Context, o editAccountOptions) (*rec
 	}
 	o.edit.System = r.sysOf(ac)
 	if err := o.check(r, ac); err != nil {
+		return nil, err
+	}
+	if err := o.checkNamespace(ctx, s, r, ac); err != nil {
 		return nil, err
 	}
 	for _, name := range o.rmSK {

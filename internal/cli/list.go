@@ -147,7 +147,7 @@ func (a *app) listAccounts(ctx context.Context, o listOptions) error {
 		list = append(list, e)
 	}
 	return a.printList(list, o.json, "operator "+r.Name()+" has no account; create one with: nsc add account <name>",
-		"USERS", "JETSTREAM", "EXPIRES", "")
+		"NAMESPACE", "USERS", "JETSTREAM", "EXPIRES", "")
 }
 
 func (s *session) accountCells(r *root, ac *account) []string {
@@ -162,7 +162,7 @@ func (s *session) accountCells(r *root, ac *account) []string {
 	if pub, known, err := r.Published(ac.key); err == nil && known && (pub.Unpublished || pub.ID != ac.doc.ID) {
 		note = strings.TrimPrefix(note+", not published", ", ")
 	}
-	return []string{fmt.Sprint(len(users)), js, s.ends(ac.doc), note}
+	return []string{namespaceText(ac.claims), fmt.Sprint(len(users)), js, s.ends(ac.doc), note}
 }
 
 // ends says when a claim ends, for a column.

@@ -49,6 +49,11 @@ func (a *app) renameAccount(ctx context.Context, from, to string) (*receipt, err
 	if err := newAccountName(r, to); err != nil {
 		return nil, err
 	}
+	next := copyOf(ac)
+	next.Name = to
+	if err := s.freeNamespace(ctx, r, next); err != nil {
+		return nil, err
+	}
 	if err := a.confirm(fmt.Sprintf("the files of account %s, its users and their credentials move", ac.name), to); err != nil {
 		return nil, err
 	}
