@@ -13,13 +13,13 @@ import (
 // are in small letters, and so is a prefix that is named by one.
 const tagNamespace = "namespace:"
 
-// maxToken is the length of the longest literal token of a subject.
-const maxToken = 128
+// MaxToken is the length of the longest token that is a name.
+const MaxToken = 128
 
 // IsToken reports whether s is a literal token of a subject: letters, digits and
 // - _ : @ + = ~, which no template of a role can widen and no file name escapes.
 func IsToken(s string) bool {
-	return s != "" && len(s) <= maxToken && !strings.ContainsFunc(s, func(c rune) bool {
+	return s != "" && len(s) <= MaxToken && !strings.ContainsFunc(s, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_:@+=~", c)
 	})
 }

@@ -249,10 +249,12 @@ func (f Fleet) Cohort(id string) int {
 // of a subject, which no template of a role can widen, and a file name.
 func CheckID(s string) error {
 	switch {
+	case len(s) > accounts.MaxToken:
+		return invalid("device-id", "an id has 1 to %d characters, not %d", accounts.MaxToken, len(s))
 	case keys.IsSeed(s):
 		return invalid("device-id", "a seed is not the id of a device")
 	case !accounts.IsToken(s):
-		return invalid("device-id", "%q is no id of a device: 1 to 128 letters, digits and - _ : @ + = ~", s)
+		return invalid("device-id", "%q is no id of a device: letters, digits and - _ : @ + = ~", s)
 	}
 	return nil
 }
