@@ -63,25 +63,24 @@ func (a *app) allowAccount(ctx context.Context, key string, remove bool) error {
 	if _, err := keys.ParseAccount(key); err != nil {
 		return err
 	}
-	done := fmt.Sprintf("account %s may be made by who holds its key", key)
+	message := fmt.Sprintf("account %s may be made by who holds its key", key)
 	if remove {
-		done = fmt.Sprintf("account %s may not be made", key)
+		message = fmt.Sprintf("account %s may not be made", key)
 	}
-	return a.ask(ctx, done, func(ctx context.Context, c *api.Client, by claims.Signer, request string) (*api.Error, error) {
+	return a.ask(ctx, message, func(ctx context.Context, c *api.Client, by claims.Signer, request string) (*api.Error, error) {
 		reply, err := c.Allow(ctx, by, api.AllowRequest{Account: key, Remove: remove, Host: a.env.Host, Request: request})
 		return reply.Error, err
 	})
 }
 
 // ask sends one signed request that has no more to tell than that it was done.
-func (a *app) ask(ctx context.Context, done string, send func(ctx context.Context, c *api.Client, by claims.Signer, request string) (*api.Error, error)) error {
+func (a *app) ask(ctx context.Context, message string, send func(ctx context.Context, c *api.Client, by claims.Signer, request string) (*api.Error, error)) error {
 	s, r, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}
 	if s.flags.dryRun {
-		_, err := fmt.Fprintf(a.env.Stdout, "%s\ndry run: nothing was changed\n", done)
-		return err
+		return a.say(confirmation{Outcome: outcomeDry, Message: message})
 	}
 	c, err := s.client(ctx, r)
 	if err != nil {
@@ -100,8 +99,25 @@ func (a *app) ask(ctx context.Context, done string, send func(ctx context.Contex
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(a.env.Stdout, done)
-	return err
+	return a.say(confirmation{Outcome: api.OutcomePut, Message: message})
+}
+
+// confirmation is the result of what has no more to tell than that it was done.
+type confirmation struct {
+	Schema  int    `json:"schema"`
+	Outcome string `json:"outcome"` // committed or dry-run
+	Message string `json:"message"`
+}
+
+func (a *app) say(what confirmation) error {
+	if what.Schema = api.Schema; a.flags.json {
+		return a.printStructured(what)
+	}
+	fmt.Fprintln(a.env.Stdout, what.Message)
+	if what.Outcome == outcomeDry {
+		fmt.Fprintln(a.env.Stdout, "dry run: nothing was changed")
+	}
+	return nil
 }
 
 // openItem is one line of what waits or is allowed.

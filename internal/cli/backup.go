@@ -78,7 +78,7 @@ func (a *app) backup(ctx context.Context, file, name, recipient string) error {
 	if err != nil {
 		return err
 	}
-	res := &backupResult{Outcome: "written", File: a.path(file)}
+	res := &backupResult{Outcome: outcomeWritten, File: a.path(file)}
 	title := fmt.Sprintf("backup of operator %s  %s in %s", r.Name(), keys.Short(r.doc.Subject), a.shown(res.File))
 	write := func(w io.Writer) error {
 		sealed, err := a.sealWriter(w, recipient)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
@@ -255,6 +256,21 @@ func (a *app) show(o describeOptions, doc *claims.Document, text func() (string,
 		out.WriteString(t)
 	}
 	return a.write(o.output, out.Bytes())
+}
+
+// written is the result of a command that wrote files.
+type written struct {
+	Schema  int      `json:"schema"`
+	Outcome string   `json:"outcome"` // written or dry-run
+	Files   []string `json:"files"`
+}
+
+// writeResult is write for what is the whole result of a command.
+func (a *app) writeResult(to string, data []byte) error {
+	if err := a.write(to, data); err != nil || to == stdoutName || !a.flags.json {
+		return err
+	}
+	return a.printStructured(written{api.Schema, outcomeWritten, []string{a.path(to)}})
 }
 
 // write puts data on stdout or into a file that only its owner reads.

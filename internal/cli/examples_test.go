@@ -1,8 +1,11 @@
 package cli_test
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,7 +19,8 @@ import (
 	"github.com/accountd/accountd/keys"
 )
 
-// TestExamples runs every example of every help text. testdata/examples.txt
+// TestExamples runs every example of every help text, and the first one of every
+// command with --json, too. testdata/examples.txt
 // says what they find:
 //
 //	nsc add user             the examples of this command
@@ -55,10 +59,16 @@ func TestExamples(t *testing.T) {
 				base.apart(t).examples(s, lines...)
 			})
 		default:
-			for _, line := range lines {
+			for i, line := range lines {
 				t.Run(command+"/"+line, func(t *testing.T) {
 					t.Parallel()
-					base.apart(t).examples(cmp.Or(stages[line], s, &stage{}), line)
+					own := cmp.Or(stages[line], s, &stage{})
+					if i == 0 && own.exits[line] == 0 {
+						q := base.apart(t)
+						q.act(own.acts)
+						q.run(append(q.words(line), "--json")...).checkJSON(line)
+					}
+					base.apart(t).examples(own, line)
 				})
 			}
 		}
@@ -146,13 +156,14 @@ func readStages(t *testing.T) (map[string]*stage, []string) {
 // apart makes a person with a copy of p's store, keystore and working folder.
 func (p *person) apart(t *testing.T) *person {
 	t.Helper()
-	q := &person{t: t, dir: t.TempDir(), cwd: t.TempDir(), now: p.now}
-	q.copyFrom(p.dir)
-	if err := os.CopyFS(q.cwd, os.DirFS(p.cwd)); err != nil {
+	q := &person{t: t, dir: t.TempDir(), cwd: t.TempDir(), now: p.now, in: p.in}
+	err := errors.Join(os.CopyFS(q.dir, os.DirFS(p.dir)), os.CopyFS(q.cwd, os.DirFS(p.cwd)))
+	config := filepath.Join(q.dir, "nsc.json")
+	data, rerr := os.ReadFile(config)
+	err = errors.Join(err, rerr, os.WriteFile(config, bytes.ReplaceAll(data, []byte(p.dir), []byte(q.dir)), 0o600))
+	if err != nil {
 		t.Fatal(err)
 	}
-	q.ok("select", "operator", "acme")
-	q.ok("select", "account", "app")
 	return q
 }
 
@@ -196,6 +207,38 @@ func (p *person) do(verb, rest string) {
 	}
 	if err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// plain are the commands whose result is a file in a language of its own, and
+// those whose JSON is the official tool's, without a schema.
+var plain = regexp.MustCompile(`^nsc (generate (activation|creds|config|diagram|profile)|describe|list|expirations|issue|verify|completion) `)
+
+// checkJSON requires what a command that succeeds prints with --json to be JSON
+// with a schema.
+func (r result) checkJSON(line string) {
+	r.t.Helper()
+	if r.code == 2 { // what does not go with --json
+		return
+	}
+	plain := plain.MatchString(line + " ")
+	if plain && r.out != "" && !strings.HasPrefix(r.out, "{") {
+		return
+	}
+	dec, n := json.NewDecoder(strings.NewReader(r.out)), 0
+	for ; ; n++ {
+		var got map[string]any
+		err := dec.Decode(&got)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || got["schema"] == nil && !plain {
+			r.t.Errorf("%s --json: %v, %.200s", line, err, r.out)
+			return
+		}
+	}
+	if n == 0 || r.code != 0 {
+		r.t.Errorf("%s --json: exit %d, %d results, %s", line, r.code, n, r.err)
 	}
 }
 

@@ -68,7 +68,7 @@ func (a *app) generateCreds(ctx context.Context, o credsOptions) error {
 	if o.output == stdoutName {
 		creds = append(creds, '\n') // as the official tool
 	}
-	if err := a.write(o.output, creds); err != nil {
+	if err := a.writeResult(o.output, creds); err != nil {
 		return err
 	}
 	if why := s.warnsOf(ac, doc); why != "" {
@@ -108,56 +108,69 @@ func (a *app) generateNkeys(ctx context.Context, o nkeyOptions) error {
 		{o.operator, kindOperator, nkeys.PrefixByteOperator}, {o.account, kindAccount, nkeys.PrefixByteAccount},
 		{o.user, kindUser, nkeys.PrefixByteUser}, {o.curve, kindCurve, nkeys.PrefixByteCurve},
 	}
-	made := false
+	if a.flags.json && !o.store {
+		return usage("JSON holds no secret, and a seed that is not shown is lost").WithHint("keep it with --store")
+	}
+	var made []string
 	for _, k := range kinds {
 		if !k.want {
 			continue
 		}
-		made = true
-		if err := a.generateNkey(ctx, k.name, k.prefix, o.store); err != nil {
+		public, err := a.generateNkey(ctx, k.name, k.prefix, o.store)
+		if err != nil {
 			return err
 		}
+		made = append(made, public)
 	}
-	if !made {
+	switch {
+	case made == nil:
 		return usage("the kind of key is missing").WithHint("name one: --operator, --account, --user or --curve")
+	case a.flags.json:
+		s, err := a.session()
+		if err != nil {
+			return err
+		}
+		return a.finishKeys(&keysResult{Outcome: "stored", Dir: s.store.Keystore().Dir(), Keys: made}, "stored")
 	}
 	return nil
 }
 
-func (a *app) generateNkey(ctx context.Context, kind string, prefix nkeys.PrefixByte, store bool) error {
+// generateNkey makes one key, shows or keeps it, and returns its public side.
+func (a *app) generateNkey(ctx context.Context, kind string, prefix nkeys.PrefixByte, store bool) (string, error) {
 	pair, err := nkeys.CreatePair(prefix)
 	if err != nil {
-		return fault.New(fault.Internal, "make a key: %w", err)
+		return "", fault.New(fault.Internal, "make a key: %w", err)
 	}
 	defer pair.Wipe()
 	public, err := pair.PublicKey()
 	if err != nil {
-		return fault.New(fault.Internal, "make a key: %w", err)
+		return "", fault.New(fault.Internal, "make a key: %w", err)
 	}
 	seed, err := pair.Seed()
 	if err != nil {
-		return fault.New(fault.Internal, "make a key: %w", err)
+		return "", fault.New(fault.Internal, "make a key: %w", err)
 	}
 	defer nscstore.Wipe(seed)
-	if !store {
-		fmt.Fprintf(a.env.Stdout, "%s\n%s\n\n", seed, public)
-		return nil
+	text := fmt.Sprintf("%s\n%s\n\n", seed, public)
+	switch {
+	case store && a.flags.dryRun:
+		text = public + "\ndry run: nothing was stored\n"
+	case store:
+		s, err := a.session()
+		if err != nil {
+			return "", err
+		}
+		if _, err := s.store.Keystore().AddSeed(ctx, seed); err != nil {
+			return "", err
+		}
+		path, err := s.store.Keystore().SeedPath(public)
+		if err != nil {
+			return "", err
+		}
+		text = fmt.Sprintf("%s\n%s key stored %s\n\n", public, kind, path)
 	}
-	s, err := a.session()
-	if err != nil {
-		return err
+	if !a.flags.json {
+		fmt.Fprint(a.env.Stdout, text)
 	}
-	if a.flags.dryRun {
-		fmt.Fprintf(a.env.Stdout, "%s\ndry run: nothing was stored\n", public)
-		return nil
-	}
-	if _, err := s.store.Keystore().AddSeed(ctx, seed); err != nil {
-		return err
-	}
-	path, err := s.store.Keystore().SeedPath(public)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.env.Stdout, "%s\n%s key stored %s\n\n", public, kind, path)
-	return nil
+	return public, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
@@ -149,14 +150,18 @@ func (a *app) writeNew(files map[string]string, force bool) error {
 				WithHint("replace it with --force, or name another file")
 		}
 	}
+	done := written{Schema: api.Schema, Outcome: outcomeWritten}
 	for _, name := range names {
 		if name == stdoutName {
 			fmt.Fprint(a.env.Stdout, files[name])
 			continue
 		}
 		path := a.path(name)
+		done.Files = append(done.Files, path)
 		if a.flags.dryRun {
-			fmt.Fprintf(a.env.Stdout, "would write %s\n", a.shown(path))
+			if done.Outcome = outcomeDry; !a.flags.json {
+				fmt.Fprintf(a.env.Stdout, "would write %s\n", a.shown(path))
+			}
 			continue
 		}
 		err := durable.MkdirAll(filepath.Dir(path), 0o755)
@@ -167,6 +172,9 @@ func (a *app) writeNew(files map[string]string, force bool) error {
 			return fault.New(fault.Denied, "write %s: %w", name, err).About("file", name).WithHint("name a file in a folder that is yours")
 		}
 		fmt.Fprintf(a.env.Stderr, "wrote %s\n", a.shown(path))
+	}
+	if a.flags.json && len(done.Files) > 0 {
+		return a.printStructured(done)
 	}
 	return nil
 }

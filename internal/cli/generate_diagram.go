@@ -83,7 +83,7 @@ func (a *app) diagram(ctx context.Context, o diagramOptions, draw func(*session,
 	if err != nil {
 		return err
 	}
-	return a.write(o.output, []byte(m.b.String()))
+	return a.writeResult(o.output, []byte(m.b.String()))
 }
 
 // componentDiagram draws accounts that share something as boxes and their

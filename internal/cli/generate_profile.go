@@ -179,7 +179,7 @@ func (a *app) generateProfile(ctx context.Context, q profileQuery, output string
 	if err := printJSON(&out, p); err != nil {
 		return err
 	}
-	return a.write(output, out.Bytes())
+	return a.writeResult(output, out.Bytes())
 }
 
 // profileOperator opens the operator of a folder's name, a claim's name or a

@@ -98,7 +98,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, madeIdentity{}, backupResult{}, nscstore.Contents{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
+	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, madeIdentity{}, confirmation{}, written{}, backupResult{}, nscstore.Contents{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
 		accountDiff{}, accountDiffs{}, toolMessage{}, roundTrip{},
 		fleetView{}, fleetKey{}, fleetList{}, issued{}, deviceCut{},
 		explanation{}, chainLink{}, whyNode{}, accounts.Refusal{}, accounts.Door{}} {

@@ -20,6 +20,7 @@ const (
 	outcomeRefused = api.OutcomeRefused
 	outcomeSame    = api.OutcomeSame
 	outcomeDry     = "dry-run"
+	outcomeWritten = "written"
 	outcomePushed  = "pushed" // servers took it, and nobody proves anything
 )
 
