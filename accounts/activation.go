@@ -10,10 +10,12 @@ import (
 // Activation is the permission of one account to import from a private export
 // of another.
 type Activation struct {
-	Importer string // public key
-	Subject  string // within a private export; "" for that of the only one
-	Starts   int64  // Unix seconds, 0 for always
-	Expires  int64  // Unix seconds, 0 for never
+	Importer string         // public key
+	Subject  string         // within a private export; "" for that of the only one
+	Type     jwt.ExportType // jwt.Unknown for either, a stream first
+	Space    string         // subjects' prefix of the exporter, for importers that do not know it; "" for none
+	Starts   int64          // Unix seconds, 0 for always
+	Expires  int64          // Unix seconds, 0 for never
 }
 
 // Claims returns the claims of the activation, to be signed by issuer, a key of
@@ -37,6 +39,9 @@ func (a Activation) Claims(ac *jwt.AccountClaims, issuer string) (act *jwt.Activ
 	act = jwt.NewActivationClaims(a.Importer)
 	act.Name, act.ImportSubject, act.ImportType = a.Subject, jwt.Subject(a.Subject), ex.Type
 	act.NotBefore, act.Expires = a.Starts, a.Expires
+	if a.Space != "" {
+		act.Tags = jwt.TagList{tagNamespace + a.Space}
+	}
 	if issuer != ac.Subject {
 		act.IssuerAccount = ac.Subject
 	}
@@ -56,7 +61,7 @@ func (a Activation) export(ac *jwt.AccountClaims) (*jwt.Export, error) {
 	private := *ac
 	private.Exports = nil
 	for _, ex := range ac.Exports {
-		if ex != nil && ex.TokenReq {
+		if ex != nil && ex.TokenReq && (a.Type == jwt.Unknown || ex.Type == a.Type) {
 			private.Exports.Add(ex)
 		}
 	}

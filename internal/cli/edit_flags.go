@@ -103,10 +103,15 @@ func listFlag(f *pflag.FlagSet, to *[]string, name, usage string) {
 
 // timeFlags adds --start and --expiry.
 func (a *app) timeFlags(f *pflag.FlagSet, start, expiry **int64) {
-	read := func(s string) (int64, error) { return accounts.ParseTime(s, a.started.UTC()) }
-	f.Var(given[int64]{start, "string", read}, "start", "valid from: a date, a time, or a time from now such as 3d; 0 is always")
-	f.Var(given[int64]{expiry, "string", read}, "expiry", "valid until: a date, a time, or a time from now such as 90d or 2M; 0 is for ever")
+	f.Var(given[int64]{start, "string", a.readTime}, "start", "valid from: a date, a time, or a time from now such as 3d; 0 is always")
+	a.expiryFlag(f, expiry)
 }
+
+func (a *app) expiryFlag(f *pflag.FlagSet, expiry **int64) {
+	f.Var(given[int64]{expiry, "string", a.readTime}, "expiry", "valid until: a date, a time, or a time from now such as 90d or 2M; 0 is for ever")
+}
+
+func (a *app) readTime(s string) (int64, error) { return accounts.ParseTime(s, a.started.UTC()) }
 
 func tagFlags(f *pflag.FlagSet, add, remove *[]string) {
 	listFlag(f, add, "tag", "add tags")

@@ -22,6 +22,9 @@ type generateActivationOptions struct {
 	account, subject, target, output string
 	push                             bool
 	starts, expires                  *int64
+
+	kind  jwt.ExportType // of contracts
+	space string
 }
 
 func newGenerateActivation(a *app) *cobra.Command {
@@ -108,7 +111,7 @@ func (s *session) activation(r *root, ac *account, o generateActivationOptions) 
 	if err != nil {
 		return nil, err
 	}
-	want := accounts.Activation{Importer: importer, Subject: o.subject}
+	want := accounts.Activation{Importer: importer, Subject: o.subject, Type: o.kind, Space: o.space}
 	if o.starts != nil {
 		want.Starts = *o.starts
 	}

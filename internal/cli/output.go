@@ -39,7 +39,8 @@ type receipt struct {
 	Nodes    []api.NodeProof  `json:"nodes,omitempty"`
 	Expires  int64            `json:"expires,omitempty"` // of a user, Unix seconds
 	Creds    string           `json:"credentials,omitempty"`
-	JWT      string           `json:"jwt,omitempty"`     // an activation on stdout
+	JWT      string           `json:"jwt,omitempty"` // an activation on stdout, or that of a contract
+	Contract *contract        `json:"contract,omitempty"`
 	Users    map[string]int64 `json:"revoked,omitempty"` // users that were revoked, and the times, Unix seconds
 	Devices  *deviceCut       `json:"devices,omitempty"` // of a revocation of devices
 	Findings []string         `json:"findings,omitempty"`

@@ -127,24 +127,25 @@ func (a *archive) collect(tx *Tx) error {
 			return err
 		}
 	}
-	return a.kept(tx, top)
+	return errors.Join(a.perAccount(tx, top, keptDir), a.perAccount(tx, top, offersDir))
 }
 
-// kept adds the users of deleted accounts.
-func (a *archive) kept(tx *Tx, top string) error {
-	keys, err := tx.tree.list(keptDir)
+// perAccount adds what dir holds of accounts: users of deleted ones, or offers.
+func (a *archive) perAccount(tx *Tx, top, dir string) error {
+	keys, err := tx.tree.list(dir)
 	if err != nil {
-		return ioFault("list kept users", err)
+		return ioFault("list "+dir, err)
 	}
 	for _, key := range keys {
-		names, err := tx.keptFiles(key)
+		names, err := tx.tree.list(path.Join(dir, key))
 		if err != nil {
-			return err
+			return ioFault("list "+dir, err)
 		}
 		for _, name := range names {
+			name = path.Join(dir, key, name)
 			data, err := tx.tree.read(name)
 			if err != nil {
-				return ioFault("read kept user", err)
+				return ioFault("read "+name, err)
 			}
 			a.add(top+name, data)
 		}

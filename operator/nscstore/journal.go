@@ -74,7 +74,7 @@ func (s step) check() error {
 }
 
 // inLayout reports whether the step's file is of the official layout, a
-// publication, or a kept user.
+// publication, a kept user, or an offer.
 func (s step) inLayout() bool {
 	parts := strings.Split(s.To, "/")
 	top, n, ext := parts[0], len(parts), path.Ext(s.To)
@@ -88,7 +88,8 @@ func (s step) inLayout() bool {
 	case path.Dir(s.To) == publishedDir:
 		return ext == publishedSuffix
 	case n == 4 && top == stateDir:
-		return path.Dir(path.Dir(s.To)) == keptDir && ext == jwtSuffix
+		dir := path.Dir(path.Dir(s.To))
+		return (dir == keptDir || dir == offersDir) && ext == jwtSuffix
 	case n == 3, n == 4 && parts[2] == usersDir:
 		return top == accountsDir && ext == jwtSuffix
 	}

@@ -1,9 +1,6 @@
 package nscstore
 
-import (
-	"path"
-	"strings"
-)
+import "path"
 
 // keptDir holds, by the key of a deleted account, the JWTs of the users that it
 // had, for when it comes back.
@@ -12,19 +9,10 @@ const keptDir = stateDir + "/deleted"
 // KeptUsers returns the JWTs that [Tx.KeepUsers] kept of an account, by its
 // public key. They are not checked.
 func (v view) KeptUsers(accountKey string) ([]string, error) {
-	names, err := v.keptFiles(accountKey)
-	if err != nil {
+	if err := requireAccountKey(accountKey); err != nil {
 		return nil, err
 	}
-	var tokens []string
-	for _, name := range names {
-		data, err := v.tree.read(name)
-		if err != nil {
-			return nil, ioFault("read kept user", err)
-		}
-		tokens = append(tokens, strings.TrimSpace(string(data)))
-	}
-	return tokens, nil
+	return v.readAll(path.Join(keptDir, accountKey))
 }
 
 func (v view) keptFiles(accountKey string) ([]string, error) {

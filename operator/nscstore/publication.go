@@ -13,8 +13,8 @@ import (
 )
 
 // stateDir holds what this package keeps beside the official files: the lock,
-// transactions, account locks, publications and users of deleted accounts. The official tool looks for
-// accounts below accounts/ and for operators one level up, and passes it by.
+// transactions, account locks, publications, offers and users of deleted
+// accounts. The official tool looks for accounts below accounts/ and for operators one level up, and passes it by.
 const stateDir = ".accountd"
 
 // publishedDir holds the publications: files of lines, each the public key of

@@ -1,0 +1,233 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// agreed is what contracts list --json says of a contract.
+type agreed struct {
+	ID, State, Reason, Type, From, To, Subject string
+	Local                                      string `json:"local_subject"`
+	Expires                                    int64
+	Onward                                     []string
+}
+
+func (p *person) contracts(args ...string) []agreed {
+	p.t.Helper()
+	var list struct{ Contracts []agreed }
+	p.ok(append([]string{"contracts", "list", "--json"}, args...)...).json(&list)
+	return list.Contracts
+}
+
+// contract is the only one that the person knows of.
+func (p *person) contract(state string) agreed {
+	p.t.Helper()
+	list := p.contracts()
+	if len(list) != 1 || list[0].State != state {
+		p.t.Fatalf("want one contract, %s, got %+v", state, list)
+	}
+	return list[0]
+}
+
+// TestContract: offered, accepted, renewed and closed where both sides are here.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	p := sharing(t)
+	p.unchanged(func() {
+		p.ok("offer", "--from", "app", "--to", "shop", "--subject", "orders.*", "--dry-run").says("offered contract", "token_req: true", "nothing was changed")
+		p.run("offer", "--from", "app", "--to", "app", "--subject", "x").exits(7).complains("cannot import from itself")
+		p.run("offer", "--from", "app", "--to", "shp", "--subject", "x").exits(3).complains(`did you mean "shop"`)
+		p.run("offer", "--from", "app", "--to", "shop", "--subject", "x..y").exits(7)
+		p.run("offer", "--from", "app", "--to", "shop", "--subject", "x", "-K", "nosuch").exits(3)
+		p.run("offer", "--from", "app", "--subject", "x").exits(2)
+		p.run("offer", "--from", "app", "--to", "shop").exits(2)
+		p.run("accept", "nosuch").exits(3).complains("nsc contracts list")
+		p.run("contracts", "close", "nosuch").exits(3)
+	})
+	p.ok("offer", "--from", "app", "--to", "shop", "--subject", "orders.*", "--expiry", "90d").says("accept it with: nsc accept ", "undo: nsc contracts close ")
+	c := p.contract("offered")
+	if c.From != "app" || c.To != "shop" || c.Subject != "orders.*" || c.Type != "stream" || c.Expires == 0 {
+		t.Errorf("%+v", c)
+	}
+	p.ok("accept", c.ID).says("stream orders.* of app for shop as app.orders.$1")
+	p.ok("accept", c.ID).says("already so")
+	p.ok("contracts", "show", c.ID[:4]).says("active", "expires 20")
+	p.ok("contracts", "renew", c.ID, "--expiry", "0").says("never expires")
+	if c = p.contract("active"); c.Expires != 0 || c.Local != "app.orders.$1" {
+		t.Errorf("%+v", c)
+	}
+	p.run("contracts", "close", c.ID, "-a", "SYS").exits(2).complains("has no part in contract")
+	p.ok("contracts", "close", c.ID, "-a", "app").says("closed by app: contract "+c.ID, "its activation is revoked")
+	p.contract("revoked")
+	p.ok("contracts", "renew", c.ID) // in the second of the revocation, and not refused
+	p.contract("active")
+	p.ok("contracts", "close", c.ID, "-a", "shop").says("closed by shop")
+	p.contract("offered") // it is still app's word
+	p.ok("accept", c.ID, "--local-subject", "in.$1")
+	p.ok("contracts", "close", c.ID).says("closed by app", "closed by shop")
+	if list := p.contracts(); len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+}
+
+// TestContractsOfOneExport: what is already shared in another way is said.
+func TestContractsOfOneExport(t *testing.T) {
+	t.Parallel()
+	p := sharing(t)
+	p.ok("add", "export", "-a", "app", "-s", "pub")
+	p.run("offer", "--from", "app", "--to", "shop", "--subject", "pub").exits(5).complains("public-export", "nsc edit export -a app -s pub --private")
+	p.ok("add", "export", "-a", "app", "-s", "q.>", "--private", "--service")
+	p.ok("offer", "--from", "app", "--to", "shop", "--subject", "q.a", "--service").says("offered", "already so")
+	p.ok("offer", "--from", "app", "--to", "shop", "--subject", "q.b", "--service")
+	list := p.contracts("-a", "shop")
+	p.ok("accept", list[0].ID)
+	p.run("accept", list[1].ID, "--local-subject", "app."+list[0].Subject).exits(5).complains("local-overlap", "--local-subject")
+	p.ok("accept", list[1].ID)
+	p.ok("add", "export", "-a", "shop", "-s", "app.q.*", "--service")
+	for _, c := range p.contracts() {
+		if len(c.Onward) != 1 || c.Onward[0] != "app.q.*" {
+			t.Errorf("a service that is passed on does not show as such: %+v", c)
+		}
+	}
+	p.ok("contracts", "close", list[0].ID, "-a", "app").complains("this ended too: contract "+list[1].ID, "nsc contracts renew "+list[1].ID)
+	p.ok("contracts", "renew", list[1].ID)
+	for _, c := range p.contracts() {
+		if want := map[string]string{list[0].ID: "revoked", list[1].ID: "active"}[c.ID]; c.State != want {
+			t.Errorf("%s is %s, want %s", c.ID, c.State, want)
+		}
+	}
+}
+
+// TestContractAcrossStores: by a file and by a link; only for whom it is, and
+// nobody takes the namespace of somebody else.
+func TestContractAcrossStores(t *testing.T) {
+	t.Parallel()
+	p, q := sharing(t), alone(t)
+	q.ok("add", "operator", "other")
+	q.ok("add", "account", "buyer")
+	buyer := q.accountKey("buyer")
+	var rec struct{ JWT string }
+	p.ok("offer", "--from", "app", "--to", buyer, "--subject", "orders.*", "-o", "offer.jwt", "--json").json(&rec)
+	file := filepath.Join(p.dir, "offer.jwt")
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || !strings.Contains(p.text("offer.jwt"), rec.JWT) {
+		t.Fatalf("%v, %v", info, err)
+	}
+	p.run("accept", file).exits(3)
+	p.run("accept", file, "-a", "shop").exits(7).complains("activation-account")
+	q.ok("accept", file, "--dry-run").says("nothing was changed")
+	q.ok("add", "account", "app")
+	q.run("accept", rec.JWT).exits(4).complains("namespace", "--local-subject")
+	q.ok("delete", "account", "app", "--yes")
+	q.ok("accept", rec.JWT).says("as app.orders.$1")
+	c := q.contract("active")
+	if p.contract("offered").ID != c.ID {
+		t.Error("the two sides name it differently")
+	}
+	q.run("contracts", "renew", c.ID).exits(4).complains("which alone can renew it")
+	p.ok("contracts", "renew", c.ID, "--expiry", "2h", "-o", "again.jwt").says("written to again.jwt")
+	q.ok("accept", filepath.Join(p.dir, "again.jwt"))
+	if c = q.contract("active"); c.Expires == 0 || c.Local != "app.orders.$1" {
+		t.Errorf("%+v", c)
+	}
+	q.now = func() time.Time { return time.Now().Add(3 * time.Hour) }
+	q.contract("expired")
+	p.ok("contracts", "close", c.ID).says("closed by app")
+	q.ok("contracts", "close", c.ID).says("closed by buyer")
+}
+
+// flow is a subscriber of one account and a publisher of another.
+type flow struct {
+	t        *testing.T
+	from, to *nats.Conn
+	sub      *nats.Subscription
+	subject  string
+}
+
+// arrives publishes and says whether it came.
+func (f flow) arrives() bool {
+	f.t.Helper()
+	for _, step := range []func() error{f.to.Flush, func() error { return f.from.Publish(f.subject, nil) }, f.from.Flush, f.to.Flush} {
+		if err := step(); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	n, _, err := f.sub.Pending()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for range n {
+		if _, err := f.sub.NextMsg(time.Second); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return n > 0
+}
+
+// becomes requires that messages flow, or do not, within a second.
+func (f flow) becomes(want bool) {
+	f.t.Helper()
+	for begin := time.Now(); f.arrives() != want; {
+		if took := time.Since(begin); took > time.Second {
+			f.t.Fatalf("after %s it flows: %v", took, !want)
+		}
+	}
+}
+
+// TestContractIsInForce: it opens one subject, to live subscriptions too, and
+// either side closes it for them.
+func TestContractIsInForce(t *testing.T) {
+	t.Parallel()
+	p := own(t).person(t)
+	p.ok("add", "account", "coke")
+	p.ok("add", "account", "pepsi")
+	from, to := p.connect("coke"), p.connect("pepsi")
+	sub, err := to.SubscribeSync("coke.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	orders := flow{t, from, to, sub, "orders.eu"}
+	if orders.arrives() {
+		t.Fatal("it flows before there is a contract")
+	}
+	p.ok("offer", "--from", "coke", "--to", "pepsi", "--subject", "orders.*").says("in force on 3 of 3 nodes")
+	c := p.contract("offered")
+	for _, by := range []string{"coke", "pepsi"} {
+		p.ok("accept", c.ID).says("in force on 3 of 3 nodes")
+		orders.becomes(true)
+		orders.subject = "secret"
+		if orders.arrives() {
+			t.Error("more flows than was agreed")
+		}
+		orders.subject = "orders.eu"
+		p.ok("contracts", "close", c.ID, "-a", by).says("in force on 3 of 3 nodes")
+		orders.becomes(false)
+		if by == "coke" {
+			p.ok("contracts", "renew", c.ID).says("in force on 3 of 3 nodes")
+		}
+	}
+	got := make(chan struct{}, 1)
+	if _, err := from.Subscribe("price.get", func(m *nats.Msg) { got <- struct{}{}; _ = m.Respond(nil) }); err != nil {
+		t.Fatal(err)
+	}
+	p.ok("offer", "--from", "coke", "--to", "pepsi", "--subject", "price.get", "--service")
+	for _, s := range p.contracts() {
+		if s.Type != "service" {
+			continue
+		}
+		p.ok("accept", s.ID)
+		if _, err := to.Request("coke.price.get", nil, 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		<-got
+		p.ok("contracts", "close", s.ID, "-a", "coke")
+		if _, err := to.Request("coke.price.get", nil, 200*time.Millisecond); err == nil || len(got) > 0 {
+			t.Errorf("answered after the contract was closed: %v", err)
+		}
+	}
+}
