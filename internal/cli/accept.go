@@ -101,6 +101,10 @@ func (s *session) acceptInto(ctx context.Context, r *root, ac *account, cs contr
 	if rec != nil {
 		c.State = accounts.ContractActive
 		rec.about(cs, c, "")
+		if c.Type == jwt.Service && c.Expires != 0 && c.Local != c.Subject {
+			rec.Warnings = append(rec.Warnings, "servers that have loaded the account do not notice when the activation of a renamed service ends: at "+
+				clock(c.Expires)+" close it with nsc contracts close "+c.ID())
+		}
 	}
 	return rec, err
 }

@@ -87,6 +87,7 @@ func TestContractsOfOneExport(t *testing.T) {
 	p.ok("offer", "--from", "app", "--to", "shop", "--subject", "q.b", "--service")
 	list := p.contracts("-a", "shop")
 	p.ok("accept", list[0].ID)
+	p.ok("contracts", "renew", list[0].ID, "--expiry", "2h").complains("do not notice", "nsc contracts close "+list[0].ID)
 	p.run("accept", list[1].ID, "--local-subject", "app."+list[0].Subject).exits(5).complains("local-overlap", "--local-subject")
 	p.ok("accept", list[1].ID)
 	p.ok("add", "export", "-a", "shop", "-s", "app.q.*", "--service")
