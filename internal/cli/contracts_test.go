@@ -55,6 +55,7 @@ func TestContract(t *testing.T) {
 	if c.From != "app" || c.To != "shop" || c.Subject != "orders.*" || c.Type != "stream" || c.Expires == 0 {
 		t.Errorf("%+v", c)
 	}
+	p.ok("expirations").says("activation   ", "/app/offer "+c.ID)
 	p.ok("accept", c.ID).says("stream orders.* of app for shop as app.orders.$1")
 	p.ok("accept", c.ID).says("already so")
 	p.ok("contracts", "show", c.ID[:4]).says("active", "expires 20")

@@ -26,7 +26,7 @@ func newExpirations(a *app) *cobra.Command {
 	var o expirationsOptions
 	cmd := &cobra.Command{
 		Use:   "expirations",
-		Short: "Show what expires: claims, credentials files, activations of imports",
+		Short: "Show what expires: claims, credentials files, activations of imports, offers",
 		Example: `  nsc expirations
   nsc expirations --within 2w --skip
   nsc expirations --within 2030-01-01
@@ -84,6 +84,9 @@ func (a *app) expirations(ctx context.Context, o expirationsOptions) error {
 	if list, err = s.creds(r, names, list); err != nil {
 		return err
 	}
+	if list, err = s.offers(r, list); err != nil {
+		return err
+	}
 	report := expirationReport{Threshold: rfc3339(threshold), Report: []expiration{}}
 	var failed error
 	for _, e := range list {
@@ -127,6 +130,22 @@ func (s *session) expirationsOf(r *root, h held) []expiration {
 		list = append(list, one)
 	}
 	return list
+}
+
+// offers adds the offers that nobody has accepted here.
+func (s *session) offers(r *root, list []expiration) ([]expiration, error) {
+	cs, err := r.contracts(s.now)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range cs.all {
+		if c.Local == "" {
+			list = append(list, expiration{
+				Resource: r.Name() + "/" + cs.word(c.Exporter) + "/offer " + c.ID(), Kind: claims.TypeActivation, Key: c.Importer, Expires: c.Expires,
+			})
+		}
+	}
+	return list, nil
 }
 
 // creds adds the credentials files of the accounts, those of users that the
