@@ -50,7 +50,11 @@ type Edit struct {
 func (e Edit) Apply(ac *jwt.AccountClaims) error {
 	set(&ac.NotBefore, e.Starts)
 	set(&ac.Expires, e.Expires)
+	before := ac.Tags
 	operator.EditTags(&ac.Tags, e.AddTags, e.RemoveTags)
+	if err := e.staysSuspended(before, ac); err != nil {
+		return err
+	}
 	if err := e.namespace(ac); err != nil {
 		return err
 	}

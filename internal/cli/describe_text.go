@@ -190,6 +190,9 @@ func (p *page) account(c *jwt.AccountClaims, names *names, userName func(string)
 	p.fact("info", c.InfoURL)
 	p.fact("tags", strings.Join(c.Tags, ", "))
 	p.fact("namespace", namespaceText(c))
+	if accounts.Suspended(c) {
+		p.fact("suspended", "nobody can connect until: nsc resume account "+fault.Words(c.Name))
+	}
 	p.fact("limits", limitsText(c.Limits))
 	p.facts("JetStream", jetStreamText(c.Limits))
 	p.facts("permissions", permissionLines(c.DefaultPermissions, "everything", "of users without their own"))

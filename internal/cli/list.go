@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 )
@@ -158,6 +159,9 @@ func (s *session) accountCells(r *root, ac *account) []string {
 	}
 	if r.sysOf(ac) {
 		note = "system account"
+	}
+	if accounts.Suspended(ac.claims) {
+		note = "suspended"
 	}
 	if pub, known, err := r.Published(ac.key); err == nil && known && (pub.Unpublished || pub.ID != ac.doc.ID) {
 		note = strings.TrimPrefix(note+", not published", ", ")

@@ -59,6 +59,8 @@ them into force on every server and proves it.`
 		newOffer(a),
 		newAccept(a),
 		newContracts(a),
+		newSuspend(a),
+		newResume(a),
 		newIssue(a),
 		newDelete(a),
 		newRestore(a),

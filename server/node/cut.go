@@ -27,7 +27,7 @@ const (
 
 // rule says which connections a version of an account permits.
 type rule struct {
-	none     bool // a removed account permits none
+	none     bool // a removed or suspended account permits none
 	revoked  revocation.List
 	signers  map[string]jwt.Scope
 	identity bool // the account's own key may sign users
@@ -38,7 +38,8 @@ func (n *Node) ruleOf(claims *jwt.AccountClaims) rule {
 	if claims == nil {
 		return rule{none: true}
 	}
-	r := rule{revoked: revocation.List(claims.Revocations), signers: claims.SigningKeys, identity: true}
+	suspended := claims.Limits.Conn == 0 && claims.Limits.LeafNodeConn == 0
+	r := rule{none: suspended, revoked: revocation.List(claims.Revocations), signers: claims.SigningKeys, identity: true}
 	if n.operator.StrictSigningKeyUsage && n.operator.SigningKeys.Contains(claims.Issuer) {
 		r.identity = false
 	}
