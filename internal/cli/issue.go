@@ -17,6 +17,7 @@ import (
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
 )
 
 // issueOptions are the flags of issue.
@@ -24,6 +25,7 @@ type issueOptions struct {
 	account, fleet, station string
 	count, first            int
 	ids, publicKeys         string // files
+	recipient               string // age
 	prefix, out             string
 	ttl                     time.Duration
 	tags                    []string
@@ -44,6 +46,7 @@ the Merkle root of their JWTs.`,
 		Example: `  nsc issue --fleet sensors -a app --count 1000000 --prefix sensor- --out sensors.ndjson
   nsc issue --fleet sensors -a app --ids serials.txt --out creds/
   nsc issue --fleet sensors -a app --public-keys devices.txt --out devices.ndjson
+  nsc issue -a app --count 100000 --recipient age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg --out sealed
   nsc issue --fleet sensors -a app --station line4 --count 5000 --first 5001 --out line4.ndjson
   nsc issue --fleet sensors -a app --count 3 --out -`,
 		Args: args(0, 0, ""),
@@ -64,6 +67,7 @@ the Merkle root of their JWTs.`,
 	f.StringVar(&o.ids, "ids", "", "file with an id a line")
 	f.StringVar(&o.publicKeys, "public-keys", "", "file with an id and a public key a line, or a public key that is the id, too")
 	f.StringVar(&o.out, "out", "", "file, folder, or - for stdout")
+	f.StringVar(&o.recipient, "recipient", "", "encrypt to this age recipient (age1…), in a folder of files of 8192 devices")
 	ttlFlag(f, &o.ttl)
 	f.Lookup("ttl").Usage = "longest lifetime of these credentials (default that of the fleet)"
 	f.Lookup("ttl").DefValue = ""
@@ -96,12 +100,19 @@ func (o issueOptions) check() error {
 		return usage("--out is missing").WithHint("name a file, a folder that ends in /, or - for stdout")
 	case o.count == 0 && (o.prefix != "" || o.first != 1):
 		return usage("--prefix and --first are for --count")
+	case o.recipient != "" && o.out == "-":
+		return usage("encrypted devices go to a folder").WithHint("name it with --out")
 	case o.first < 0:
 		return usage("--first is a number from 0 on")
 	}
 	for _, tag := range o.tags {
 		if tag != strings.ToLower(strings.TrimSpace(tag)) || tag == "" {
 			return usage("the tag %q: tags are in small letters", tag)
+		}
+	}
+	if o.recipient != "" {
+		if _, err := operator.SealWriter(io.Discard, o.recipient); err != nil {
+			return err
 		}
 	}
 	if o.count == 0 {
@@ -220,7 +231,7 @@ func (s *session) inForce(ctx context.Context, r *root, ac *account) ([]string, 
 func (a *app) issuePlan(o issueOptions, ac *account, f fleet.Fleet) (issuePlan, func() (bulk.Source, io.Closer, error), error) {
 	p := issuePlan{
 		Schema: api.Schema, Account: ac.key, Fleet: f.Name, Station: o.station, Tags: o.tags, TTL: int64(o.ttl / time.Second),
-		Prefix: o.prefix, First: o.first, Count: o.count,
+		Prefix: o.prefix, First: o.first, Count: o.count, Recipient: o.recipient,
 	}
 	if o.count > 0 {
 		return p, func() (bulk.Source, io.Closer, error) {

@@ -8,53 +8,37 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/unix"
 
 	"github.com/accountd/accountd/accounts/bulk"
 	"github.com/accountd/accountd/claims"
-	"github.com/accountd/accountd/internal/durable"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // toDir issues to a folder with a credentials file a device, or a file with the
 // JWT alone where the device has the key.
 func (j *issueJob) toDir(ctx context.Context, src bulk.Source, dir string) error {
-	j.res.Out = dir
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	const planFile, lockFile = ".run", ".lock"
-	plan := filepath.Join(dir, planFile)
-	unlock, again, err := j.begin(ctx, filepath.Join(dir, lockFile), plan, func() (bool, error) {
-		entries, err := os.ReadDir(dir)
-		return len(entries) == 1, err // the lock
-	})
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	var before atomic.Int64
-	run := bulk.Run{
-		Issuer: j.issuer, Source: src, Workers: workers(),
-		Each:  func(c *bulk.Credential) error { return writeCreds(dir, c) },
-		Write: func(batch []bulk.Credential, _ []byte) error { j.count(batch); return nil },
-	}
-	if again {
-		run.Known = func(d bulk.Device, c *bulk.Credential) (bool, error) {
-			known, err := readCreds(dir, d, c)
-			if known {
-				before.Add(1)
-			}
-			return known, err
+	return j.inFolder(ctx, dir, func(again bool) error {
+		var before atomic.Int64
+		run := bulk.Run{
+			Issuer: j.issuer, Source: src, Workers: workers(),
+			Each:  func(c *bulk.Credential) error { return writeCreds(dir, c) },
+			Write: func(batch []bulk.Credential, _ []byte) error { j.count(batch); return nil },
 		}
-	}
-	err = run.Do(ctx)
-	j.res.Before = before.Load()
-	if err := j.end(err); err != nil {
-		return err
-	}
-	unix.Sync() // of a million files each on its own would take a day
-	return firstErr(j.writeManifest(filepath.Join(dir, "manifest.json")), removeDurably(plan))
+		if again {
+			run.Known = func(d bulk.Device, c *bulk.Credential) (bool, error) {
+				known, err := readCreds(dir, d, c)
+				if known {
+					before.Add(1)
+				}
+				return known, err
+			}
+		}
+		err := run.Do(ctx)
+		j.res.Before = before.Load()
+		unix.Sync() // of a million files each on its own would take a day
+		return j.end(err)
+	})
 }
 
 func credsName(dir, id string, withSeed bool) string {

@@ -30,6 +30,8 @@ type issuePlan struct {
 	First   int      `json:"first,omitempty"`
 	List    string   `json:"list,omitempty"` // digest of the devices listed
 	Count   int      `json:"count"`
+
+	Recipient string `json:"recipient,omitempty"` // of encrypted files
 }
 
 // manifest tells what a complete run issued.
@@ -69,6 +71,9 @@ func (j *issueJob) run(ctx context.Context, out string) error {
 	defer closer.Close()
 	if out == "-" {
 		return j.toStdout(ctx, src)
+	}
+	if j.plan.Recipient != "" {
+		return j.toShards(ctx, src, j.path(out))
 	}
 	name := j.path(strings.TrimSuffix(out, string(filepath.Separator)))
 	info, err := os.Stat(name)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/accountd/accountd/accounts/bulk"
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
 )
 
 // line is a device as issue writes it.
@@ -346,4 +348,64 @@ func confined(t *testing.T, url string, l line, own string) {
 			t.Fatalf("%s may do what it must not", l.ID)
 		}
 	}
+}
+
+// TestIssueSealed: encrypted files hold every device once, also when a run was
+// killed, and nothing but their recipient can read them.
+func TestIssueSealed(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	identity, err := operator.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipient, err := operator.Recipient(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 40000
+	args := []string{"issue", "-a", "iot", "--count", fmt.Sprint(n), "--recipient", recipient, "--out", "sealed"}
+	for shard := 1; shard <= 2; shard++ {
+		cmd := exec.Command(os.Args[0], args...)
+		cmd.Env = append(os.Environ(), asNsc+"="+p.dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitForSize(t, filepath.Join(p.dir, "sealed", fmt.Sprintf("%06d.ndjson.age", shard)), 1)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	var res struct {
+		Count, Before int
+		Root          string
+	}
+	p.ok(append(args, "--json")...).json(&res)
+	var all strings.Builder
+	for shard := 1; shard <= 5; shard++ {
+		sealed := p.read(filepath.Join(p.dir, "sealed", fmt.Sprintf("%06d.ndjson.age", shard)))
+		r, err := operator.OpenReader(bytes.NewReader(sealed), identity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(sealed, []byte("seed")) {
+			t.Error("a file is not encrypted")
+		}
+		all.Write(plain)
+	}
+	got := lines(t, all.String())
+	p.checkDevices("iot", got, func(i int) string { return fmt.Sprint(i + 1) }, n)
+	if res.Count != n || res.Before < 2*8192 || res.Root != rootOf(got) {
+		t.Errorf("%+v, root %s", res, rootOf(got))
+	}
+	entries, err := os.ReadDir(filepath.Join(p.dir, "sealed"))
+	if err != nil || len(entries) != 6 {
+		t.Errorf("left %v, %v", entries, err)
+	}
+	p.run(args...).exits(5).complains("exists")
+	p.run("issue", "-a", "iot", "--count", "1", "--recipient", recipient, "--out", "-").exits(2)
+	p.run("issue", "-a", "iot", "--count", "1", "--recipient", "age1x", "--out", "y").exits(7)
 }
