@@ -2,6 +2,8 @@
 // and the client that speaks them.
 package api
 
+import "strings"
+
 // State says how far a version of a claim has come on one server.
 type State string
 
@@ -16,6 +18,10 @@ const (
 // Done reports whether a server shows all that it can: the version is in force,
 // or will be as soon as the account is loaded.
 func (s State) Done() bool { return s == InForce || s == Stored }
+
+// RestartNeeded is the reason of a server that takes something only when it
+// restarts: stale says what.
+func RestartNeeded(stale []string) string { return "restart needed: " + strings.Join(stale, ", ") }
 
 // Closed is one client connection that a server closed.
 type Closed struct {

@@ -255,10 +255,11 @@ type NodeStatus struct {
 	URL     string    `json:"url,omitempty"`
 	Healthy bool      `json:"healthy"`
 	Reason  string    `json:"reason,omitempty"`
-	Since   time.Time `json:"since"`   // of this state
-	Applied uint64    `json:"applied"` // last change that it follows
-	Behind  uint64    `json:"behind"`  // changes that it has yet to follow
-	Trusts  []string  `json:"trusts"`  // operator keys that the running server trusts
+	Since   time.Time `json:"since"`             // of this state
+	Applied uint64    `json:"applied"`           // last change that it follows
+	Behind  uint64    `json:"behind"`            // changes that it has yet to follow
+	Trusts  []string  `json:"trusts"`            // operator keys that the running server trusts, none if it does not run
+	Restart []string  `json:"restart,omitempty"` // what it takes only when it restarts: operator keys
 }
 
 // AccountStatus is the state of one account on every expected server.

@@ -44,6 +44,36 @@ func (t Trust) Signs(key string) bool {
 	return slices.Contains(t.SigningKeys, key)
 }
 
+// Signers are the keys that may sign accounts.
+func (t Trust) Signers() []string {
+	out := slices.Clone(t.SigningKeys)
+	if !t.Strict {
+		out = append(out, string(t.Key))
+	}
+	return out
+}
+
+// Stale says, key by key, how what a running server trusts differs from t. A
+// server trusts the keys that it started with.
+func (t Trust) Stale(trusted []string) []string {
+	var out []string
+	signers := t.Signers()
+	for _, key := range signers {
+		if !slices.Contains(trusted, key) {
+			out = append(out, NotTrusted(key))
+		}
+	}
+	for _, key := range trusted {
+		if !slices.Contains(signers, key) {
+			out = append(out, "still trusts operator key "+keys.Short(key))
+		}
+	}
+	return out
+}
+
+// NotTrusted says of a running server that accounts signed by key have to wait.
+func NotTrusted(key string) string { return "does not trust operator key " + keys.Short(key) + " yet" }
+
 // Speaks reports whether key is one of the operator's at all.
 func (t Trust) Speaks(key string) bool {
 	return key == string(t.Key) || slices.Contains(t.SigningKeys, key)

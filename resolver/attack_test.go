@@ -364,3 +364,34 @@ func FuzzPutBody(f *testing.F) {
 		}
 	})
 }
+
+// No version is admitted that a running server would refuse, because it started
+// before its issuer was a key of the operator; one that does not run is no hurdle.
+func TestIssuerThatServersDoNotTrustYet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.sign(w.sk, w.account())
+	base := w.mustPut(first, "").ID
+	both, old := []string{w.sk.PublicKey(), w.sk2.PublicKey()}, []string{w.sk.PublicKey()}
+	w.s.cfg.Nodes = func() []Node {
+		return []Node{fakeNode{name: "a", trusts: both}, fakeNode{name: "b", trusts: old}, fakeNode{name: "away"}}
+	}
+	w.tick()
+	ac := w.account()
+	ac.Tags.Add("x")
+	next := w.sign(w.sk2, ac)
+	res := w.put(api.Item{JWT: next.Token, Base: base})
+	if e := res.Error; e == nil || e.Code != fault.Untrusted || e.Rule != "restart" ||
+		!strings.Contains(e.Message, "which b trust") || !strings.Contains(e.Hint, "-K "+w.sk.PublicKey()) {
+		t.Errorf("%+v", res)
+	}
+	if rec := w.record(w.tenant.PublicKey()); rec.ID != base {
+		t.Error("what was refused is stored")
+	}
+	reply := w.s.Status(t.Context(), api.StatusRequest{})
+	if r := reply.Nodes; len(r[0].Restart) != 2 || len(r[1].Restart) != 3 || len(r[2].Restart) != 0 { // root and accountd's key, too
+		t.Errorf("%+v", reply.Nodes)
+	}
+	old = both
+	w.mustPut(next, base)
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
 )
 
@@ -232,9 +233,10 @@ func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusR
 		return reply
 	}
 	reply := api.StatusReply{Schema: api.Schema, Accounts: []api.AccountStatus{}}
-	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
-		op, trust, err := s.trust(r)
-		if err != nil {
+	var trust operator.Trust
+	err := s.cfg.Store.View(ctx, func(r store.Reader) (err error) {
+		var op store.Record
+		if op, trust, err = s.trust(r); err != nil {
 			return err
 		}
 		reply.Custody = s.custody(trust)
@@ -263,6 +265,9 @@ func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusR
 		st := n.Status()
 		if reply.Head > st.Applied {
 			st.Behind = reply.Head - st.Applied
+		}
+		if err == nil && len(st.Trusts) > 0 {
+			st.Restart = trust.Stale(st.Trusts)
 		}
 		reply.Nodes = append(reply.Nodes, st)
 	}

@@ -16,20 +16,24 @@ import (
 
 // fakeNode shows what it is told to: real servers are tested elsewhere.
 type fakeNode struct {
-	name  string
-	proof api.NodeProof
+	trusts []string
+	name   string
+	proof  api.NodeProof
 }
 
 func (n fakeNode) Name() string                                        { return n.name }
 func (n fakeNode) Await(context.Context, string, uint64) api.NodeProof { return n.proof }
 func (n fakeNode) Proof(string) api.NodeProof                          { return n.proof }
-func (n fakeNode) Status() api.NodeStatus                              { return api.NodeStatus{Server: n.name, Applied: 1} }
+func (n fakeNode) Trusts() []string                                    { return n.trusts }
+func (n fakeNode) Status() api.NodeStatus {
+	return api.NodeStatus{Server: n.name, Applied: 1, Trusts: n.trusts}
+}
 func (n fakeNode) Seen(req api.SeenRequest) api.SeenReply {
 	return api.SeenReply{IssuedAt: 7, Connections: 2, Named: []api.SeenJWT{{Name: req.Account, Key: "U"}}}
 }
 func inForce(name string, rev uint64) fakeNode { return showing(name, rev, api.InForce) }
 func showing(name string, rev uint64, st api.State) fakeNode {
-	return fakeNode{name, api.NodeProof{Server: name, Revision: rev, State: st}}
+	return fakeNode{name: name, proof: api.NodeProof{Server: name, Revision: rev, State: st}}
 }
 
 func TestProofIsThatOfTheWeakestServer(t *testing.T) {

@@ -26,6 +26,9 @@ type Node interface {
 	// Proof returns what the server can show at once.
 	Proof(key string) api.NodeProof
 	Status() api.NodeStatus
+	// Trusts returns the operator keys whose accounts the running server takes,
+	// none if it does not run.
+	Trusts() []string
 	// Seen tells which of the JWTs asked for live connections use.
 	Seen(req api.SeenRequest) api.SeenReply
 }

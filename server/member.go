@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -99,25 +98,11 @@ func (m *member) startFault(err error) error {
 // requireOwn refuses a node whose copy of the claims is of another operator: it
 // would serve that one.
 func (m *member) requireOwn(n *node.Node) error {
-	trusted, err := trusts(n)
-	if err != nil || slices.Contains(trusted, m.operator) {
-		return err
+	if n.Operator() == m.operator {
+		return nil
 	}
 	return fault.New(fault.Invalid, "the claims in %s are not those of this operator", m.cfg.Dir).About("folder", m.cfg.Dir).
 		ByRule("foreign-store").WithHint("put the node's own folder back, or remove claims.db from it: it is rebuilt from the store")
-}
-
-// trusts returns the operator keys that the running server trusts.
-func trusts(n *node.Node) ([]string, error) {
-	vars, err := n.Server().Varz(nil)
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", n.Name(), err)
-	}
-	var trusted []string
-	for _, op := range vars.TrustedOperatorsClaim {
-		trusted = append(append(trusted, op.Subject), op.SigningKeys...)
-	}
-	return trusted, nil
 }
 
 // stop ends the node with a lame duck; it is no error if it does not run.
@@ -224,14 +209,21 @@ func (m *member) Status() api.NodeStatus {
 	if n != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), healthTime)
 		defer cancel()
-		trusted, err := trusts(n)
-		m.judge(n, errors.Join(err, n.Healthy(ctx)))
-		st.Applied, st.Trusts = n.Applied(), trusted
+		m.judge(n, n.Healthy(ctx))
+		st.Applied, st.Trusts = n.Applied(), n.Trusts()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st.Healthy, st.Reason, st.Since = m.health.ok, m.health.reason, m.health.since
 	return st
+}
+
+// Trusts returns the operator keys that the node trusts, none if it does not run.
+func (m *member) Trusts() []string {
+	if n, _ := m.current(); n != nil {
+		return n.Trusts()
+	}
+	return nil
 }
 
 // answered fails when requests through this node do not reach the service. A

@@ -34,6 +34,8 @@ func newEditOperator(a *app) *cobra.Command {
 		Long: `Change the current operator. Its root key signs the change, and accountd takes it
 if no account is still issued by a key that goes. Servers trust the keys that
 they started with: new ones, and the loss of old ones, need a restart of them.
+Until then the exit code is 8, nsc status names them, and accountd takes no
+account signed by a key that one of them does not trust yet.
 accountd's own signing key goes only with --yes.`,
 		Example: `  nsc edit operator --sk generate
   nsc edit operator --account-jwt-server-url nats://127.0.0.1:4222
@@ -99,10 +101,17 @@ func (a *app) editOperator(ctx context.Context, o editOperatorOptions) (*receipt
 	for _, key := range o.edit.RemoveKeys {
 		rec.Lines = append(rec.Lines, "signing key "+keys.Short(key)+" "+retirement(rec)+": no account is admitted by it any more")
 	}
-	if len(fresh)+len(o.edit.RemoveKeys) > 0 || o.edit.RequireSigningKeys != nil {
-		rec.Lines = append(rec.Lines, "running servers trust the keys that they started with, until they restart")
+	if err != nil || len(fresh)+len(o.edit.RemoveKeys) == 0 && o.edit.RequireSigningKeys == nil {
+		return rec, err
 	}
-	return rec, err
+	if rec.Outcome == api.OutcomePut {
+		rec.Sent = true
+		if await := s.proof(ctx, r, api.Result{Key: rec.Key, Revision: rec.Revision}); await != nil {
+			return rec, await(rec)
+		}
+	}
+	rec.Lines = append(rec.Lines, "running servers trust the keys that they started with, until they restart")
+	return rec, nil
 }
 
 // resolve turns names into keys and refuses what the local store shows to be

@@ -98,9 +98,9 @@ func TestUndelegate(t *testing.T) {
 	p.unchanged(func() {
 		p.run("edit", "operator", "--rm-sk", oc.SigningKeys[i]).exits(4).complains("accountd's own signing key", "(delegated key)", "--yes")
 	})
-	p.ok("edit", "operator", "--rm-sk", oc.SigningKeys[i], "--yes").says("is retired")
-	p.ok("status").says("offline custody", "warnings", "accountd signs nothing")
+	p.run("edit", "operator", "--rm-sk", oc.SigningKeys[i], "--yes").exits(8).says("is retired", "restart needed: still trusts operator key O")
+	p.run("status").exits(8).says("offline custody", "warnings", "accountd signs nothing")
 	p.ok("edit", "operator", "--expiry", "2020-01-01", "--no-push")
-	p.ok("status").says("is another version than the one in force", "expired at 2020-01-01", "nsc edit operator --expiry 0")
-	p.ok("status", "--json").says(`"warnings": [`)
+	p.run("status").exits(8).says("still trusts", "is another version than the one in force", "expired at 2020-01-01", "nsc edit operator --expiry 0")
+	p.run("status", "--json").exits(8).says(`"warnings": [`, `"restart": [`)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/keys"
 )
 
 // held returns what a server holds of an account.
@@ -145,9 +146,19 @@ func TestEditOperatorPublishes(t *testing.T) {
 	c := own(t)
 	p := c.person(t)
 	late := c.person(t)
-	p.ok("edit", "operator", "--sk", "generate", "--tag", "x").says("operator dev", "revision 2", "signing key O", "until they restart")
+	p.ok("add", "account", "before")
+	p.ok("add", "user", "u", "-a", "before")
+	p.run("edit", "operator", "--sk", "generate", "--tag", "x").exits(8).says("operator dev", "revision 2", "signing key O",
+		"nats-0  pending    restart needed: does not trust operator key O", "in force on 0 of 3 nodes; watch it complete: nsc status --watch")
 	_, oc := p.operatorClaims()
 	fresh := oc.SigningKeys[len(oc.SigningKeys)-1]
+	p.run("status").exits(8).says("nats-0: restart needed: does not trust operator key "+keys.Short(fresh)+" yet", "nats-2: restart")
+	p.unchanged(func() { // by the new key nothing that servers would refuse
+		for _, args := range [][]string{{"add", "account", "early"}, {"edit", "account", "before", "--tag", "y"}, {"revoke", "user", "u", "-a", "before"}} {
+			p.run(append(args, "-K", fresh)...).exits(7).complains("(restart)", "nats-0, nats-1, nats-2", "-K "+oc.SigningKeys[0])
+		}
+	})
+	p.ok("add", "account", "unasked").says("in force on 3 of 3 nodes")
 	p.ok("add", "account", "byfresh", "-K", oc.SigningKeys[0])
 	late.unchanged(func() {
 		late.run("edit", "operator", "--tag", "y").exits(5).complains("is at revision 2", "nsc add operator --url <file> --force")

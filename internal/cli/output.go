@@ -180,9 +180,6 @@ func (a *app) printNodes(rec *receipt) {
 		case rec.Cuts && done(n):
 			line += "   none connected"
 		}
-		if n.Restart {
-			line += "   takes effect when the server restarts"
-		}
 		fmt.Fprintln(a.env.Stdout, line)
 	}
 }
@@ -219,10 +216,18 @@ func (a *app) printVerdict(rec *receipt) {
 	case rec.Waited && rec.Proven:
 		fmt.Fprintf(out, "%s, %s\n", tally(rec.Nodes), millis(rec.Ms))
 	case rec.Waited:
-		fmt.Fprintf(out, "%s; watch it complete: nsc status %s --watch\n", tally(rec.Nodes), first(rec.Account, rec.Name))
+		fmt.Fprintf(out, "%s; watch it complete: %s --watch\n", tally(rec.Nodes), rec.status())
 	case rec.Sent:
-		fmt.Fprintf(out, "committed; not waited for the proof, which nsc status %s shows\n", first(rec.Account, rec.Name))
+		fmt.Fprintf(out, "committed; not waited for the proof, which %s shows\n", rec.status())
 	}
+}
+
+// status is the command that shows where the change stands.
+func (r *receipt) status() string {
+	if r.Kind == "operator" {
+		return "nsc status"
+	}
+	return "nsc status " + first(r.Account, r.Name)
 }
 
 // state colours a state on a terminal; nothing depends on the colour.

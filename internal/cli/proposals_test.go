@@ -29,6 +29,7 @@ func (content) Await(_ context.Context, _ string, revision uint64) api.NodeProof
 func (content) Proof(string) api.NodeProof {
 	return api.NodeProof{Server: "nats-0", State: api.InForce, Revision: 1 << 32}
 }
+func (content) Trusts() []string                   { return nil }
 func (content) Status() api.NodeStatus             { return api.NodeStatus{Server: "nats-0", Healthy: true} }
 func (content) Seen(api.SeenRequest) api.SeenReply { return api.SeenReply{} }
 

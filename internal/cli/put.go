@@ -109,7 +109,7 @@ func (s *session) proof(ctx context.Context, r *root, res api.Result) func(*rece
 func (r *receipt) proved(p api.Proof, err error) error {
 	if err != nil {
 		return fault.New(fault.Pending, "%s %s is committed as revision %d, and its proof did not come: %w",
-			r.Kind, r.Name, r.Revision, err).About(r.Kind, r.Name).WithHint("nsc status %s", r.Name)
+			r.Kind, r.Name, r.Revision, err).About(r.Kind, r.Name).WithHint("%s", r.status())
 	}
 	r.Waited, r.Proven, r.Nodes = true, p.Proven, p.Nodes
 	return r.pending()

@@ -76,7 +76,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 			fmt.Fprint(a.env.Stdout, text)
 		}
 		last = text
-		pending := pendingOf(reply)
+		pending := pendingOf(reply, o.account != "")
 		if pending == nil || !o.watch {
 			return pending
 		}
@@ -103,10 +103,15 @@ func (s *session) askStatus(ctx context.Context, r *root, account string) (api.S
 }
 
 // pendingOf is the error of a status in which something is not in force.
-func pendingOf(reply api.StatusReply) error {
+func pendingOf(reply api.StatusReply, one bool) error {
 	for _, ac := range reply.Accounts {
 		if !ac.State.Done() {
 			return told{fault.New(fault.Pending, "account %s is %s", ac.Name, ac.State).About("account", ac.Name)}
+		}
+	}
+	for _, n := range reply.Nodes {
+		if len(n.Restart) > 0 && !one {
+			return told{fault.New(fault.Pending, "%s: %s", n.Server, api.RestartNeeded(n.Restart)).About("server", n.Server)}
 		}
 	}
 	return nil
@@ -244,8 +249,8 @@ func findingLines(accounts []api.AccountStatus) []string {
 	return lines
 }
 
-// serverLines name servers that are not healthy, or trust a key that the
-// operator no longer has.
+// serverLines name servers that are not healthy, are behind, or trust other keys
+// than the operator has.
 func serverLines(reply api.StatusReply) []string {
 	var lines []string
 	for _, n := range reply.Nodes {
@@ -253,6 +258,9 @@ func serverLines(reply api.StatusReply) []string {
 			lines = append(lines, fmt.Sprintf("%s: %s since %s", n.Server, first(reasonText(n.Server, n.Reason), "not healthy"), n.Since.Local().Format("15:04:05")))
 		} else if n.Behind > 0 {
 			lines = append(lines, fmt.Sprintf("%s: %s behind", n.Server, count(int(n.Behind), "change")))
+		}
+		if len(n.Restart) > 0 {
+			lines = append(lines, n.Server+": "+api.RestartNeeded(n.Restart))
 		}
 	}
 	return lines

@@ -10,6 +10,7 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
 )
 
@@ -33,7 +34,7 @@ func (s *Server) Await(ctx context.Context, key string, revision uint64) api.Nod
 			s.f.mu.Unlock()
 			// What was not followed yet has to be delivered and swept first.
 			rec, err := s.f.record(ctx, key)
-			if err == nil && rec.Seq <= followed && !lacks && p.Revision >= revision && p.State != api.Pending {
+			if err == nil && rec.Seq <= followed && !lacks && p.Revision >= revision && (p.State != api.Pending || p.Restart) {
 				return p
 			}
 		}
@@ -163,28 +164,32 @@ func (s *Server) operatorProof(ctx context.Context, key string) api.NodeProof {
 	}); err != nil {
 		return s.pending(0, "cannot read the store: "+err.Error())
 	}
-	var c struct {
-		NATS struct {
-			Keys   []string `json:"signing_keys"`
-			Strict bool     `json:"strict_signing_key_usage"`
-		} `json:"nats"`
-	}
-	if err := claims.Peek(rec.JWT, &c); err != nil {
+	d, err := claims.Decode(rec.JWT)
+	if err != nil {
 		return s.pending(0, err.Error())
 	}
-	want := c.NATS.Keys
-	if !c.NATS.Strict {
-		want = append(want, rec.Key)
+	trust, err := operator.TrustOf(d)
+	if err != nil {
+		return s.pending(0, err.Error())
 	}
 	trusts, _ := s.f.nature(s)
 	p := api.NodeProof{Server: s.name, State: api.InForce, Revision: rec.Revision, Loaded: true}
-	for _, k := range slices.Concat(want, trusts) {
-		if !slices.Contains(want, k) || !slices.Contains(trusts, k) {
-			p.State, p.Restart = api.Pending, true
-			p.Reason = "the server trusts what its configuration says; put this operator JWT there and restart it"
-		}
+	if stale := trust.Stale(trusts); len(stale) > 0 {
+		p.State, p.Restart = api.Pending, true
+		p.Reason = api.RestartNeeded(stale) + "; its configuration has another operator JWT"
 	}
 	return p
+}
+
+// Trusts returns the operator keys that the server trusts, none if it does not
+// answer.
+func (s *Server) Trusts() []string {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	if !s.up {
+		return nil
+	}
+	return slices.Clone(s.trusts)
 }
 
 // Status returns how the server is and how far it was followed.
@@ -192,8 +197,10 @@ func (s *Server) Status() api.NodeStatus {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	st := api.NodeStatus{
-		Server: s.name, URL: s.url, Healthy: s.up && s.kind != Memory, Since: s.since,
-		Applied: s.applied(), Trusts: slices.Clone(s.trusts),
+		Server: s.name, URL: s.url, Healthy: s.up && s.kind != Memory, Since: s.since, Applied: s.applied(),
+	}
+	if s.up {
+		st.Trusts = slices.Clone(s.trusts)
 	}
 	switch {
 	case !s.up:

@@ -52,6 +52,9 @@ func (r *round) judge(v *verdict, a answer[accountz]) {
 		return
 	}
 	acc := a.Data.Account
+	if acc != nil && acc.Expired && acc.JWT == "" && !r.rec.Deleted {
+		acc = nil // registered without claims, because another server has a subscriber
+	}
 	if r.rec.Deleted && r.f.refusesDeletion(v.server) && (acc == nil || !acc.Expired) {
 		v.state, v.parked, v.reason = api.Rejected, true, undeletable
 		return

@@ -220,7 +220,7 @@ func (a *tenant) put() store.Record {
 }
 
 func (a *tenant) putJWT(token string) store.Record {
-	a.rec = a.w.src.put(store.Record{Kind: store.Account, Key: a.key, Name: a.claims.Name, JWT: token, ID: a.claims.ID})
+	a.rec = a.w.src.put(store.Record{Kind: store.Account, Key: a.key, Name: a.claims.Name, JWT: token, ID: a.claims.ID, Issuer: a.claims.Issuer})
 	return a.rec
 }
 

@@ -100,13 +100,19 @@ func newKernel() (*kernel, error) {
 func at[T any](p unsafe.Pointer, offset uintptr) *T { return (*T)(unsafe.Add(p, offset)) }
 
 // loaded returns the account if the server has it in memory, expired ones
-// included, and never loads it.
+// included, and never loads it. What the server registers without claims, to
+// note which other servers have subscribers, is as good as not loaded: its
+// first client makes the server read the copy.
 func (k *kernel) loaded(s *server.Server, key string) *server.Account {
 	v, ok := at[sync.Map](unsafe.Pointer(s), k.accounts).Load(key)
 	if !ok {
 		return nil
 	}
-	return v.(*server.Account)
+	acc := v.(*server.Account)
+	if acc.IsExpired() && k.claimJWT(acc) == "" {
+		return nil
+	}
+	return acc
 }
 
 // effect is what the server enforces for a loaded account right now.

@@ -67,7 +67,7 @@ func (n *Node) expect(b *staged, received time.Time) []*work {
 	defer n.mu.Unlock()
 	todo := make([]*work, 0, len(b.accepted))
 	for _, e := range b.accepted {
-		todo = append(todo, &work{entry: e, received: received, batch: b, out: n.results.add(e.Key, e.Revision, n.cfg.Name)})
+		todo = append(todo, &work{entry: n.copy.ruling(e), received: received, batch: b, out: n.results.add(e.Key, e.Revision, n.cfg.Name)})
 	}
 	close(n.moved)
 	n.moved = make(chan struct{})

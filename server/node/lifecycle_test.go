@@ -10,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
 )
 
 // Fact 33: a deletion uses the server's own removal; the equal JWT stays dead.
@@ -341,4 +344,113 @@ func TestStalledDisk(t *testing.T) {
 	if p := inForce(t, n, rec); !p.Swept || len(p.Closed) != 1 {
 		t.Errorf("proof %+v", p)
 	}
+}
+
+// A version whose issuer the running server does not trust waits for a restart:
+// until then the version before it rules, on servers that have loaded the
+// account and on those that have not, also after the loss of the store.
+func TestUntrustedIssuerWaitsForRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	n := w.start(Config{Dir: dir})
+	old := w.signer
+	loaded, unloaded := w.account("LOADED"), w.account("UNLOADED")
+	inForce(t, n, unloaded.rec)
+	alice, mallory, bob := loaded.user("alice", nil), loaded.user("mallory", nil), unloaded.user("bob", nil)
+	c := connect(t, n, alice)
+	m := connect(t, n, mallory)
+
+	w.signer = pair(t, nkeys.CreateOperator)
+	w.operator.SigningKeys.Add(pub(t, w.signer))
+	w.putOperator()
+	fresh := w.account("FRESH")
+	loaded.revoke(mallory)
+	unloaded.put()
+	waits := func(a *tenant, isLoaded bool) {
+		t.Helper()
+		for _, p := range []api.NodeProof{await(t, n, a.rec), n.Proof(a.key)} {
+			if p.State != api.Pending || !p.Restart || p.Loaded != isLoaded || !strings.Contains(p.Reason, "does not trust operator key "+keys.Short(pub(t, w.signer))) {
+				t.Errorf("%s: %+v", a.claims.Name, p)
+			}
+		}
+	}
+	waits(fresh, false)
+	waits(loaded, true)
+	waits(unloaded, false)
+	refused(t, n, fresh.user("u", nil))
+	connect(t, n, bob)
+	waits(unloaded, true)
+	n.reconcile(t.Context())
+	c.alive(t)
+	m.alive(t) // the revocation waits with its version
+
+	w.src.setGone(errors.New("connection refused"))
+	stop(t, n, Now)
+	n = w.start(Config{Dir: dir})
+	connect(t, n, alice)
+	connect(t, n, bob)
+	refused(t, n, mallory)
+	connect(t, n, fresh.user("u", nil))
+	w.src.setGone(nil)
+	inForce(t, n, loaded.rec)
+	w.signer = old
+	inForce(t, n, unloaded.put())
+}
+
+// What a server registers without claims, because a client of another server
+// subscribes, is not loaded, and no version is rejected for it.
+func TestSubscriberElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	nodes, cfgs := w.cluster(3)
+	app := w.account("APP")
+	u := app.user("u", nil)
+	subscribe := func() *conn {
+		c := connect(t, nodes[0], u)
+		if _, err := c.Subscribe("s", func(*nats.Msg) {}); err != nil {
+			t.Fatal(err)
+		}
+		c.alive(t)
+		return c
+	}
+	placeholder := func(n *Node) {
+		t.Helper()
+		eventually(t, "interest of nats-0 on "+n.Name(), func() bool {
+			z, err := n.srv.Accountz(&server.AccountzOptions{Account: app.key})
+			return err == nil && z.Account.Expired && z.Account.Jwt == ""
+		})
+	}
+	proven := func() {
+		t.Helper()
+		for i, n := range nodes {
+			for _, p := range []api.NodeProof{await(t, n, app.rec), n.Proof(app.key)} {
+				if p.State != api.InForce || p.Loaded && i > 0 {
+					t.Errorf("%s: %+v", n.Name(), p)
+				}
+			}
+		}
+	}
+	for _, n := range nodes {
+		inForce(t, n, app.rec)
+	}
+	subscribe()
+	placeholder(nodes[1])
+	placeholder(nodes[2])
+	proven()
+	app.put()
+	proven()
+
+	stop(t, nodes[2], Now)
+	nodes[2] = w.start(cfgs[2])
+	healthy(t, nodes[2])
+	placeholder(nodes[2])
+	proven()
+
+	mallory := app.user("mallory", nil)
+	app.revoke(mallory)
+	proven()
+	refused(t, nodes[1], mallory)
+	connect(t, nodes[2], u)
+	inForce(t, nodes[2], app.rec)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,11 +30,15 @@ type entry struct {
 	Deleted  bool       `json:"deleted,omitempty"`
 	Findings []string   `json:"findings,omitempty"`
 	Refused  string     `json:"refused,omitempty"` // why this node answers the record as missing
+	Issuer   string     `json:"issuer,omitempty"`
+	Until    string     `json:"until,omitempty"` // the JWT that rules while the server does not trust Issuer, "" for none
 	JWT      string     `json:"-"`
+
+	waits bool // for a restart of the server: JWT is Until
 }
 
 // missing reports whether servers must be told that the account is not there.
-func (e entry) missing() bool { return e.Deleted || e.Refused != "" }
+func (e entry) missing() bool { return e.Deleted || e.Refused != "" || e.waits && e.JWT == "" }
 
 var (
 	metaBucket = []byte("meta")
@@ -46,8 +51,9 @@ const format = "accountd node 1"
 
 // local is a node's durable copy of the claims. Opening it reads no account.
 type local struct {
-	db   *bbolt.DB
-	path string
+	db     *bbolt.DB
+	path   string
+	trusts []string // issuers that the running server trusts, set before it starts; nil: all
 
 	mu     sync.RWMutex
 	staged map[string]entry // by key: newer than the file, being written to it
@@ -117,8 +123,24 @@ func (l *local) close() error { return l.db.Close() }
 
 var errNotHeld = errors.New("not held")
 
-// get returns the newest entry of a key, staged or on disk, or errNotHeld.
+// get returns the newest entry of a key as the running server may have it, or
+// errNotHeld.
 func (l *local) get(kind store.Kind, key string) (entry, error) {
+	e, err := l.newest(kind, key)
+	return l.ruling(e), err
+}
+
+// ruling replaces a version whose issuer the running server does not trust by
+// the one that it replaced: the server would refuse the whole account.
+func (l *local) ruling(e entry) entry {
+	if e.Kind == store.Account && !e.Deleted && e.Issuer != "" && l.trusts != nil && !slices.Contains(l.trusts, e.Issuer) {
+		e.waits, e.JWT = true, e.Until
+	}
+	return e
+}
+
+// newest returns the newest entry of a key, staged or on disk, or errNotHeld.
+func (l *local) newest(kind store.Kind, key string) (entry, error) {
 	l.mu.RLock()
 	e, ok := l.staged[key]
 	l.mu.RUnlock()
@@ -216,7 +238,7 @@ type stale struct {
 // goroutine stages and flushes.
 func (l *local) stage(recs []store.Record, diverged bool) (accepted []entry, older []stale, err error) {
 	for _, rec := range recs {
-		held, err := l.get(rec.Kind, rec.Key)
+		held, err := l.newest(rec.Kind, rec.Key)
 		known := err == nil
 		if !known && !errors.Is(err, errNotHeld) {
 			return nil, nil, err
@@ -226,7 +248,7 @@ func (l *local) stage(recs []store.Record, diverged bool) (accepted []entry, old
 		case known && (held.Revision >= rec.Revision || diverged && letsBack(held, rec)):
 			older = append(older, stale{rec.Key, held.Revision, rec.Revision})
 		default:
-			accepted = append(accepted, accept(held, rec))
+			accepted = append(accepted, l.accept(held, rec))
 		}
 	}
 	l.mu.Lock()
@@ -290,10 +312,13 @@ func letsBack(held entry, rec store.Record) bool {
 
 // accept makes the entry of a newer record. A server ignores a JWT that equals
 // the one of a removed account, so a restore must be signed anew.
-func accept(held entry, rec store.Record) entry {
+func (l *local) accept(held entry, rec store.Record) entry {
 	e := entry{
 		Kind: rec.Kind, Key: rec.Key, Revision: rec.Revision, Seq: rec.Seq, ID: rec.ID,
-		Deleted: rec.Deleted, Findings: rec.Findings, JWT: rec.JWT,
+		Deleted: rec.Deleted, Findings: rec.Findings, Issuer: rec.Issuer, JWT: rec.JWT,
+	}
+	if before := l.ruling(held); l.ruling(e).waits && !before.missing() {
+		e.Until = before.JWT
 	}
 	if held.missing() && held.JWT == rec.JWT && !rec.Deleted {
 		e.Refused = "restored with the JWT of the removed account: sign it anew"

@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
 )
 
@@ -107,6 +109,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.operator, err = n.trust(); err != nil {
 		return nil, err
 	}
+	n.copy.trusts = n.Trusts()
 	if err := n.serve(ctx); err != nil {
 		return nil, err
 	}
@@ -243,6 +246,16 @@ func (n *Node) Name() string { return n.cfg.Name }
 
 // Ports returns the ports that the node listens on, 0 for none.
 func (n *Node) Ports() Ports { return portsOf(n.opts) }
+
+// Operator returns the public key of the operator that the server serves.
+func (n *Node) Operator() string { return n.operator.Subject }
+
+// Trusts returns the operator keys whose accounts the running server takes.
+func (n *Node) Trusts() []string {
+	return operator.Trust{
+		Key: keys.Operator(n.operator.Subject), SigningKeys: n.operator.SigningKeys, Strict: n.operator.StrictSigningKeyUsage,
+	}.Signers()
+}
 
 // Server returns the running server. What changes claims must not be called on it.
 func (n *Node) Server() *server.Server { return n.srv }

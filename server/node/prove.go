@@ -7,11 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
 )
 
@@ -127,11 +128,11 @@ func (n *Node) now(e entry) api.NodeProof {
 	if p.State != api.InForce {
 		return p
 	}
-	claims, err := claimsOf(e)
+	ac, err := claimsOf(e)
 	if err != nil {
 		return n.rejected(e, err.Error())
 	}
-	r := n.ruleOf(claims)
+	r := n.ruleOf(ac)
 	p.Swept = true
 	n.kernel.peers(acc, func(c peer) {
 		if !r.ends(e.Key, c.user) {
@@ -167,38 +168,41 @@ func (n *Node) rejected(e entry, reason string) api.NodeProof {
 // operatorProof says whether the server trusts what the held operator says:
 // trusted keys are fixed when a server starts.
 func (n *Node) operatorProof(e entry) api.NodeProof {
-	held, err := jwt.DecodeOperatorClaims(e.JWT)
+	trust, err := trustOf(e.JWT)
 	if err != nil {
 		return n.rejected(e, err.Error())
 	}
-	if sameTrust(n.operator, held) {
-		p := n.proof(e, api.InForce, "")
-		p.Loaded = true
-		return p
+	p := n.proof(e, api.InForce, "")
+	if stale := trust.Stale(n.Trusts()); len(stale) > 0 {
+		p = n.restart(e, stale...)
 	}
-	p := n.pending(e, "the server trusts the keys of the operator that it started with")
-	p.Loaded, p.Restart = true, true
+	p.Loaded = true
 	return p
 }
 
-func sameTrust(a, b *jwt.OperatorClaims) bool {
-	if a.Subject != b.Subject || a.SystemAccount != b.SystemAccount ||
-		a.StrictSigningKeyUsage != b.StrictSigningKeyUsage || len(a.SigningKeys) != len(b.SigningKeys) {
-		return false
+func trustOf(operatorJWT string) (operator.Trust, error) {
+	d, err := claims.Decode(operatorJWT)
+	if err != nil {
+		return operator.Trust{}, err
 	}
-	for _, key := range a.SigningKeys {
-		if !b.SigningKeys.Contains(key) {
-			return false
-		}
-	}
-	return true
+	return operator.TrustOf(d)
+}
+
+// restart is for what the server takes only when it starts.
+func (n *Node) restart(e entry, stale ...string) api.NodeProof {
+	p := n.pending(e, api.RestartNeeded(stale))
+	p.Restart = true
+	return p
 }
 
 // unloadedProof is for an account that the server does not have in memory: the
 // first that connects makes the server read the copy, which holds the version.
 func (n *Node) unloadedProof(e entry) api.NodeProof {
-	if e.Refused != "" {
+	switch {
+	case e.Refused != "":
 		return n.proof(e, api.Rejected, e.Refused)
+	case e.waits:
+		return n.restart(e, operator.NotTrusted(e.Issuer))
 	}
 	return n.proof(e, api.InForce, "")
 }
@@ -206,11 +210,14 @@ func (n *Node) unloadedProof(e entry) api.NodeProof {
 // loadedProof reads back what the server enforces for a loaded account.
 func (n *Node) loadedProof(e entry) api.NodeProof {
 	z, err := n.srv.Accountz(&server.AccountzOptions{Account: e.Key})
-	if err != nil {
+	if err != nil || n.kernel.loaded(n.srv, e.Key) == nil {
 		return n.unloadedProof(e)
 	}
-	p := n.proof(e, api.InForce, "")
+	p := n.unloadedProof(e)
 	p.Loaded = true
+	if p.State != api.InForce {
+		return p
+	}
 	if reason := n.differs(e, z.Account); reason != "" {
 		p.State, p.Reason = api.Rejected, reason
 	}
@@ -221,8 +228,6 @@ func (n *Node) loadedProof(e entry) api.NodeProof {
 // for nothing.
 func (n *Node) differs(e entry, info *server.AccountInfo) string {
 	switch {
-	case e.Refused != "":
-		return e.Refused
 	case e.Deleted && info.Expired:
 		return ""
 	case e.Deleted:
