@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -154,16 +153,12 @@ func (a *app) listOpen(ctx context.Context, kind string) error {
 		}
 		more = page.More
 	}
-	switch {
-	case a.flags.output == "yaml":
-		return printYAML(a.env.Stdout, out)
-	case a.flags.json:
-		return printJSON(a.env.Stdout, out)
+	if a.flags.json {
+		return a.printStructured(out)
 	}
-	w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tKEY\tSINCE")
+	rows := [][]string{{"NAME", "KEY", "SINCE"}}
 	for _, it := range out.Items {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", first(it.Name, "-"), it.Key, clock(it.At))
+		rows = append(rows, []string{first(it.Name, "-"), it.Key, clock(it.At)})
 	}
-	return w.Flush()
+	return printTable(a.env.Stdout, rows)
 }

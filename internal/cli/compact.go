@@ -83,22 +83,15 @@ func (s *session) allShortLived(r *root, ac *account) error {
 	if _, only := fleet.Only(ac.claims); !only {
 		return nil
 	}
-	names, err := r.Users(ac.name)
-	if err != nil {
-		return err
-	}
 	var long []string
-	for _, name := range names {
-		doc, err := r.user(ac.name, name)
-		if err != nil {
-			return err
-		}
+	err := r.eachUser(ac.name, func(name string, doc *claims.Document) error {
 		if fleet.CheckUser(ac.claims, name, doc.IssuedAt, doc.Expires) != nil {
 			long = append(long, name)
 		}
-	}
-	if len(long) == 0 {
 		return nil
+	})
+	if err != nil || len(long) == 0 {
+		return err
 	}
 	return fault.New(fault.Conflict, "account %q is for short-lived users, and has others: %s", ac.name, strings.Join(long, ", ")).
 		About("account", ac.name).ByRule("fleet-only").

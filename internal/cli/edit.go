@@ -264,43 +264,26 @@ func (r *root) sysOf(ac *account) bool { return r.claims.SystemAccount == ac.key
 
 // bearers returns the users of an account whose JWT alone authenticates.
 func (r *root) bearers(ac *account) ([]string, error) {
-	names, err := r.Users(ac.name)
-	if err != nil {
-		return nil, err
-	}
 	var out []string
-	for _, name := range names {
-		doc, err := r.user(ac.name, name)
-		if err != nil {
-			return nil, err
-		}
+	err := r.eachUser(ac.name, func(name string, doc *claims.Document) error {
 		uc, err := claims.As[jwt.UserClaims](doc)
-		if err != nil {
-			return nil, err
-		}
-		if uc.BearerToken {
+		if err == nil && uc.BearerToken {
 			out = append(out, name)
 		}
-	}
-	return out, nil
+		return err
+	})
+	return out, err
 }
 
 // signedBy returns the users of an account whose JWTs are issued by a
 // key that match accepts.
 func (r *root) signedBy(account string, match func(issuer string) bool) ([]string, error) {
-	names, err := r.Users(account)
-	if err != nil {
-		return nil, err
-	}
 	var out []string
-	for _, name := range names {
-		doc, err := r.user(account, name)
-		if err != nil {
-			return nil, err
-		}
+	err := r.eachUser(account, func(name string, doc *claims.Document) error {
 		if match(doc.Issuer) {
 			out = append(out, name)
 		}
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }

@@ -11,9 +11,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
-	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -281,11 +279,10 @@ func (s *session) warnLeaf(r *root, ac *account, user string) error {
 	if err != nil {
 		return err
 	}
-	uc, err := claims.As[jwt.UserClaims](doc)
+	_, v, err := s.judge(r, ac, doc)
 	if err != nil {
 		return err
 	}
-	v := accounts.Judge(accounts.Login{Trust: r.trust, Account: ac.claims, User: uc}, s.env.Now())
 	why := ""
 	if len(v.Refusals) > 0 {
 		why = v.Refusals[0].Why

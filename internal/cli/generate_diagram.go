@@ -207,20 +207,11 @@ func (s *session) objectDiagram(r *root, all []*account, o diagramOptions) (*mer
 }
 
 func (s *session) objectUsers(m *mermaid, r *root, ac *account, o diagramOptions) error {
-	names, err := r.Users(ac.name)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		doc, err := r.user(ac.name, name)
+	return r.eachUser(ac.name, func(name string, doc *claims.Document) error {
+		uc, v, err := s.judge(r, ac, doc)
 		if err != nil {
 			return err
 		}
-		uc, err := claims.As[jwt.UserClaims](doc)
-		if err != nil {
-			return err
-		}
-		v := accounts.Judge(accounts.Login{Trust: r.trust, Account: ac.claims, User: uc}, s.env.Now())
 		lines := append([]string{"user " + name}, s.objectLines(doc, uc.Tags, o)...)
 		lines = append(lines, userLimitLines(v.May)...)
 		for _, x := range v.Refusals {
@@ -228,8 +219,8 @@ func (s *session) objectUsers(m *mermaid, r *root, ac *account, o diagramOptions
 		}
 		m.box(doc.Subject, true, len(v.Refusals) > 0, lines...)
 		m.signs(ac.key, doc, o)
-	}
-	return nil
+		return nil
+	})
 }
 
 // objectLines is what all claims have in common.

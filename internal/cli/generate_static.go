@@ -59,31 +59,23 @@ func (s *session) staticConfig(r *root, system *serverconfig.Account) (string, e
 // staticUsers returns the users of an account that servers accept, and what
 // they may do.
 func (s *session) staticUsers(r *root, ac *account) ([]serverconfig.User, error) {
-	names, err := r.Users(ac.name)
-	if err != nil {
-		return nil, err
-	}
 	var out []serverconfig.User
-	for _, name := range names {
-		doc, err := r.user(ac.name, name)
+	err := r.eachUser(ac.name, func(name string, doc *claims.Document) error {
+		uc, v, err := s.judge(r, ac, doc)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		uc, err := claims.As[jwt.UserClaims](doc)
-		if err != nil {
-			return nil, err
-		}
-		v := accounts.Judge(accounts.Login{Trust: r.trust, Account: ac.claims, User: uc}, s.env.Now())
 		if !v.Accepted() {
 			s.warn("user %s of %s is left out: servers refuse it; see: nsc why %s", name, ac.name, shellWords([]string{name, "-a", ac.name}))
-			continue
+			return nil
 		}
 		if lost := v.May; len(lost.Src)+len(lost.Times) > 0 || uc.Expires > 0 || lost.BearerToken {
 			s.warn("user %s of %s is less limited there: a configuration knows no expiry, networks or hours, and no bearers", name, ac.name)
 		}
 		out = append(out, serverconfig.User{Key: uc.Subject, May: v.May})
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
 func (s *session) warn(format string, args ...any) {

@@ -291,12 +291,9 @@ func (a *app) finishIssue(res *issued, err error) error {
 		fmt.Fprintln(a.env.Stderr, "nsc: warning: "+w)
 	}
 	switch {
-	case a.flags.json && a.flags.output != "yaml":
-		res.Error = api.ToError(err)
-		return firstErr(err, printJSON(out, res))
 	case a.flags.json:
 		res.Error = api.ToError(err)
-		return firstErr(err, printYAML(out, res))
+		return firstErr(err, a.writeStructured(out, res))
 	case err != nil:
 		return err
 	case res.Outcome == outcomeDry:

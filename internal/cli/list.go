@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -309,17 +308,6 @@ func printTable(w io.Writer, rows [][]string) error {
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
 			return fault.New(fault.Internal, "write the list: %w", err)
 		}
-	}
-	return nil
-}
-
-// officialIndent writes JSON as the official tool indents it.
-func officialIndent(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(v); err != nil {
-		return fault.New(fault.Internal, "write the result: %w", err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
 )
@@ -187,20 +188,13 @@ func (r *root) accountKeys(name, user string) ([]keyEntry, error) {
 	if x := ac.claims.Authorization.XKey; x != "" {
 		list = append(list, keyEntry{Name: name, Pub: x, Curve: true, Kind: kindCurve})
 	}
-	users, err := r.Users(name)
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range users {
-		doc, err := r.user(name, u)
-		if err != nil {
-			return nil, err
-		}
+	err = r.eachUser(name, func(u string, doc *claims.Document) error {
 		if user == "" || user == u || user == doc.Subject {
 			list = append(list, keyEntry{Name: u, Pub: doc.Subject, Parent: ac.key, Kind: kindUser, JWT: []byte(doc.Token)})
 		}
-	}
-	return list, nil
+		return nil
+	})
+	return list, err
 }
 
 // unreferenced returns the keys of the keystore that are not in known.

@@ -97,18 +97,26 @@ func (a *app) finish(rec *receipt, err error) error {
 }
 
 // printStructured writes v to stdout as JSON, or as YAML with -o yaml.
-func (a *app) printStructured(v any) error {
+func (a *app) printStructured(v any) error { return a.writeStructured(a.env.Stdout, v) }
+
+// writeStructured is printStructured for any writer.
+func (a *app) writeStructured(w io.Writer, v any) error {
 	if a.flags.output == "yaml" {
-		return printYAML(a.env.Stdout, v)
+		return printYAML(w, v)
 	}
-	return printJSON(a.env.Stdout, v)
+	return printJSON(w, v)
 }
 
 // printJSON writes v as indented JSON.
-func printJSON(w io.Writer, v any) error {
+func printJSON(w io.Writer, v any) error { return encodeJSON(w, v, "  ") }
+
+// officialIndent writes JSON as the official tool indents it.
+func officialIndent(w io.Writer, v any) error { return encodeJSON(w, v, " ") }
+
+func encodeJSON(w io.Writer, v any, indent string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
+	enc.SetIndent("", indent)
 	if err := enc.Encode(v); err != nil {
 		return fault.New(fault.Internal, "write the result: %w", err)
 	}

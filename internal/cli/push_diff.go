@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/keys"
@@ -95,15 +93,15 @@ func (a *app) printDiffs(diffs []accountDiff) error {
 		diffHere: "only here", diffThere: "only on the servers", diffOther: "another version on the servers",
 		diffSpread: "other versions on some servers",
 	}
-	w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
+	var rows [][]string
 	same := 0
 	for _, d := range diffs {
 		if d.State == diffSame {
 			same++
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, keys.Short(d.Key), text[d.State])
+		rows = append(rows, []string{d.Name, keys.Short(d.Key), text[d.State]})
 	}
-	fmt.Fprintf(w, "%s the same on both sides\n", count(same, "account"))
-	return w.Flush()
+	rows = append(rows, []string{count(same, "account") + " the same on both sides"})
+	return printTable(a.env.Stdout, rows)
 }

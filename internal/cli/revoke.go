@@ -88,16 +88,6 @@ func (a *app) revokeUsers(ctx context.Context, o revokeOptions) (*receipt, error
 	return s.revoke(ctx, r, ac, targets, o.at)
 }
 
-// open is what most verbs begin with: session, operator and account.
-func (a *app) open(ctx context.Context, accountName string) (*session, *root, *account, error) {
-	s, r, err := a.operator(ctx)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	ac, err := s.account(r, accountName)
-	return s, r, ac, err
-}
-
 // targets resolves names, public keys and * to users of an account.
 func (r *root) targets(ac *account, users []string) ([]target, error) {
 	var out []target

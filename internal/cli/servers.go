@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -42,25 +41,20 @@ func (a *app) listServers(ctx context.Context) error {
 		return err
 	}
 	if a.flags.json {
-		out := struct {
+		return a.printStructured(struct {
 			Schema  int              `json:"schema"`
 			Servers []api.NodeStatus `json:"servers"`
-		}{api.Schema, reply.Nodes}
-		if a.flags.output == "yaml" {
-			return printYAML(a.env.Stdout, out)
-		}
-		return printJSON(a.env.Stdout, out)
+		}{api.Schema, reply.Nodes})
 	}
-	w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tURL\tSTATE\tSINCE\tBEHIND\tREASON")
+	rows := [][]string{{"NAME", "URL", "STATE", "SINCE", "BEHIND", "REASON"}}
 	for _, n := range reply.Nodes {
 		state := "healthy"
 		if !n.Healthy {
 			state = "away"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", n.Server, n.URL, state, n.Since.UTC().Format("2006-01-02 15:04:05 UTC"), n.Behind, n.Reason)
+		rows = append(rows, []string{n.Server, n.URL, state, clock(n.Since.Unix()), fmt.Sprint(n.Behind), n.Reason})
 	}
-	return w.Flush()
+	return printTable(a.env.Stdout, rows)
 }
 
 func newServersForget(a *app) *cobra.Command {

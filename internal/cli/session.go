@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -145,6 +146,16 @@ func (a *app) operatorAt(ctx context.Context, name string) (*session, *root, err
 	return s, r, nil
 }
 
+// open is operator with an account, which is what most verbs begin with.
+func (a *app) open(ctx context.Context, accountName string) (*session, *root, *account, error) {
+	s, r, err := a.operator(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ac, err := s.account(r, accountName)
+	return s, r, ac, err
+}
+
 // path makes a path of the command line absolute; "" stays.
 func (a *app) path(name string) string {
 	if name == "" || filepath.IsAbs(name) {
@@ -279,6 +290,34 @@ func (r *root) user(account, name string) (*claims.Document, error) {
 		return nil, fault.New(fault.CodeOf(err), "user %s in %s: %w", name, account, err).About("user", name)
 	}
 	return doc, nil
+}
+
+// eachUser hands over the users of an account, in order of their names. It ends
+// with the first that cannot be read, or that do returns an error for.
+func (r *root) eachUser(account string, do func(name string, doc *claims.Document) error) error {
+	names, err := r.Users(account)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		doc, err := r.user(account, name)
+		if err != nil {
+			return err
+		}
+		if err := do(name, doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge says what servers do with a user of the local store that connects now.
+func (s *session) judge(r *root, ac *account, doc *claims.Document) (*jwt.UserClaims, accounts.Verdict, error) {
+	uc, err := claims.As[jwt.UserClaims](doc)
+	if err != nil {
+		return nil, accounts.Verdict{}, err
+	}
+	return uc, accounts.Judge(accounts.Login{Trust: r.trust, Account: ac.claims, User: uc}, s.env.Now()), nil
 }
 
 // remember makes an operator and account the current ones, unless the current

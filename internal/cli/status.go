@@ -120,11 +120,7 @@ func pendingOf(reply api.StatusReply, one bool) error {
 func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (string, error) {
 	var b strings.Builder
 	if a.flags.json {
-		err := printJSON(&b, reply)
-		if a.flags.output == "yaml" {
-			b.Reset()
-			err = printYAML(&b, reply)
-		}
+		err := a.writeStructured(&b, reply)
 		return b.String(), err
 	}
 	if one {

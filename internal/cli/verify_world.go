@@ -117,16 +117,12 @@ func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]
 		if !wanted[ac.key] && !wanted[ac.claims.Name] {
 			continue
 		}
-		users, err := r.Users(name)
+		err = r.eachUser(name, func(_ string, doc *claims.Document) error {
+			c.add(doc)
+			return nil
+		})
 		if err != nil {
 			return err
-		}
-		for _, user := range users {
-			doc, err := r.user(name, user)
-			if err != nil {
-				return err
-			}
-			c.add(doc)
 		}
 	}
 	return nil
