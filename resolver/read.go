@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,9 +83,26 @@ func findByName(r store.Reader, name string) (store.Record, error) {
 	case len(found) == 0:
 		return store.Record{}, notStored(store.ErrNotFound, "account", name)
 	case len(found) > 1:
-		return store.Record{}, fault.New(fault.Conflict, "%d accounts are called %s; name one by its public key", len(found), name)
+		return store.Record{}, sameName(found, name)
 	}
 	return found[0], nil
+}
+
+// maxNamed bounds how many things an error names.
+const maxNamed = 10
+
+// sameName is the error of a name that several accounts have.
+func sameName(found []store.Record, name string) error {
+	what, command := "accounts", "nsc status"
+	if found[0].Deleted {
+		what, command = "deleted accounts", "nsc restore account"
+	}
+	var keys []string
+	for _, rec := range found[:min(len(found), maxNamed)] {
+		keys = append(keys, rec.Key)
+	}
+	return fault.New(fault.Conflict, "%d %s are called %s: %s", len(found), what, name, strings.Join(keys, ", ")).
+		About("account", name).ByRule("same-name").WithHint("name one by its public key: %s %s", command, keys[0])
 }
 
 // listing returns of which records a list of a kind is made.

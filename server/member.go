@@ -265,11 +265,7 @@ func (m *member) awaitHealthy(ctx context.Context) error {
 		return fault.New(fault.Unavailable, "%s is stopped", m.cfg.Name).About("node", m.cfg.Name)
 	}
 	err := n.Healthy(ctx)
-	if fault.Is(err, fault.Conflict) { // no waiting helps
-		return fault.New(fault.Invalid, "%w", err).About("folder", m.cfg.Dir).ByRule("foreign-store").
-			WithHint("put the store back that %s has followed; or remove claims.db from %s, and forget what it has and the store lacks", m.cfg.Name, m.cfg.Dir)
-	}
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.Conflict) { // else no waiting helps
 		err = n.AwaitHealthy(ctx)
 	}
 	m.judge(n, err)

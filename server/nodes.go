@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -98,9 +100,14 @@ func (d *dev) awaitAll(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.members[0].campaign(ctx) })
-	for _, m := range d.members {
+	newer := make([]error, len(d.members)) // why a node does not follow a store that went back
+	for i, m := range d.members {
 		g.Go(func() error {
-			if err := m.awaitHealthy(ctx); err != nil {
+			switch err := m.awaitHealthy(ctx); {
+			case fault.Is(err, fault.Conflict):
+				newer[i] = err
+				return nil
+			case err != nil:
 				return err
 			}
 			for _, rec := range []store.Record{op, sys} {
@@ -111,5 +118,28 @@ func (d *dev) awaitAll(ctx context.Context) error {
 			return m.followed(head)
 		})
 	}
-	return g.Wait()
+	err = g.Wait()
+	return cmp.Or(d.storeWentBack(newer), err)
+}
+
+// storeWentBack is the error of nodes that hold newer claims than the store; nil
+// if there is none.
+func (d *dev) storeWentBack(newer []error) error {
+	var names []string
+	var cause error
+	for i, err := range newer {
+		if err != nil {
+			names, cause = append(names, d.members[i].Name()), cmp.Or(cause, err)
+		}
+	}
+	if cause == nil {
+		return nil
+	}
+	verb := "hold"
+	if len(names) == 1 {
+		verb = "holds"
+	}
+	return fault.New(fault.Invalid, "%s %s a newer state than the store: %w", strings.Join(names, ", "), verb, cause).
+		About("folder", string(d.folder.layout)).ByRule("foreign-store").
+		WithHint("restore the store from a newer copy; without one, move the claims.db of these nodes away, start, and publish the accounts of your store again: nsc push -A")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
 )
 
 // readyTime bounds how long the cluster may take to form.
@@ -62,7 +63,7 @@ func (d *dev) becomeReady(ctx context.Context) error {
 	if err := d.writeReady(took); err != nil {
 		return err
 	}
-	d.greet(took)
+	d.greet(took, d.hasAccounts(ctx))
 	<-ctx.Done()
 	return readyFile(d.opts.ReadyFile).remove()
 }
@@ -94,8 +95,19 @@ func (d *dev) httpURL() string {
 	return "http://" + net.JoinHostPort(dialHost(host), port)
 }
 
+// hasAccounts reports whether there is an account beside the system account.
+func (d *dev) hasAccounts(ctx context.Context) (has bool) {
+	_ = d.store.View(ctx, func(r store.Reader) error { // without an answer, the greeting is that of the first start
+		return r.Scan(store.Account, "", func(rec store.Record) bool {
+			has = !rec.Deleted && rec.Key != d.state.System
+			return !has
+		})
+	})
+	return has
+}
+
 // greet prints the addresses and what to type next.
-func (d *dev) greet(took time.Duration) {
+func (d *dev) greet(took time.Duration, again bool) {
 	var b strings.Builder
 	nodes := "nodes"
 	if len(d.state.Nodes) == 1 {
@@ -109,7 +121,11 @@ func (d *dev) greet(took time.Duration) {
 		fmt.Fprintf(&b, "  http    %s\n", d.httpURL())
 	}
 	fmt.Fprintf(&b, "ready in %.1f s. In another terminal:\n", took.Seconds())
-	fmt.Fprintf(&b, "  . %s\n  nsc add account qcon\n  nsc add user leaf1 -a qcon\n", quote(d.show("env")))
+	next := "nsc add account qcon\n  nsc add user leaf1 -a qcon"
+	if again {
+		next = "nsc status\n  nsc list accounts"
+	}
+	fmt.Fprintf(&b, "  . %s\n  %s\n", quote(d.show("env")), next)
 	_, _ = fmt.Fprint(d.opts.Out, b.String()) // a closed terminal does not stop the service
 }
 

@@ -156,7 +156,7 @@ func (s *session) userText(r *root, ac *account, doc *claims.Document, long bool
 	}
 	p := &page{long: long}
 	p.title("user %s in %s  %s", doc.Name, ac.name, doc.Subject)
-	p.fact("refused", s.warnsOf(ac, doc))
+	p.fact("refused", s.warnsOf(r, ac, doc))
 	by := "foreign key " + p.id(doc.Issuer)
 	scope, scoped := ac.claims.SigningKeys[doc.Issuer].(*jwt.UserScope)
 	scoped = scoped && scope != nil

@@ -424,10 +424,10 @@ func (a *app) claimsText(doc *claims.Document, long bool) (string, error) {
 }
 
 // warnsOf says why servers refuse the user now, "" if they accept it.
-func (s *session) warnsOf(ac *account, doc *claims.Document) string {
-	switch {
-	case userTrouble(ac, doc) != "":
-		return userTrouble(ac, doc)
+func (s *session) warnsOf(r *root, ac *account, doc *claims.Document) string {
+	switch trouble := r.userTrouble(ac, doc); {
+	case trouble != "":
+		return trouble
 	case doc.Expires != 0 && doc.Expires <= s.now:
 		return "expired"
 	case doc.Starts > s.now:

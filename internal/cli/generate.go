@@ -71,7 +71,7 @@ func (a *app) generateCreds(ctx context.Context, o credsOptions) error {
 	if err := a.writeResult(o.output, creds); err != nil {
 		return err
 	}
-	if why := s.warnsOf(ac, doc); why != "" {
+	if why := s.warnsOf(r, ac, doc); why != "" {
 		fmt.Fprintf(a.env.Stderr, "nsc: warning: servers refuse user %s: %s\n", name, why)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -19,6 +20,7 @@ import (
 type listOptions struct {
 	json              bool
 	operator, account string
+	deleted           bool // what accountd keeps of deleted accounts
 }
 
 // entry is one line of a list. Its JSON has the official form.
@@ -63,10 +65,12 @@ func newListAccounts(a *app) *cobra.Command {
 		Use: "accounts", Aliases: []string{"account"}, Short: "List the accounts of an operator",
 		Example: `  nsc list accounts
   nsc list accounts -o acme
+  nsc list accounts --deleted
   nsc list accounts --json`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listAccounts(cmd.Context(), o) },
 	}
+	cmd.Flags().BoolVar(&o.deleted, "deleted", false, "list the deleted accounts that accountd can bring back")
 	officialJSON(cmd, &o.json)
 	a.longOutput(cmd)
 	cmd.Flags().StringVarP(&o.operator, "operator", "o", "", "operator to look at (default the current one, which stays)")
@@ -131,6 +135,9 @@ func (a *app) listAccounts(ctx context.Context, o listOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.deleted {
+		return s.listDeleted(ctx, r, o)
+	}
 	names, err := r.Accounts()
 	if err != nil {
 		return err
@@ -150,6 +157,26 @@ func (a *app) listAccounts(ctx context.Context, o listOptions) error {
 		"NAMESPACE", "USERS", "JETSTREAM", "EXPIRES", "")
 }
 
+// listDeleted lists what accountd keeps of deleted accounts.
+func (s *session) listDeleted(ctx context.Context, r *root, o listOptions) error {
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return err
+	}
+	versions, err := s.versions(ctx, c)
+	if err != nil {
+		return err
+	}
+	var list []entry
+	for _, v := range versions {
+		if v.Deleted {
+			list = append(list, entry{Name: v.Name, PublicKey: v.Key, cells: []string{clock(v.At.Unix()), fmt.Sprint(v.Revision)}})
+		}
+	}
+	slices.SortStableFunc(list, func(x, y entry) int { return strings.Compare(x.Name, y.Name) })
+	return s.printList(list, o.json, "no account of operator "+r.Name()+" was deleted", "DELETED", "REVISION")
+}
+
 func (s *session) accountCells(r *root, ac *account) []string {
 	users, _ := r.Users(ac.name)
 	js, note := "no", ""
@@ -162,7 +189,7 @@ func (s *session) accountCells(r *root, ac *account) []string {
 	if accounts.Suspended(ac.claims) {
 		note = "suspended"
 	}
-	if pub, known, err := r.Published(ac.key); err == nil && known && (pub.Unpublished || pub.ID != ac.doc.ID) {
+	if r.unpublished(ac) != nil {
 		note = strings.TrimPrefix(note+", not published", ", ")
 	}
 	return []string{namespaceText(ac.claims), fmt.Sprint(len(users)), js, s.ends(ac.doc), note}
@@ -200,7 +227,7 @@ func (a *app) listUsers(ctx context.Context, o listOptions) error {
 			e.err = err
 		} else {
 			e.PublicKey = doc.Subject
-			e.cells = []string{first(roleName(ac.claims, doc.Issuer), "none"), s.ends(doc), userTrouble(ac, doc)}
+			e.cells = []string{first(roleName(ac.claims, doc.Issuer), "none"), s.ends(doc), r.userTrouble(ac, doc)}
 		}
 		list = append(list, e)
 	}
@@ -219,9 +246,12 @@ func roleName(ac *jwt.AccountClaims, key string) string {
 
 // userTrouble says why servers refuse a user, whatever its times, "" if they do
 // not.
-func userTrouble(ac *account, doc *claims.Document) string {
+func (r *root) userTrouble(ac *account, doc *claims.Document) string {
 	switch {
 	case doc.IssuedAt < issueFloor(ac, doc.Subject):
+		if w := r.unpublished(ac); w != nil && !w.refused(doc.Subject, doc.IssuedAt) {
+			return "revoked, " + notPublished
+		}
 		return "revoked"
 	case doc.Issuer != ac.key && !ac.claims.SigningKeys.Contains(doc.Issuer):
 		return "refused: its signing key is gone"

@@ -122,7 +122,8 @@ func (s *session) editLocked(ctx context.Context, r *root, ac *account, ch chang
 		if err, ok := kept(rec, res, err); ok {
 			return rec, nil, err
 		}
-		if fault.Is(err, fault.Conflict) && ch.version == nil && try < tries {
+		own := res.Current != nil && w.mine(res.Current.ID)
+		if fault.Is(err, fault.Conflict) && (ch.version == nil || own) && try < tries {
 			again, rerr := s.rebase(ctx, r, w, res)
 			if again {
 				continue
@@ -200,7 +201,15 @@ func (w *work) stage(tx *nscstore.Tx) error {
 	return errors.Join(
 		tx.ExpectAccount(w.name, w.cur.Token),
 		tx.PutAccount(w.name, w.next.Token),
-		tx.SetPublished(w.key, nscstore.Publication{ID: w.pub.ID, Revision: w.pub.Revision, Unpublished: true}))
+		tx.SetPublished(w.key, w.edited()))
+}
+
+// edited is what is known of the publication once the next version is in place.
+func (w *work) edited() nscstore.Publication {
+	if w.dirty {
+		return w.pub.Edited(w.cur.ID, "")
+	}
+	return w.pub.Edited(w.cur.ID, w.cur.Token)
 }
 
 // writeNext writes the next version, unless there is nothing new.
@@ -231,9 +240,11 @@ func (s *session) committed(ctx context.Context, r *root, w *work, res api.Resul
 		Kind: "account", Name: w.name, Key: w.key, ID: res.ID, Revision: res.Revision,
 		Outcome: res.Outcome, Findings: res.Findings, Sent: true,
 	}
-	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
-		return tx.SetPublished(w.key, nscstore.Publication{ID: w.next.ID, Revision: res.Revision})
-	})
+	now := nscstore.Publication{ID: w.next.ID, Revision: res.Revision}
+	if now == w.pub && w.same {
+		return rec, proof, nil
+	}
+	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error { return tx.SetPublished(w.key, now) })
 	if err != nil {
 		return rec, nil, fault.New(fault.CodeOf(err), "%s was published, and recording it failed: %w", w.name, err).
 			WithHint("nsc push -a %s", w.name)
@@ -242,23 +253,28 @@ func (s *session) committed(ctx context.Context, r *root, w *work, res api.Resul
 }
 
 // rebase takes accountd's version in place of the local one, so that the edit
-// can be redone on it. It answers no if the local one has edits of its own.
+// can be redone on it. It answers no if the local one has edits of its own that
+// accountd never had.
 func (s *session) rebase(ctx context.Context, r *root, w *work, res api.Result) (bool, error) {
-	if res.Current == nil || res.Current.Deleted {
+	v := res.Current
+	if v == nil || v.Deleted {
 		return false, nil
 	}
-	if w.dirty && res.Current.ID != w.cur.ID {
+	doc, pub := w.cur, nscstore.Publication{ID: v.ID, Revision: v.Revision}
+	switch err := wentBack(w, *v); {
+	case err != nil:
+		return false, err
+	case v.ID == w.cur.ID:
+	case w.pub.Owns(v.ID):
+		pub.Unpublished, pub.Own = true, w.pub.Own
+	case w.dirty:
 		return false, nil
-	}
-	doc := w.cur
-	if res.Current.ID != w.cur.ID {
-		theirs, err := s.fetch(ctx, r, w.key)
-		if err != nil {
+	default:
+		if doc, err = s.fetch(ctx, r, w.key); err != nil {
 			return false, err
 		}
-		doc = theirs
+		pub.ID = doc.ID
 	}
-	pub := nscstore.Publication{ID: doc.ID, Revision: res.Current.Revision}
 	err := s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
 		return errors.Join(
 			tx.ExpectAccount(w.name, w.next.Token),
@@ -267,7 +283,7 @@ func (s *session) rebase(ctx context.Context, r *root, w *work, res api.Result) 
 	if err != nil {
 		return false, err
 	}
-	w.cur, w.pub, w.dirty = doc, pub, false
+	w.cur, w.pub, w.dirty = doc, pub, pub.Unpublished
 	return true, nil
 }
 

@@ -235,7 +235,7 @@ func TestConflictWithEditsOfOnesOwn(t *testing.T) {
 	f.editAccount("own", func(c *jwt.AccountClaims) { c.Limits.Conn = 7 })
 	p.ok("pull", "-a", "own")
 	p.ok("revoke", "user", "*", "-a", "own")
-	f.ok("pull", "-a", "own", "--merge").says("nats.limits.conn: 7 (yours is not taken; edit it again)")
+	f.ok("pull", "-a", "own", "--merge").says("nats.limits.conn: -1 (yours: 7)")
 	g := shared.get(t).person(t)
 	g.ok("pull", "-a", "own").says("account own")
 	g.ok("pull", "--all").says("account own", "account SYS")

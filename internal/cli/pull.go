@@ -29,8 +29,9 @@ func newPull(a *app) *cobra.Command {
 		Use:   "pull",
 		Short: "Take the versions in force into the local store",
 		Long: `Take accountd's versions of accounts into the local store, after checking their
-signatures; where no accountd answers, those of the servers. A local version with edits of its own is not replaced: --merge puts
-them on top of accountd's version, --overwrite-newer gives them up.`,
+signatures; where no accountd answers, those of the servers. A local version with
+edits of its own is not replaced, nor one that holds a revocation which the served
+one lacks: --merge puts what is yours on top, --overwrite-newer gives it up.`,
 		Example: `  nsc pull -a app
   nsc pull --all
   nsc pull -a app --merge
@@ -220,7 +221,8 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 	if other, err := r.AccountJWT(theirs.Name); local == "" && err == nil {
 		return sameName(theirs, other)
 	}
-	next, before, unpublished := theirs, "", false
+	next, before := theirs, ""
+	pub := nscstore.Publication{ID: theirs.ID, Revision: got.Version.Revision}
 	rec.Outcome = "pulled"
 	if local != "" {
 		w, err := s.begin(r, local)
@@ -228,23 +230,11 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 			return err
 		}
 		before = w.cur.Token
-		switch {
-		case w.cur.ID == theirs.ID:
-			rec.Outcome = outcomeSame
-		case r.tenant && accounts.Countersigned(w.cur, theirs):
-		case w.dirty && !o.overwrite && w.pub.ID == theirs.ID:
-			rec.Outcome, rec.ID = outcomeSame, w.cur.ID
-			rec.Lines = append(rec.Lines, "local edits are not published; publish them with: nsc push -a "+shellWords([]string{local}))
-			return nil
-		case w.dirty && o.merge:
-			if next, err = s.merge(r, w.cur, theirs, got, rec); err != nil {
-				return err
-			}
-			unpublished = next.ID != theirs.ID
-		case w.dirty && !o.overwrite:
-			return conflict(w, api.Result{Current: got.Version})
-		case w.dirty:
-			rec.Lines = append(rec.Lines, "  gave up local edits that were not published")
+		if next, err = s.choose(r, o, w, theirs, got, rec); err != nil || next == nil {
+			return err
+		}
+		if next.ID != theirs.ID {
+			pub = pub.Edited(theirs.ID, theirs.Token)
 		}
 	}
 	if s.flags.dryRun {
@@ -260,8 +250,34 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 		return errors.Join(moved,
 			tx.ExpectAccount(next.Name, before),
 			tx.PutAccount(next.Name, next.Token),
-			tx.SetPublished(next.Subject, nscstore.Publication{ID: theirs.ID, Revision: got.Version.Revision, Unpublished: unpublished}))
+			tx.SetPublished(next.Subject, pub))
 	})
+}
+
+// choose decides between w, the local version, and theirs: it returns the one to
+// store, both merged if that is wanted, nil if w stays.
+func (s *session) choose(r *root, o pullOptions, w *work, theirs *claims.Document, got api.GetReply, rec *receipt) (*claims.Document, error) {
+	back := refuseBack(w, theirs, got)
+	switch {
+	case w.cur.ID == theirs.ID:
+		rec.Outcome = outcomeSame
+	case r.tenant && accounts.Countersigned(w.cur, theirs):
+	case w.dirty && !o.overwrite && (w.pub.ID == theirs.ID || w.pub.Owns(theirs.ID)):
+		rec.Outcome, rec.ID = outcomeSame, w.cur.ID
+		rec.Lines = append(rec.Lines, "local edits are not published; publish them with: nsc push -a "+shellWords([]string{w.name}))
+		return nil, nil
+	case o.merge && (w.dirty || back != nil):
+		return s.merge(r, w, theirs, got, rec)
+	case back != nil && !o.overwrite:
+		return nil, back
+	case w.dirty && !o.overwrite:
+		return nil, conflict(w, api.Result{Current: got.Version})
+	case w.dirty:
+		rec.Lines = append(rec.Lines, "  gave up local edits that were not published")
+	case back != nil:
+		rec.Lines = append(rec.Lines, "  gave up the local version: "+message(back))
+	}
+	return theirs, nil
 }
 
 // sameName is the error of an account whose name the local store uses for
@@ -276,13 +292,18 @@ func sameName(theirs *claims.Document, other string) error {
 		WithHint("take it into a store of its own: --data-dir <folder>, or delete one of the two by its public key: nsc delete account <key>")
 }
 
-// merge signs the local edits of mine on top of theirs.
-func (s *session) merge(r *root, mine, theirs *claims.Document, got api.GetReply, rec *receipt) (*claims.Document, error) {
-	draft, kept, err := mergeAccounts(mine, theirs, got)
+// merge signs the local edits of w on top of theirs. Where accountd's store went
+// back, all that was published since is an edit too.
+func (s *session) merge(r *root, w *work, theirs *claims.Document, got api.GetReply, rec *receipt) (*claims.Document, error) {
+	base := w.published()
+	if w.behind(*got.Version) {
+		base = theirs
+	}
+	draft, clashes, err := mergeAccounts(base, w.cur, theirs, got.Retired)
 	if err != nil {
 		return nil, err
 	}
-	for _, line := range kept {
+	for _, line := range clashes {
 		rec.Lines = append(rec.Lines, "  theirs stays  "+line)
 	}
 	if draft == nil {
@@ -297,7 +318,7 @@ func (s *session) merge(r *root, mine, theirs *claims.Document, got api.GetReply
 	if err != nil {
 		return nil, err
 	}
-	rec.Outcome, rec.ID = "merged", next.ID
+	rec.Outcome, rec.ID, rec.Changes = "merged", next.ID, diffClaims(payload(theirs), payload(next))
 	rec.Lines = append(rec.Lines, fmt.Sprintf("publish it with: nsc push -a %s", shellWords([]string{next.Name})))
 	return next, nil
 }

@@ -154,6 +154,9 @@ func (s *session) send(ctx context.Context, r *root, accounts []*account) ([]sen
 		return out, nil
 	}
 	results, err := s.putAll(ctx, r, items, works[0].next.Issuer)
+	if err == nil {
+		err = s.again(ctx, r, works, items, results)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -165,9 +168,13 @@ func (s *session) send(ctx context.Context, r *root, accounts []*account) ([]sen
 
 func dryPush(w *work) *receipt {
 	rec := &receipt{Kind: "account", Name: w.name, Key: w.key, ID: w.cur.ID, Outcome: outcomeDry}
-	rec.Lines = []string{"  to publish on revision " + fmt.Sprint(w.pub.Revision)}
-	if !w.dirty {
+	switch {
+	case !w.dirty:
 		rec.Lines = []string{"  published as revision " + fmt.Sprint(w.pub.Revision)}
+	case w.pub.ID == "":
+		rec.Lines = []string{"  to publish for the first time"}
+	default:
+		rec.Lines = []string{"  to publish on revision " + fmt.Sprint(w.pub.Revision)}
 	}
 	return rec
 }

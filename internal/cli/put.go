@@ -235,6 +235,11 @@ func unpublished(name string, cause error) error {
 // conflict is the error of a change that was built on another version than the
 // stored one.
 func conflict(w *work, res api.Result) error {
+	if res.Current != nil {
+		if err := wentBack(w, *res.Current); err != nil {
+			return err
+		}
+	}
 	what := "the service holds another version"
 	if v := res.Current; v != nil {
 		what = w.name

@@ -101,8 +101,7 @@ func (a *app) renameAccount(ctx context.Context, from, to string) (*receipt, err
 // refused.
 func (s *session) renameLocked(ctx context.Context, r *root, w *work, to string) (*receipt, func(*receipt) error, error) {
 	from := w.name
-	pub := nscstore.Publication{ID: w.pub.ID, Revision: w.pub.Revision, Unpublished: true}
-	if err := s.moveAccount(ctx, r, from, to, w.cur.Token, w.next, pub); err != nil {
+	if err := s.moveAccount(ctx, r, from, to, w.cur.Token, w.next, w.edited()); err != nil {
 		return nil, nil, err
 	}
 	rec := &receipt{Kind: "account", Name: to, Key: w.key, ID: w.next.ID, Outcome: outcomeLocal}

@@ -102,6 +102,8 @@ type revokedKey struct {
 	Name string `json:"name,omitempty"` // "" for one that the local store does not know
 	Key  string `json:"key"`
 	At   int64  `json:"at"` // Unix seconds
+
+	Unpublished bool `json:"unpublished,omitempty"` // the servers do not know of it yet
 }
 
 // revokedList is the output of revocations list-users and list_activations.
@@ -120,9 +122,11 @@ func (a *app) listRevoked(ctx context.Context, accountName string) error {
 		return err
 	}
 	list := revokedList{Account: ac.name, Key: ac.key}
-	names := r.userNames(ac.name)
+	names, w := r.userNames(ac.name), r.unpublished(ac)
 	for _, e := range revocation.List(ac.claims.Revocations).Added(nil) {
-		list.Revoked = append(list.Revoked, revokedKey{Name: names[e.Key], Key: e.Key, At: e.At})
+		list.Revoked = append(list.Revoked, revokedKey{
+			Name: names[e.Key], Key: e.Key, At: e.At, Unpublished: w != nil && !w.refused(e.Key, e.At),
+		})
 	}
 	if len(list.Revoked) == 0 && !a.flags.json {
 		return fault.New(fault.NotFound, "account %q has no revoked users", ac.name).About("account", ac.name)
@@ -146,7 +150,11 @@ func (a *app) printRevoked(list revokedList, all string) error {
 		if e.Key == revocation.All {
 			name = all
 		}
-		fmt.Fprintf(a.env.Stdout, "%s  %s  issued until %s\n", first(name, "?"), e.Key, clock(e.At))
+		note := ""
+		if e.Unpublished {
+			note = "  " + notPublished
+		}
+		fmt.Fprintf(a.env.Stdout, "%s  %s  issued until %s%s\n", first(name, "?"), e.Key, clock(e.At), note)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ const (
 type statusOptions struct {
 	account string
 	watch   bool
+	bounded bool // --timeout ends --watch too
 }
 
 func newStatus(a *app) *cobra.Command {
@@ -39,7 +40,7 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Show what accountd and its servers hold: which accounts are in force everywhere,
 what is pending and why, what was admitted with findings, and how much of the
 largest possible claim is in use. With an account, show it server by server. The
-exit code is 8 while something is pending.`,
+exit code is 8 while something is pending, also when --watch ends with --timeout.`,
 		Example: `  nsc status
   nsc status app
   nsc status app --watch
@@ -49,6 +50,7 @@ exit code is 8 while something is pending.`,
 			if len(given) == 1 {
 				o.account = given[0]
 			}
+			o.bounded = cmd.Flags().Changed("timeout")
 			return a.status(cmd.Context(), o)
 		},
 	}
@@ -62,12 +64,16 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 	if err != nil {
 		return err
 	}
+	end := make(<-chan time.Time)
+	if o.bounded {
+		end = time.After(s.flags.timeout)
+	}
 	for last := ""; ; {
 		reply, err := s.askStatus(ctx, r, o.account)
 		if err != nil {
-			return s.nearAccount(ctx, r, o.account, err, anyVersion)
+			return r.neverPublished(o.account, s.nearAccount(ctx, r, o.account, err, anyVersion))
 		}
-		reply.Warnings = append(reply.Warnings, localWarnings(r, reply.Operator, s.now)...)
+		reply.Warnings = append(append(reply.Warnings, localWarnings(r, reply.Operator, s.now)...), r.unpublishedWarnings(o.account)...)
 		text, err := a.statusText(reply, r.Name(), o.account != "")
 		if err != nil {
 			return err
@@ -83,6 +89,8 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 		select {
 		case <-ctx.Done():
 			return fault.New(fault.Interrupted, "stopped watching: %w", ctx.Err())
+		case <-end:
+			return pending
 		case <-time.After(watchEvery):
 		}
 	}
@@ -126,6 +134,9 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 	if one {
 		for _, ac := range reply.Accounts {
 			a.accountStatus(&b, ac)
+		}
+		for _, w := range reply.Warnings {
+			b.WriteString("warning: " + w + "\n")
 		}
 		return b.String(), nil
 	}

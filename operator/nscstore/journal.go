@@ -86,7 +86,7 @@ func (s step) inLayout() bool {
 	case n == 1:
 		return top == infoFile || ext == jwtSuffix
 	case path.Dir(s.To) == publishedDir:
-		return ext == publishedSuffix
+		return ext == publishedSuffix || ext == jwtSuffix
 	case n == 4 && top == stateDir:
 		dir := path.Dir(path.Dir(s.To))
 		return (dir == keptDir || dir == offersDir) && ext == jwtSuffix

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nkeys"
 
@@ -28,7 +30,31 @@ type Publication struct {
 	ID          string `json:"jti"`                   // jti of the last JWT the service took
 	Revision    uint64 `json:"revision"`              // its revision there, 0 if not known
 	Unpublished bool   `json:"unpublished,omitempty"` // the local JWT has edits that the service lacks
+
+	// Of an unpublished one: the last JWT that the service took, "" if it is not
+	// known, in a file of its own; and the jtis of local versions since, of which
+	// this one is an edit, with spaces between.
+	Base string `json:"-"`
+	Own  string `json:"own,omitempty"`
 }
+
+// maxOwn is how many local versions a publication remembers.
+const maxOwn = 16
+
+// Edited is p once the local JWT, of the jti id, is edited. token is that JWT if
+// the service has it, else "".
+func (p Publication) Edited(id, token string) Publication {
+	if p.Unpublished = true; token != "" {
+		p.Base, p.Own = token, ""
+		return p
+	}
+	own := append(strings.Fields(p.Own), id)
+	p.Own = strings.Join(own[max(0, len(own)-maxOwn):], " ")
+	return p
+}
+
+// Owns reports whether the local JWT is an edit of the one of this jti.
+func (p Publication) Owns(id string) bool { return slices.Contains(strings.Fields(p.Own), id) }
 
 // Published returns what is known of the publication of an account, by its
 // public key; ok is false if nothing is. A damaged file is fault.Invalid.
@@ -62,6 +88,40 @@ func (v view) Publications(accountKeys ...string) (map[string]Publication, error
 		if out[key], err = decodePublication(data[begin+len(key)+1 : end]); err != nil {
 			return nil, damaged(v.path(name), err).
 				WithHint("remove %s, then compare with the service: nsc pull", v.path(name))
+		}
+		if p := out[key]; p.Unpublished {
+			base, err := v.publications(baseFile(key))
+			if err != nil {
+				return nil, err
+			}
+			p.Base = string(base)
+			out[key] = p
+		}
+	}
+	return out, nil
+}
+
+// Unpublished returns the public keys of the accounts that are recorded to have
+// edits which the service lacks. A damaged line counts as one that has none.
+func (v view) Unpublished() (map[string]bool, error) {
+	files, err := v.tree.list(publishedDir)
+	if err != nil {
+		return nil, ioFault("list publications", err)
+	}
+	out := map[string]bool{}
+	for _, f := range files {
+		if path.Ext(f) != publishedSuffix {
+			continue
+		}
+		data, err := v.publications(publishedDir + "/" + f)
+		if err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(data) {
+			key, record, _ := bytes.Cut(line, []byte{' '})
+			if p, err := decodePublication(record); err == nil && p.Unpublished {
+				out[string(key)] = true
+			}
 		}
 	}
 	return out, nil
@@ -98,11 +158,28 @@ func (tx *Tx) SetPublished(accountKey string, p Publication) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "publication: %w", err).About("account", accountKey).ByRule("publication")
 	}
-	return tx.setPublication(accountKey, slices.Concat([]byte(accountKey+" "), data, []byte{'\n'}))
+	if err := tx.setPublication(accountKey, slices.Concat([]byte(accountKey+" "), data, []byte{'\n'})); err != nil {
+		return err
+	}
+	switch name := baseFile(accountKey); {
+	case p.Base != "":
+		tx.put(name, []byte(p.Base))
+	case tx.tree.has(name):
+		tx.remove(name)
+	}
+	return nil
 }
 
+// baseFile is the name of the file with the Base of a publication.
+func baseFile(accountKey string) string { return publishedDir + "/" + accountKey + jwtSuffix }
+
 // ForgetPublished removes what SetPublished recorded.
-func (tx *Tx) ForgetPublished(accountKey string) error { return tx.setPublication(accountKey, nil) }
+func (tx *Tx) ForgetPublished(accountKey string) error {
+	if name := baseFile(accountKey); tx.tree.has(name) {
+		tx.remove(name)
+	}
+	return tx.setPublication(accountKey, nil)
+}
 
 // setPublication stages the line of an account, or that it has none.
 func (tx *Tx) setPublication(accountKey string, line []byte) error {

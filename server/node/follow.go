@@ -158,7 +158,7 @@ func sameHistory(r store.Reader, pos position, head uint64) error {
 	}
 	return fault.New(fault.Conflict, "the store's history is not the one this node followed (store at %d, node at %d)", head, pos.seq).
 		ByRule("rollback").
-		WithHint("if the store was restored from a backup on purpose, stop the node and delete its claims.db")
+		WithHint("restore the store from a newer copy, or publish the accounts of your store again: nsc push -A")
 }
 
 // newest returns the records that changes lead to, each once, and how many of
@@ -216,11 +216,18 @@ func (n *Node) stage(l look) (*staged, error) {
 		return nil, err
 	}
 	if l.diverged != nil && len(older) > 0 {
-		l.diverged = fmt.Errorf("%w; %d accounts are older in the store, first %s: revision %d, held here %d",
-			l.diverged, len(older), older[0].key, older[0].seen, older[0].held)
+		l.diverged = fmt.Errorf("%w; %s older in the store, first %s: revision %d, held here %d",
+			l.diverged, counted(len(older)), older[0].name, older[0].seen, older[0].held)
 	}
 	n.behindState(l.diverged)
 	return &staged{accepted: accepted, pos: l.pos, done: make(chan struct{})}, nil
+}
+
+func counted(accounts int) string {
+	if accounts == 1 {
+		return "1 account is"
+	}
+	return fmt.Sprintf("%d accounts are", accounts)
 }
 
 // write makes b durable, and tries for ever: what is staged is in effect

@@ -226,7 +226,7 @@ func (l *local) position() (p position, err error) {
 
 // stale is a record of the store that is older than what the node holds.
 type stale struct {
-	key        string
+	name       string
 	held, seen uint64
 }
 
@@ -246,7 +246,7 @@ func (l *local) stage(recs []store.Record, diverged bool) (accepted []entry, old
 		switch same := held.ID == rec.ID && held.JWT == rec.JWT; {
 		case known && held.Revision == rec.Revision && same:
 		case known && (held.Revision >= rec.Revision || diverged && letsBack(held, rec)):
-			older = append(older, stale{rec.Key, held.Revision, rec.Revision})
+			older = append(older, stale{rec.Name, held.Revision, rec.Revision})
 		default:
 			accepted = append(accepted, l.accept(held, rec))
 		}

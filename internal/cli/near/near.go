@@ -3,6 +3,7 @@
 package near
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,19 @@ func UnknownCommand(cmd *cobra.Command, word string) error {
 	return err.WithHint("list the commands with: %s --help", cmd.CommandPath())
 }
 
+// badValue is the error of a value that is none of its flag's kind.
+func badValue(err *pflag.InvalidValueError) error {
+	flag := err.GetFlag()
+	wants, known := map[string]string{
+		"int": "a whole number", "int64": "a whole number", "uint8": "a small whole number", "uint64": "a whole number",
+		"float64": "a number", "bool": "true or false",
+	}[flag.Value.Type()]
+	if !known { // the flag says itself what it wants
+		return fault.New(fault.Usage, "%w", err)
+	}
+	return fault.New(fault.Usage, "--%s %s: expected %s", flag.Name, err.GetValue(), wants)
+}
+
 // FlagError turns an error of flag parsing into a usage error that names the
 // nearest flag. Below a wrong word no flag is known, and the word is the error.
 func FlagError(cmd *cobra.Command, err error) error {
@@ -35,7 +49,11 @@ func FlagError(cmd *cobra.Command, err error) error {
 		return UnknownCommand(cmd, words[0])
 	}
 	name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
-	if !unknown {
+	var value *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &value):
+		return badValue(value)
+	case !unknown:
 		return fault.New(fault.Usage, "%w", err)
 	}
 	f := fault.New(fault.Usage, "unknown flag --%s", name)
