@@ -230,7 +230,7 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 			return err
 		}
 		before = w.cur.Token
-		if next, err = s.choose(r, o, w, theirs, got, rec); err != nil || next == nil {
+		if next, err = s.settlePull(r, o, w, theirs, got, rec); err != nil || next == nil {
 			return err
 		}
 		if next.ID != theirs.ID {
@@ -254,9 +254,9 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 	})
 }
 
-// choose decides between w, the local version, and theirs: it returns the one to
+// settlePull decides between w, the local version, and theirs: it returns the one to
 // store, both merged if that is wanted, nil if w stays.
-func (s *session) choose(r *root, o pullOptions, w *work, theirs *claims.Document, got api.GetReply, rec *receipt) (*claims.Document, error) {
+func (s *session) settlePull(r *root, o pullOptions, w *work, theirs *claims.Document, got api.GetReply, rec *receipt) (*claims.Document, error) {
 	back := refuseBack(w, theirs, got)
 	switch {
 	case w.cur.ID == theirs.ID:
