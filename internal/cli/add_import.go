@@ -73,7 +73,7 @@ func (a *app) addImport(ctx context.Context, o addImportOptions) (*receipt, erro
 	if err != nil {
 		return nil, err
 	}
-	known := &names{r: r}
+	known := r.book()
 	subject := o.add.Subject
 	if act, err := jwt.DecodeActivationClaims(o.add.Activation); err == nil { // else Add says what is wrong
 		subject = string(act.ImportSubject)

@@ -72,11 +72,11 @@ type contract struct {
 // contracts are those that the local store knows of.
 type contracts struct {
 	all   []accounts.Contract
-	known book
+	known accountsByKey
 }
 
 func (r *root) contracts(now int64) (contracts, error) {
-	known, err := r.book()
+	known, err := r.readAccounts()
 	if err != nil {
 		return contracts{}, err
 	}

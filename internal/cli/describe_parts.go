@@ -16,7 +16,7 @@ import (
 
 func sortedNames[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-func (p *page) exports(list jwt.Exports, names *names) []string {
+func (p *page) exports(list jwt.Exports, names *book) []string {
 	var out []string
 	for _, e := range list {
 		if e == nil {
@@ -46,7 +46,7 @@ func (p *page) exports(list jwt.Exports, names *names) []string {
 	return out
 }
 
-func (p *page) imports(list jwt.Imports, names *names) []string {
+func (p *page) imports(list jwt.Imports, names *book) []string {
 	var out []string
 	for _, im := range list {
 		if im == nil {
@@ -102,7 +102,7 @@ func (p *page) revoked(list jwt.RevocationList, userName func(string) string) []
 }
 
 // revokedImporters names the first accounts whose activations are revoked.
-func (p *page) revokedImporters(list jwt.RevocationList, names *names) string {
+func (p *page) revokedImporters(list jwt.RevocationList, names *book) string {
 	const most = 5
 	if len(list) == 0 {
 		return ""
@@ -122,7 +122,7 @@ func (p *page) revokedImporters(list jwt.RevocationList, names *names) string {
 	return "  revoked for " + strings.Join(who, ", ")
 }
 
-func (p *page) authorization(a jwt.ExternalAuthorization, names *names, userName func(string) string) string {
+func (p *page) authorization(a jwt.ExternalAuthorization, names *book, userName func(string) string) string {
 	if !a.IsEnabled() {
 		return ""
 	}

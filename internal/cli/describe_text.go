@@ -75,33 +75,10 @@ func (p *page) signed(doc *claims.Document, by string) {
 	}
 }
 
-// names resolves public keys of accounts, reading the store at first use.
-type names struct {
-	r     *root // nil without a store
-	known book
-}
-
-func (n *names) lookup(key string) *jwt.AccountClaims {
-	if n.known == nil && n.r != nil {
-		var err error
-		if n.known, err = n.r.book(); err != nil {
-			n.known = book{}
-		}
-	}
-	return n.known[key]
-}
-
-func (n *names) account(key string) string {
-	if ac := n.lookup(key); ac != nil {
-		return ac.Name
-	}
-	return ""
-}
-
 func (r *root) operatorText(long bool) (string, error) {
 	p := &page{long: long}
 	oc := r.claims
-	names := &names{r: r}
+	names := r.book()
 	p.title("operator %s  %s", r.doc.Name, r.doc.Subject)
 	p.signed(r.doc, operatorKey(p, oc, r.doc.Issuer))
 	p.fact("tags", strings.Join(oc.Tags, ", "))
@@ -156,7 +133,7 @@ func (s *session) accountText(r *root, ac *account, long bool) (string, error) {
 	if pub, known, err := r.Published(ac.key); err == nil && known {
 		p.fact("published", publishedText(pub.Revision, pub.Unpublished || pub.ID != ac.doc.ID))
 	}
-	known := &names{r: r}
+	known := r.book()
 	p.account(c, known, func(key string) string {
 		if name, err := r.User(ac.name, key); err == nil {
 			return name
@@ -185,7 +162,7 @@ func publishedText(revision uint64, dirty bool) string {
 }
 
 // account writes what the claims of an account say.
-func (p *page) account(c *jwt.AccountClaims, names *names, userName func(string) string) {
+func (p *page) account(c *jwt.AccountClaims, names *book, userName func(string) string) {
 	p.fact("description", c.Description)
 	p.fact("info", c.InfoURL)
 	p.fact("tags", strings.Join(c.Tags, ", "))
@@ -401,7 +378,7 @@ func (a *app) claimsText(doc *claims.Document, long bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		p.account(ac, &names{}, none)
+		p.account(ac, &book{}, none)
 	case claims.TypeUser:
 		uc, err := claims.As[jwt.UserClaims](doc)
 		if err != nil {

@@ -34,7 +34,7 @@ func (s *session) freeNamespace(ctx context.Context, r *root, next *jwt.AccountC
 			return nil
 		}
 	}
-	all, err := r.book()
+	all, err := r.readAccounts()
 	if err != nil {
 		return err
 	}

@@ -109,11 +109,11 @@ func (a *app) revokeActivations(ctx context.Context, o activationOptions) (*rece
 		return nil, err
 	}
 	if o.at == 0 {
-		known, err := r.book()
+		last, err := r.book().activated(ac.key, importer)
 		if err != nil {
 			return nil, err
 		}
-		o.at = max(s.now, known.activated(ac.key, importer))
+		o.at = max(s.now, last)
 	}
 	ex, err := o.export().Cover(ac.claims)
 	if err != nil {
@@ -141,14 +141,18 @@ func (a *app) revokeActivations(ctx context.Context, o activationOptions) (*rece
 // activated returns the latest time at which an activation of exporter was
 // issued to importer, [revocation.All] for everybody, as far as imports of the
 // local store show; 0 for none.
-func (b book) activated(exporter, importer string) int64 {
-	var at int64
-	for key, ac := range b {
-		if key == importer || importer == revocation.All {
+func (b *book) activated(exporter, importer string) (at int64, err error) {
+	if importer == revocation.All {
+		err = b.readAll()
+	} else {
+		b.lookup(importer)
+	}
+	for _, ac := range b.known {
+		if ac != nil {
 			at = max(at, accounts.Activated(ac, exporter))
 		}
 	}
-	return at
+	return at, err
 }
 
 func (a *app) unrevokeActivations(ctx context.Context, o activationOptions) (*receipt, error) {
@@ -181,7 +185,7 @@ func (a *app) listRevokedActivations(ctx context.Context, o activationOptions) e
 		return nearExport(err, ac.claims, o.subject)
 	}
 	list := revokedList{Account: ac.name, Key: ac.key, Export: string(ex.Subject), Type: ex.Type.String()}
-	known := &names{r: r}
+	known := r.book()
 	for _, e := range revocation.List(ex.Revocations).Added(nil) {
 		list.Revoked = append(list.Revoked, revokedKey{Name: known.account(e.Key), Key: e.Key, At: e.At})
 	}

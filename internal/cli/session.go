@@ -41,6 +41,8 @@ type root struct {
 	claims *jwt.OperatorClaims
 	trust  operator.Trust
 	tenant bool // accounts sign themselves; see managed.go
+
+	names map[string]string // of accounts, by key, as far as they were met
 }
 
 // Account returns the name of an account of the store. A public key is a key
@@ -49,16 +51,24 @@ func (r *root) Account(nameOrKey string) (string, error) {
 	if _, err := keys.ParseAccount(nameOrKey); err != nil {
 		return r.Operator.Account(nameOrKey)
 	}
-	names, err := r.Accounts()
-	if err != nil {
-		return "", err
-	}
-	for _, name := range names {
-		if ac, err := r.load(name); err == nil && ac.key == nameOrKey {
-			return name, nil
-		}
+	if name, ok, err := r.nameOf(nameOrKey); ok || err != nil {
+		return name, err
 	}
 	return "", fault.New(fault.NotFound, "no account with the key %s in operator %s", keys.Short(nameOrKey), r.Name()).About("account", nameOrKey)
+}
+
+// nameOf returns the name of the account with a public key. The store is read
+// for a key that was not there when it was last read.
+func (r *root) nameOf(key string) (name string, ok bool, err error) {
+	if name, ok = r.names[key]; ok {
+		return name, true, nil
+	}
+	all, err := r.AccountNames()
+	if err == nil {
+		r.names = all
+	}
+	name, ok = all[key]
+	return name, ok, err
 }
 
 // User is Account for the users of an account.
@@ -178,7 +188,7 @@ func (s *session) root(ctx context.Context) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &root{Operator: op}
+	r := &root{Operator: op, names: map[string]string{}}
 	if r.doc, err = claims.Decode(token); err != nil {
 		return nil, fault.New(fault.CodeOf(err), "operator %s: %w", name, err).About("operator", name)
 	}
@@ -231,6 +241,15 @@ func (s *session) noAccount(r *root) error {
 
 // load reads the account of a name.
 func (r *root) load(name string) (*account, error) {
+	ac, err := r.read(name)
+	if err == nil && r.names != nil {
+		r.names[ac.key] = name
+	}
+	return ac, err
+}
+
+// read is load for several goroutines.
+func (r *root) read(name string) (*account, error) {
 	token, err := r.AccountJWT(name)
 	if err != nil {
 		return nil, err
@@ -249,7 +268,7 @@ func (r *root) loadAll(names []string) ([]*account, error) {
 	for begin := 0; begin < len(names); begin += loadChunk {
 		g.Go(func() (err error) {
 			for i := begin; i < min(begin+loadChunk, len(names)) && err == nil; i++ {
-				out[i], err = r.load(names[i])
+				out[i], err = r.read(names[i])
 			}
 			return err
 		})

@@ -15,7 +15,7 @@ import (
 // share changes what an account shares with others and reports it. The findings
 // of what stays local come from the local store; else accountd knows them better.
 func (s *session) share(ctx context.Context, r *root, ac *account, title string, ch change) (*receipt, error) {
-	done := edited{name: (&names{r: r}).account}
+	done := edited{name: r.book().account}
 	var after *jwt.AccountClaims
 	edit := ch.edit
 	ch.edit = func(c *jwt.AccountClaims) error {
@@ -31,50 +31,126 @@ func (s *session) share(ctx context.Context, r *root, ac *account, title string,
 	if same || rec.Outcome != outcomeLocal && rec.Outcome != outcomeDry {
 		return rec, err
 	}
-	stored, ferr := r.book()
-	if ferr != nil {
-		return rec, ferr
+	stored := r.book()
+	stored.known[ac.key] = ac.claims // as it was
+	if importersMatter(ac.claims.Exports, after.Exports) {
+		if ferr := stored.readAll(); ferr != nil {
+			return rec, ferr
+		}
 	}
-	stored[ac.key] = ac.claims // as it was
 	rec.Findings = stored.findingsAdded(after, s.now)
 	return rec, err
 }
 
-// book knows all accounts of the local store by their keys. Accounts that
-// cannot be read are not in it.
-type book map[string]*jwt.AccountClaims
-
-func (r *root) book() (book, error) {
-	names, err := r.Accounts()
-	if err != nil {
-		return nil, err
-	}
-	out := book{}
-	for _, name := range names {
-		if ac, err := r.load(name); err == nil {
-			out[ac.key] = ac.claims
+// importersMatter reports whether a change of exports may do something to those
+// that import: not if all that was there stays, and what is new is apart from it.
+func importersMatter(before, after jwt.Exports) bool {
+	kept := 0
+	for _, ex := range after {
+		if ex == nil {
+			continue
+		}
+		if slices.ContainsFunc(before, func(old *jwt.Export) bool { return reflect.DeepEqual(old, ex) }) {
+			kept++
+			continue
+		}
+		if slices.ContainsFunc(before, func(old *jwt.Export) bool {
+			return old == nil || accounts.Overlaps(string(old.Subject), string(ex.Subject))
+		}) {
+			return true
 		}
 	}
-	return out, nil
+	return kept != len(before)
 }
 
-func (b book) lookup(key string) *jwt.AccountClaims { return b[key] }
+// book knows accounts of the local store by their keys, and reads those that it
+// is asked for. Accounts that cannot be read are not in it.
+type book struct {
+	r     *root         // nil without a store
+	known accountsByKey // nil for what is not there
+	asked bool          // the store was looked through for a key
+	whole bool          // all have been read
+}
+
+// accountsByKey are the claims of accounts by their public keys.
+type accountsByKey map[string]*jwt.AccountClaims
+
+func (k accountsByKey) lookup(key string) *jwt.AccountClaims { return k[key] }
+
+func (r *root) book() *book { return &book{r: r, known: accountsByKey{}} }
+
+// readAccounts returns all accounts of the local store that can be read.
+func (r *root) readAccounts() (accountsByKey, error) {
+	b := r.book()
+	return b.known, b.readAll()
+}
+
+// readAll reads all accounts that are not known yet.
+func (b *book) readAll() error {
+	names, err := b.r.Accounts()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if ac, err := b.r.load(name); err == nil && b.known[ac.key] == nil {
+			b.known[ac.key] = ac.claims
+		}
+	}
+	b.whole = true
+	return nil
+}
+
+// lookup returns the claims of the account with a public key, nil if it is not
+// there.
+func (b *book) lookup(key string) *jwt.AccountClaims {
+	ac, known := b.known[key]
+	if known || b.whole || b.r == nil {
+		return ac
+	}
+	name, ok := b.r.names[key]
+	if !ok && !b.asked {
+		b.asked = true
+		name, ok, _ = b.r.nameOf(key) // what cannot be read is not there
+	}
+	if ok {
+		if read, err := b.r.load(name); err == nil && read.key == key {
+			ac = read.claims
+		}
+	}
+	b.known[key] = ac
+	return ac
+}
+
+// account returns the name of the account with a public key, "" if it is not
+// there.
+func (b *book) account(key string) string {
+	if ac := b.lookup(key); ac != nil {
+		return ac.Name
+	}
+	return ""
+}
 
 // findingsAdded returns what servers will not honour once an account is as
-// after, and honour now: in the account and in those that import from it.
-func (b book) findingsAdded(after *jwt.AccountClaims, now int64) []string {
+// after, and honour now: in the account and in those that have been read and
+// import from it.
+func (b *book) findingsAdded(after *jwt.AccountClaims, now int64) []string {
 	changed := func(key string) *jwt.AccountClaims {
 		if key == after.Subject {
 			return after
 		}
-		return b[key]
+		return b.lookup(key)
 	}
+	accounts.Findings(after, changed, now) // reads who may be part of a new cycle
 	var out []string
-	for _, key := range sortedNames(b) {
-		was := accounts.Findings(b[key], b.lookup, now)
+	for _, key := range sortedNames(b.known) {
+		ac := b.known[key]
+		if ac == nil {
+			continue
+		}
+		was := accounts.Findings(ac, b.lookup, now)
 		for _, f := range accounts.Findings(changed(key), changed, now) {
 			if !slices.Contains(was, f) {
-				out = append(out, "account "+b[key].Name+": "+f)
+				out = append(out, "account "+ac.Name+": "+f)
 			}
 		}
 	}

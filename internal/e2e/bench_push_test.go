@@ -19,7 +19,8 @@ import (
 // BenchmarkPushAll measures one nsc push -A of many accounts that accountd does
 // not know, from the start of the process to its end: all are proven in force
 // on three nodes then. The processor time of both processes says more on a busy
-// machine than the rate. PUSH_ACCOUNTS says how many accounts, 10,000 if unset.
+// machine than the rate. Then all are pushed again, and nsc status is asked.
+// PUSH_ACCOUNTS says how many accounts, 10,000 if unset.
 func BenchmarkPushAll(b *testing.B) {
 	accounts := 10_000
 	if v := os.Getenv("PUSH_ACCOUNTS"); v != "" {
@@ -28,7 +29,7 @@ func BenchmarkPushAll(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	var took, ofNsc, ofAccountd time.Duration
+	var took, ofNsc, ofAccountd, again, status time.Duration
 	for b.Loop() {
 		c := newCloud(b)
 		c.fill(accounts)
@@ -40,12 +41,18 @@ func BenchmarkPushAll(b *testing.B) {
 		if st := c.accountsInForce(); st < accounts {
 			b.Fatalf("%d of %d accounts are in force", st, accounts)
 		}
+		again += c.nsc("push", "--all", "--timeout", "5m").cpu
+		began = time.Now()
+		c.nsc("status") // within its own timeout
+		status += time.Since(began)
 		c.daemon.Stop()
 	}
 	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(b.N*accounts) }
 	b.ReportMetric(1e6/each(took), "accounts/s")
 	b.ReportMetric(each(ofNsc), "nsc-cpu-µs/account")
 	b.ReportMetric(each(ofAccountd), "accountd-cpu-µs/account")
+	b.ReportMetric(each(again), "again-nsc-cpu-µs/account")
+	b.ReportMetric(float64(status.Milliseconds())/float64(b.N), "status-ms")
 }
 
 // fill writes accounts to the local store only, as files: a transaction each

@@ -131,6 +131,26 @@ func (v view) Account(nameOrKey string) (string, error) {
 	return "", missing("account", nameOrKey, "operator "+v.name, names)
 }
 
+// AccountNames returns the names of the accounts by their public keys. It reads
+// every account, and passes over those that are damaged.
+func (v view) AccountNames() (map[string]string, error) {
+	dirs, err := v.tree.list(accountsDir)
+	if err != nil {
+		return nil, ioFault("list accounts", err)
+	}
+	out := make(map[string]string, len(dirs))
+	for _, name := range dirs {
+		data, err := v.tree.read(accountFile(name))
+		if err != nil {
+			continue
+		}
+		if id, _, err := checkToken("account", strings.TrimSpace(string(data))); err == nil {
+			out[id.Subject] = name
+		}
+	}
+	return out, nil
+}
+
 // AccountJWT returns the JWT of the account named name. A file that is empty or
 // no JWT is fault.Invalid and names the file.
 func (v view) AccountJWT(name string) (string, error) {
