@@ -12,16 +12,16 @@ import (
 func TestRevocationOfWhatNobodyHasSeen(t *testing.T) {
 	t.Parallel()
 	p := shared.get(t).person(t)
-	p.ok("add", "account", "unseen")
+	p.ok("add", "account", "nobody-saw")
 	user, err := keys.NewUser()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := p.ok("revoke", "user", user.PublicKey(), "-a", "unseen").says("refused everywhere if issued until").complains("by a clock that is ahead, still connects")
+	r := p.ok("revoke", "user", user.PublicKey(), "-a", "nobody-saw").says("refused everywhere if issued until").complains("by a clock that is ahead, still connects")
 	if strings.Contains(r.out, "refused everywhere, ") {
 		t.Errorf("the receipt promises too much: %s", r.out)
 	}
-	p.ok("add", "user", "u1", "-a", "unseen")
-	p.ok("revoke", "user", "u1", "-a", "unseen").says("refused everywhere, ")
-	p.ok("revoke", "user", "*", "-a", "unseen").says("refused everywhere if issued until")
+	p.ok("add", "user", "u1", "-a", "nobody-saw")
+	p.ok("revoke", "user", "u1", "-a", "nobody-saw").says("refused everywhere, ")
+	p.ok("revoke", "user", "*", "-a", "nobody-saw").says("refused everywhere if issued until")
 }

@@ -28,10 +28,11 @@ func (w *work) published() *claims.Document {
 func (w *work) mine(id string) bool { return id == w.cur.ID || w.pub.Owns(id) }
 
 // behind reports whether v, of accountd, is older than the version that it took
-// before: then nobody has published since its store went back.
+// before: then nobody has published since its store went back. A server that
+// numbers nothing, revision 0, tells nothing of that.
 func (w *work) behind(v api.Version) bool {
 	p := w.published()
-	return v.Revision < w.pub.Revision && p != nil && v.IssuedAt <= p.IssuedAt
+	return v.Revision > 0 && v.Revision < w.pub.Revision && p != nil && v.IssuedAt <= p.IssuedAt
 }
 
 // wentBack is the error of an accountd that serves v where it has taken a later
