@@ -107,7 +107,7 @@ func parseOp(tok string) (op, error) {
 	if len(tok) > 1 && tok[0] == '$' {
 		n, err := strconv.Atoi(tok[1:])
 		if err != nil {
-			return op{}, nil //nolint:nilerr // many literal tokens begin with $
+			return op{}, nil // many literal tokens begin with $
 		}
 		return op{kind: opWildcard, from: []int{n}}, nil
 	}

@@ -77,7 +77,7 @@ func readCreds(dir string, d bulk.Device, c *bulk.Credential) (bool, error) {
 	}
 	doc, err := claims.Decode(string(token))
 	if err != nil || doc.Name != d.ID || d.Key != "" && doc.Subject != d.Key {
-		return false, nil //nolint:nilerr // damaged
+		return false, nil // damaged
 	}
 	c.ID, c.Expires, c.Leaf = d.ID, doc.Expires, tlog.RecordHash(token)
 	return true, nil

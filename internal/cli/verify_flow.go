@@ -132,7 +132,7 @@ func (a *app) verifyFlows(ctx context.Context, o flowOptions, place isolation.Pl
 		if err != nil {
 			return fault.New(fault.NotFound, "open the file of flows: %w", err).About("file", o.file)
 		}
-		defer f.Close() //nolint:errcheck // only read
+		defer f.Close()
 		in = f
 	}
 	flows, err := readFlows(in, place)
