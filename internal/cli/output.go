@@ -41,8 +41,9 @@ type receipt struct {
 	Creds    string           `json:"credentials,omitempty"`
 	JWT      string           `json:"jwt,omitempty"` // an activation on stdout, or that of a contract
 	Contract *contract        `json:"contract,omitempty"`
-	Users    map[string]int64 `json:"revoked,omitempty"` // users that were revoked, and the times, Unix seconds
-	Devices  *deviceCut       `json:"devices,omitempty"` // of a revocation of devices
+	Users    map[string]int64 `json:"revoked,omitempty"`  // users that were revoked, and the times, Unix seconds
+	Devices  *deviceCut       `json:"devices,omitempty"`  // of a revocation of devices
+	Returned *deviceReturn    `json:"returned,omitempty"` // of taking such revocations back
 	Findings []string         `json:"findings,omitempty"`
 	Warnings []string         `json:"warnings,omitempty"`
 	Changes  []string         `json:"changes,omitempty"` // of an edit and of a dry run

@@ -18,10 +18,9 @@ import (
 
 // revokeDeviceOptions are the flags of revoke device.
 type revokeDeviceOptions struct {
+	deviceChoice
 	account, fleet string
-	devices        []string // ids or public keys
-	file, from     string
-	tag, station   string
+	station        string
 	cohorts        []int
 	before         int64
 	now, graceful  bool
@@ -61,9 +60,7 @@ cohorts of the others new keys: those can connect until their credentials expire
 	accountFlag(cmd, &o.account)
 	fleetFlag(cmd, &o.fleet)
 	f := cmd.Flags()
-	f.StringVar(&o.file, "file", "", "file with an id, a public key or both a line")
-	f.StringVar(&o.from, "from", "", "file that nsc issue wrote, to look devices up in")
-	f.StringVar(&o.tag, "tag", "", "the devices in --from that have this tag")
+	choiceFlags(f, &o.deviceChoice)
 	f.StringVar(&o.station, "station", "", "all devices of this station")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "all devices of these cohorts")
 	f.Var((*timeValue)(&o.before), "issued-before", "all users of an account with --fleet-only that were issued until then")
@@ -83,17 +80,10 @@ func (o revokeDeviceOptions) check() error {
 		return usage("say which devices, in one way: ids or keys, --file, --tag, --station, --cohort or --issued-before")
 	case o.now && o.graceful:
 		return usage("--now and --graceful exclude each other")
-	case o.tag != "" && o.from == "":
-		return usage("a tag stands in credentials alone").WithHint("name the file that nsc issue wrote: --from <file>")
 	case o.rest != "" && !o.graceful:
 		return usage("--rest is for --graceful")
 	}
-	for _, word := range o.devices {
-		if looksSecret(word) {
-			return usage("a seed does not belong on the command line, where others can read it").WithHint("name the device by its id or public key")
-		}
-	}
-	return nil
+	return o.deviceChoice.check()
 }
 
 func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receipt, error) {
@@ -203,7 +193,10 @@ func cohortsCut(ac *account, f fleet.Fleet, cohorts []int) (fleet.Plan, error) {
 
 // devicesCut plans for devices that were named one by one.
 func (s *session) devicesCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, o revokeDeviceOptions, b fleet.Budget, cut *deviceCut) (fleet.Plan, error) {
-	l, err := s.suspects(ctx, r, ac, o)
+	l, err := s.suspects(o.deviceChoice)
+	if err == nil {
+		err = s.askLive(ctx, r, ac, l)
+	}
 	if err != nil {
 		return fleet.Plan{}, err
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/accountd/accountd/accounts/bulk"
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
@@ -106,7 +108,11 @@ func (a *app) eachLine(name string, f func(line string) error) error {
 	lines := bufio.NewScanner(file)
 	lines.Buffer(make([]byte, 0, maxListLine), maxListLine)
 	for n := 1; lines.Scan(); n++ {
-		text := bytes.TrimSpace(lines.Bytes())
+		text := lines.Bytes()
+		if n == 1 {
+			text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		}
+		text = bytes.TrimSpace(text)
 		if len(text) == 0 || text[0] == '#' {
 			continue
 		}
@@ -120,8 +126,39 @@ func (a *app) eachLine(name string, f func(line string) error) error {
 	return nil
 }
 
+// deviceChoice says which devices the command line means.
+type deviceChoice struct {
+	devices    []string // ids or public keys
+	file, from string
+	tag        string
+	cohort     func(fleet.Suspect) bool // picks those in from, nil for none
+}
+
+func choiceFlags(f *pflag.FlagSet, o *deviceChoice) {
+	f.StringVar(&o.file, "file", "", "file with an id, a public key or both a line")
+	f.StringVar(&o.from, "from", "", "file that nsc issue wrote, to look devices up in")
+	f.StringVar(&o.tag, "tag", "", "the devices in --from that have this tag")
+}
+
+func (o deviceChoice) check() error {
+	if o.tag != "" && o.from == "" {
+		return usage("a tag stands in credentials alone").WithHint("name the file that nsc issue wrote: --from <file>")
+	}
+	for _, word := range o.devices {
+		if looksSecret(word) {
+			return usage("a seed does not belong on the command line, where others can read it").WithHint("name the device by its id or public key")
+		}
+	}
+	return nil
+}
+
+// picks reports whether a device in --from is meant, though nobody named it.
+func (o deviceChoice) picks(one fleet.Suspect, tags []string) bool {
+	return o.tag != "" && slices.Contains(tags, o.tag) || o.cohort != nil && o.cohort(one)
+}
+
 // suspects finds the devices that the command line means.
-func (s *session) suspects(ctx context.Context, r *root, ac *account, o revokeDeviceOptions) (*suspects, error) {
+func (a *app) suspects(o deviceChoice) (*suspects, error) {
 	l := &suspects{}
 	for _, word := range o.devices {
 		one, err := readSuspect(word)
@@ -131,7 +168,7 @@ func (s *session) suspects(ctx context.Context, r *root, ac *account, o revokeDe
 		l.add(one)
 	}
 	if o.file != "" {
-		if err := s.eachLine(o.file, func(line string) error {
+		if err := a.eachLine(o.file, func(line string) error {
 			one, err := readSuspect(line)
 			if err == nil {
 				l.add(one)
@@ -142,9 +179,9 @@ func (s *session) suspects(ctx context.Context, r *root, ac *account, o revokeDe
 		}
 	}
 	if o.from != "" {
-		if err := s.eachLine(o.from, func(line string) error {
+		if err := a.eachLine(o.from, func(line string) error {
 			one, tags, err := issuedDevice([]byte(line + "\n"))
-			if err == nil && (l.has(one.ID) || l.has(one.Key) || o.tag != "" && slices.Contains(tags, o.tag)) {
+			if err == nil && (l.has(one.ID) || l.has(one.Key) || o.picks(one, tags)) {
 				l.add(one)
 			}
 			return err
@@ -155,7 +192,7 @@ func (s *session) suspects(ctx context.Context, r *root, ac *account, o revokeDe
 	if len(l.list) == 0 {
 		return nil, fault.New(fault.NotFound, "no such device is listed").About("device", o.tag)
 	}
-	return l, s.askLive(ctx, r, ac, l)
+	return l, nil
 }
 
 // maxAsked is how many devices are asked for one by one.

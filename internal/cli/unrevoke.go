@@ -15,7 +15,7 @@ import (
 
 func newUnrevoke(a *app) *cobra.Command {
 	cmd := group("unrevoke", "Take revocations back")
-	cmd.AddCommand(newUnrevokeUser(a))
+	cmd.AddCommand(newUnrevokeUser(a), newUnrevokeDevice(a))
 	return cmd
 }
 
