@@ -38,7 +38,6 @@ type Plan struct {
 	Retire  []Key           // refused at once, whatever they signed
 	Renew   []int           // cohorts that get a new key
 	Until   int64           // when the old keys of a graceful plan go, Unix seconds
-	Gone    int             // devices that are refused already, since the key that signed for them is retired
 	Exposed []Suspect       // that can still connect
 	Last    int64           // until then at the latest, Unix seconds
 }
@@ -67,15 +66,12 @@ func (f Fleet) Plan(ac *jwt.AccountClaims, suspects []Suspect, b Budget, way Way
 	var listed, unlisted []Suspect
 	known := revocation.List(ac.Revocations)
 	for _, s := range suspects {
-		switch {
-		case s.Issuer != "" && s.Issuer != ac.Subject && !ac.SigningKeys.Contains(s.Issuer):
-			p.Gone++
-		case s.Key == "":
+		if s.Key == "" {
 			unlisted = append(unlisted, s)
-		default:
-			listed = append(listed, s)
-			p.Entries[s.Key] = max(now, s.IssuedAt, p.Entries[s.Key])
+			continue
 		}
+		listed = append(listed, s)
+		p.Entries[s.Key] = max(now, s.IssuedAt, p.Entries[s.Key])
 	}
 	fresh := 0
 	for key := range p.Entries {
@@ -208,6 +204,7 @@ func (f Fleet) rollCost(ac *jwt.AccountClaims) (int, error) {
 // ring is the keys of a fleet, found by what is known of a device.
 type ring struct {
 	Fleet
+	ac       *jwt.AccountClaims
 	all      []Key
 	byPublic map[string]Key
 	byCohort map[int][]Key
@@ -215,7 +212,7 @@ type ring struct {
 }
 
 func (f Fleet) ring(ac *jwt.AccountClaims) ring {
-	r := ring{Fleet: f, all: f.Keys(ac), byPublic: map[string]Key{}, byCohort: map[int][]Key{}}
+	r := ring{Fleet: f, ac: ac, all: f.Keys(ac), byPublic: map[string]Key{}, byCohort: map[int][]Key{}}
 	for _, k := range r.all {
 		r.byPublic[k.Public] = k
 		if k.Station != "" {
@@ -227,19 +224,25 @@ func (f Fleet) ring(ac *jwt.AccountClaims) ring {
 	return r
 }
 
-// signersOf returns the keys that may have signed for s: the one that did, if
-// that is known, else all epochs of its cohort.
+// signersOf returns the keys that may have signed for s. What is known of its
+// credentials need not be the last of them: it may have been issued anew, by any
+// epoch of its cohort, under the same key.
 func (r ring) signersOf(s Suspect) ([]Key, error) {
-	switch k, ours := r.byPublic[s.Issuer]; {
-	case ours:
-		return []Key{k}, nil
-	case s.Issuer != "":
-		return nil, fault.New(fault.NotFound, "device %s was not issued by fleet %q", first(s.ID, s.Key), r.Name).ByRule("unknown-signer").About("device", first(s.ID, s.Key))
+	unknown := func(format string, args ...any) ([]Key, error) {
+		return nil, fault.New(fault.NotFound, format, args...).ByRule("unknown-signer").About("device", first(s.ID, s.Key))
+	}
+	k, ours := r.byPublic[s.Issuer]
+	switch {
+	case ours && k.Station == "":
+		return r.byCohort[k.Cohort], nil
+	case !ours && s.Issuer != "" && (s.Issuer == r.ac.Subject || r.ac.SigningKeys.Contains(s.Issuer)):
+		return unknown("device %s was not issued by fleet %q", first(s.ID, s.Key), r.Name)
 	case s.ID == "":
-		return nil, fault.New(fault.NotFound, "which key signed for %s is not known, since its id is not", s.Key).ByRule("unknown-signer").About("device", s.Key)
-	case r.station != "":
-		return nil, fault.New(fault.NotFound, "whether the key of a cohort signed for %s, or that of a station such as %q, is not known", s.ID, r.station).
-			ByRule("unknown-signer").About("device", s.ID)
+		return unknown("which key signed for %s is not known, since its id is not", s.Key)
+	case ours:
+		return append([]Key{k}, r.byCohort[r.Cohort(s.ID)]...), nil
+	case s.Issuer == "" && r.station != "":
+		return unknown("whether the key of a cohort signed for %s, or that of a station such as %q, is not known", s.ID, r.station)
 	}
 	return r.byCohort[r.Cohort(s.ID)], nil
 }

@@ -94,10 +94,11 @@ type sky struct {
 	f       Fleet
 	ac      *jwt.AccountClaims
 	devices []Suspect
+	anew    map[string]string // the key that signed once more, by that of the device
 }
 
 func newSky(t *testing.T, rt *rapid.T) *sky {
-	s := &sky{f: sensors(3)}
+	s := &sky{f: sensors(3), anew: map[string]string{}}
 	s.ac = add(t, s.f)
 	template := Scope(s.ac, s.f.Keys(s.ac)[0])
 	if rapid.Bool().Draw(rt, "rolled") {
@@ -114,6 +115,9 @@ func newSky(t *testing.T, rt *rapid.T) *sky {
 		d := Suspect{ID: fmt.Sprintf("d%d", i), Key: fmt.Sprintf("U%055d", i), IssuedAt: 1_000_000, Expires: 1_000_000 + 3600}
 		own := slices.DeleteFunc(slices.Clone(all), func(k Key) bool { return k.Station == "" && k.Cohort != s.f.Cohort(d.ID) })
 		d.Issuer = own[rapid.IntRange(0, len(own)-1).Draw(rt, "signer")].Public
+		if signers, err := s.f.Signers(s.ac); err == nil && rapid.Bool().Draw(rt, "issued anew") {
+			s.anew[d.Key] = signers[s.f.Cohort(d.ID)].Public
+		}
 		s.devices = append(s.devices, d)
 	}
 	return s
@@ -121,7 +125,11 @@ func newSky(t *testing.T, rt *rapid.T) *sky {
 
 // refused reports whether servers would refuse a device.
 func (s *sky) refused(d Suspect) bool {
-	return !s.ac.SigningKeys.Contains(d.Issuer) || revocation.List(s.ac.Revocations).Covers(d.Key, d.IssuedAt)
+	if revocation.List(s.ac.Revocations).Covers(d.Key, d.IssuedAt) {
+		return true
+	}
+	again, anew := s.anew[d.Key]
+	return !s.ac.SigningKeys.Contains(d.Issuer) && (!anew || !s.ac.SigningKeys.Contains(again))
 }
 
 // suspects draws some devices, and what is known of them.
@@ -152,7 +160,11 @@ func (s *sky) check(rt *rapid.T, p Plan, real []Suspect) {
 	}
 	for _, d := range s.devices {
 		suspect := slices.Contains(real, d)
-		cut := slices.ContainsFunc(p.Retire, func(k Key) bool { return k.Public == d.Issuer })
+		gone := func(key string) bool {
+			return slices.ContainsFunc(p.Retire, func(k Key) bool { return k.Public == key })
+		}
+		again, anew := s.anew[d.Key]
+		cut := gone(d.Issuer) && (!anew || gone(again))
 		if suspect && !s.refused(d) && !exposed[d.ID] {
 			rt.Fatalf("%+v can still connect, and the plan %+v does not say so", d, p)
 		}
@@ -207,16 +219,24 @@ func TestPlansAreHonest(t *testing.T) {
 	})
 }
 
-func TestPlanOfWhoIsGone(t *testing.T) {
+// TestPlanOfWhoMayBeBack: that the key which signed is retired does not mean
+// that the device is out, since it may have been issued anew.
+func TestPlanOfWhoMayBeBack(t *testing.T) {
 	t.Parallel()
 	f := sensors(1)
 	ac := add(t, f)
-	p, err := f.Plan(ac, []Suspect{{ID: "a", Key: "UA", Issuer: publicKeys(t, 1)[0]}}, Budget{0, 10000}, Undecided, 5)
-	if err != nil || p.Gone != 1 || len(p.Entries) != 0 {
+	gone := publicKeys(t, 1)[0]
+	for issuer, at := range map[string]int64{gone: 5, ac.Subject: 9} {
+		p, err := f.Plan(ac, []Suspect{{ID: "a", Key: "UA", Issuer: issuer, IssuedAt: at}}, Budget{0, 10000}, Undecided, 5)
+		if err != nil || p.Entries["UA"] != at {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	p, err := f.Plan(ac, []Suspect{{ID: "a", Issuer: gone}}, Budget{0, 0}, Now, 5)
+	if err != nil || len(p.Retire) != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	p, err = f.Plan(ac, []Suspect{{ID: "a", Key: "UA", Issuer: ac.Subject, IssuedAt: 9}}, Budget{0, 10000}, Undecided, 5)
-	if err != nil || p.Entries["UA"] != 9 {
-		t.Fatalf("%+v, %v", p, err)
+	if _, err = f.Plan(ac, []Suspect{{ID: "a", Issuer: ac.Subject}}, Budget{0, 0}, Now, 5); fault.RuleOf(err) != "unknown-signer" {
+		t.Fatal(err)
 	}
 }

@@ -15,7 +15,6 @@ type deviceCut struct {
 	Fleet    string   `json:"fleet"`
 	Devices  int      `json:"devices,omitempty"` // that were named, one by one
 	Listed   int      `json:"listed"`            // of them in the account's claim
-	Gone     int      `json:"gone,omitempty"`    // refused before
 	Retired  []string `json:"retired,omitempty"` // roles of keys
 	Renewed  []int    `json:"renewed,omitempty"` // cohorts that got a new key
 	Exposed  int      `json:"exposed"`           // that can still connect
@@ -94,9 +93,6 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 	if len(p.Entries) > 0 {
 		rec.Users = p.Entries
 		rec.Lines = append(rec.Lines, fmt.Sprintf("%s listed, the claim uses %.0f %% of what it can be", count(c.Listed, "device"), c.Budget*100))
-	}
-	if c.Gone > 0 {
-		rec.Lines = append(rec.Lines, count(c.Gone, "device")+" refused before: the key that signed for them is retired")
 	}
 	if len(p.Retire) > 0 {
 		rec.Lines = append(rec.Lines, count(len(p.Retire), "signing key")+" ("+shorten(c.Retired)+"): each "+retirement(rec))

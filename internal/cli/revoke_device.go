@@ -152,7 +152,7 @@ func (s *session) planCut(ctx context.Context, r *root, ac *account, f fleet.Fle
 	if err != nil {
 		return plan, cut, err
 	}
-	cut.Listed, cut.Gone, cut.Renewed = len(plan.Entries), plan.Gone, plan.Renew
+	cut.Listed, cut.Renewed = len(plan.Entries), plan.Renew
 	if cut.Exposed = len(plan.Exposed); cut.Exposed > 0 {
 		cut.Until = plan.Last
 	}

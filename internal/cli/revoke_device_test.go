@@ -19,11 +19,11 @@ type cut struct {
 	Outcome string
 	Proven  bool
 	Devices struct {
-		Devices, Listed, Gone, Exposed int
-		Retired                        []string
-		Renewed                        []int
-		Until                          int64
-		Budget                         float64
+		Devices, Listed, Exposed int
+		Retired                  []string
+		Renewed                  []int
+		Until                    int64
+		Budget                   float64
 	}
 }
 
