@@ -1,6 +1,10 @@
 package accounts
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/fault"
@@ -125,4 +129,43 @@ func Activated(ac *jwt.AccountClaims, exporter string) int64 {
 		}
 	}
 	return at
+}
+
+// PeekActivation reads a token whose signature was checked when the account that
+// holds it was judged: to check it is what takes the time.
+func PeekActivation(token string) (*jwt.ActivationClaims, error) {
+	parts := strings.Split(token, ".")
+	act := &jwt.ActivationClaims{}
+	if len(parts) == 3 {
+		payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+		if err == nil && json.Unmarshal(payload, act) == nil && act.Type == jwt.ActivationClaim {
+			return act, nil
+		}
+	}
+	return jwt.DecodeActivationClaims(token) // an older form
+}
+
+// Ending is an import whose activation ends some time.
+type Ending struct {
+	Exporter      string // public key
+	Type          jwt.ExportType
+	Remote, Local string // of the exporter and of the importer, references as wildcards
+	At            int64  // Unix seconds: from then on it is not valid
+}
+
+// Endings returns the imports of ac that end, whether they have or will.
+func Endings(ac *jwt.AccountClaims) []Ending {
+	var out []Ending
+	for _, im := range ac.Imports {
+		if im == nil || im.Token == "" {
+			continue
+		}
+		act, err := PeekActivation(im.Token)
+		if err != nil || act.Expires == 0 {
+			continue
+		}
+		remote, local := patterns(im)
+		out = append(out, Ending{Exporter: im.Account, Type: im.Type, Remote: remote, Local: local, At: act.Expires})
+	}
+	return out
 }

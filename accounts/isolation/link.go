@@ -1,10 +1,7 @@
 package isolation
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -211,26 +208,12 @@ func (w *World) refuses(l *link, im *jwt.Import, e *jwt.Export, remote tokens) s
 	return ""
 }
 
-// activation reads a token whose signature was checked when the account that
-// holds it was judged: to check it is what takes the time.
-func activation(token string) (*jwt.ActivationClaims, error) {
-	parts := strings.Split(token, ".")
-	act := &jwt.ActivationClaims{}
-	if len(parts) == 3 {
-		payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-		if err == nil && json.Unmarshal(payload, act) == nil && act.Type == jwt.ActivationClaim {
-			return act, nil
-		}
-	}
-	return jwt.DecodeActivationClaims(token) // an older form
-}
-
 // inactive says why the activation of an import does not hold.
 func (w *World) inactive(l *link, im *jwt.Import, e *jwt.Export) string {
 	if im.Token == "" {
 		return "the export is private and the import has no activation"
 	}
-	act, err := activation(im.Token)
+	act, err := accounts.PeekActivation(im.Token)
 	if err != nil {
 		return "its activation cannot be read"
 	}

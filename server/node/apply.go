@@ -36,6 +36,7 @@ func (n *Node) bring(ctx context.Context, w *work, acc *server.Account) {
 		n.finish(w, n.rejected(w.entry, err.Error()))
 		return
 	}
+	n.terms.look(w.entry.Key)
 	if !c.lost.any() {
 		n.repair(w.entry, acc)
 		n.finish(w, n.loadedProof(w.entry))

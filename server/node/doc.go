@@ -11,6 +11,8 @@
 //	              └─▶ lane (one an account) ─▶ apply ─▶ cut ─▶ sweep ─▶ proof
 //	                                       reconcile: loaded JWT and effect = copy
 //
+//	                     terms: imports end with their activations
+//
 // # What it promises
 //
 // Order. A version is in the copy before the server is told of it, so that
@@ -26,6 +28,9 @@
 // connect. Those connected are closed at once, and complete sweeps at the end
 // of the apply, +50 ms, +200 ms and +2 s find those that were half-way through
 // their authentication.
+//
+// Ends. An import ends with its activation, on live subscriptions too, also where
+// the server's own timer misses it. This costs one timer a node.
 //
 // Independence. Without the Source the node serves, and starts, from its copy.
 package node

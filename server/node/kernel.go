@@ -33,6 +33,14 @@ func applyClaims(s *server.Server, acc *server.Account, claimJWT string) error
 //go:linkname removeAccount github.com/nats-io/nats-server/v2/server.removeCb
 func removeAccount(s *server.Server, key string)
 
+// expireActivation is what the server's own timer runs when an activation ends by
+// which acc imports from exporter: it looks whether that import, named by the
+// exporter's subject of a stream and by the importer's of a service, still holds,
+// and ends it where it does not.
+//
+//go:linkname expireActivation github.com/nats-io/nats-server/v2/server.(*Account).activationExpired
+func expireActivation(acc, exporter *server.Account, subject string, kind jwt.ExportType)
+
 // accountClients returns the connections that are registered with acc,
 // internal ones included, as pointers to the server's client.
 //

@@ -46,6 +46,7 @@ type Node struct {
 	srv    *server.Server
 	opts   *server.Options
 	res    *resolver
+	terms  *terms
 
 	operator *jwt.OperatorClaims // what the server trusts until it restarts
 
@@ -88,7 +89,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, lanes: map[string]*lane{}, moved: make(chan struct{}),
-		slots: make(chan struct{}, maxLanes),
+		slots: make(chan struct{}, maxLanes), terms: newTerms(),
 	}
 	if n.kernel, err = newKernel(); err != nil {
 		return nil, err
@@ -117,6 +118,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n.cancel = cancel
 	n.wg.Go(func() { n.follow(run) })
 	n.wg.Go(func() { n.reconcileLoop(run) })
+	n.wg.Go(func() { n.endContracts(run) })
 	return n, nil
 }
 
@@ -190,7 +192,7 @@ func (n *Node) notReady(what string) error {
 
 // serve starts the server and waits until it listens.
 func (n *Node) serve(ctx context.Context) error {
-	n.res = newResolver(n.copy)
+	n.res = newResolver(n.copy, n.terms.look)
 	opts, err := n.cfg.serverOptions(n.operator, n.res)
 	if err != nil {
 		return err

@@ -236,7 +236,12 @@ func (n *Node) differs(e entry, info *server.AccountInfo) string {
 		return "the server holds the account for expired"
 	case info.Jwt != e.JWT:
 		return "the server holds another version"
-	case !info.Complete && len(e.Findings) == 0:
+	}
+	ended, open := n.ended(info)
+	switch {
+	case open != "":
+		return "the import of " + open + " goes on although its activation has ended"
+	case !info.Complete && len(e.Findings) == 0 && ended == 0:
 		return "incomplete: an import is not resolved, or JetStream could not be set up"
 	}
 	for key, at := range info.Claim.Revocations {

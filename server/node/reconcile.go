@@ -38,6 +38,7 @@ func (n *Node) reconcileAccount(key string) {
 	}
 	held := k.held
 	n.repair(held, acc)
+	n.terms.look(key)
 	claims, err := claimsOf(held)
 	if err != nil {
 		return

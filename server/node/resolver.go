@@ -14,6 +14,7 @@ import (
 // subjects through which a system user could push an older claim.
 type resolver struct {
 	copy *local
+	load func(key string) // called when the server has got an account
 
 	mu    sync.Mutex
 	asked map[string]reads
@@ -26,8 +27,8 @@ type reads struct {
 	found   bool
 }
 
-func newResolver(copy *local) *resolver {
-	return &resolver{copy: copy, asked: map[string]reads{}}
+func newResolver(copy *local, load func(key string)) *resolver {
+	return &resolver{copy: copy, load: load, asked: map[string]reads{}}
 }
 
 // Fetch returns the held JWT. A tombstone is missing.
@@ -40,6 +41,9 @@ func (r *resolver) Fetch(key string) (token string, err error) {
 	}
 	if errors.Is(err, errNotHeld) {
 		return "", server.ErrMissingAccount
+	}
+	if err == nil {
+		r.load(key)
 	}
 	return e.JWT, err
 }
