@@ -114,12 +114,18 @@ type ResolverReady struct {
 type ServedServer struct {
 	Name     string `json:"name"`
 	Cluster  string `json:"cluster,omitempty"`
-	Resolver string `json:"resolver"` // full, cache, url or memory
+	Resolver string `json:"resolver"` // full, cache, url or memory; "" while that is not known
+	Away     bool   `json:"away,omitempty"`
 }
 
-// becomeReady waits until a server is served, says so, and keeps the ready file
-// until ctx ends.
+// becomeReady waits until the cluster was looked through and a server is served,
+// says so, and keeps the ready file until ctx ends.
 func (a *alone) becomeReady(ctx context.Context, fleet *stock.Fleet) error {
+	select {
+	case <-fleet.Looked():
+	case <-ctx.Done():
+		return nil
+	}
 	for !anyHealthy(fleet) {
 		if !wait(ctx, lookEvery) {
 			return nil
@@ -160,12 +166,16 @@ func (a *alone) show(fleet *stock.Fleet) error {
 	if fleet != nil {
 		what = fmt.Sprintf("%d servers", len(fleet.Servers()))
 		for _, s := range fleet.Servers() {
-			r.Servers = append(r.Servers, ServedServer{Name: s.Name(), Cluster: s.Cluster(), Resolver: string(s.Kind())})
+			r.Servers = append(r.Servers, ServedServer{Name: s.Name(), Cluster: s.Cluster(), Resolver: string(s.Kind()), Away: len(s.Trusts()) == 0})
 		}
 	}
 	fmt.Fprintf(&b, "accountd resolver: operator %s, %s, store %s\n", a.credentials.operator.Name, what, hidePassword(a.opts.Store))
 	for _, s := range r.Servers {
-		fmt.Fprintf(&b, "  %s  %s\n", s.Name, s.Resolver)
+		state := s.Resolver
+		if s.Away {
+			state = strings.TrimSpace(state + "  away: it gets what it lacks when it returns")
+		}
+		fmt.Fprintf(&b, "  %s  %s\n", s.Name, state)
 	}
 	if r.HTTP != "" {
 		fmt.Fprintf(&b, "  http    %s\n", r.HTTP)

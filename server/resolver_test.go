@@ -17,7 +17,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,8 +99,8 @@ func (o *outside) file(name string, content []byte) string {
 	return path
 }
 
-// server runs a stock server with resolver: full.
-func (o *outside) server(name string) *natstest.Server {
+// server runs a stock server with resolver: full, and further lines of configuration.
+func (o *outside) server(name string, more ...string) *natstest.Server {
 	o.t.Helper()
 	return natstest.StartServer(o.t, fmt.Sprintf(`
 server_name: %s
@@ -106,7 +108,7 @@ operator: %s
 system_account: %s
 resolver: { type: full, dir: %q, allow_delete: true }
 resolver_preload: { %s: %s }
-`, name, o.operator, o.system.PublicKey(), o.t.TempDir(), o.system.PublicKey(), o.sysJWT))
+%s`, name, o.operator, o.system.PublicKey(), o.t.TempDir(), o.system.PublicKey(), o.sysJWT, strings.Join(more, "")))
 }
 
 // run runs the service until the test ends, and waits until it is ready.
@@ -209,6 +211,36 @@ func TestResolverServesStockServers(t *testing.T) {
 		return nil
 	})
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestResolverIsReadyWithTheWholeCluster: when it says that it is ready, it has
+// looked at every server, and names the one that does not answer.
+func TestResolverIsReadyWithTheWholeCluster(t *testing.T) {
+	t.Parallel()
+	o := newOutside(t)
+	hub := natstest.FreePort(t)
+	servers := map[string]*natstest.Server{}
+	for _, name := range []string{"s0", "s1", "s2"} {
+		listen := "127.0.0.1:-1"
+		if name == "s0" {
+			listen = fmt.Sprintf("127.0.0.1:%d", hub)
+		}
+		servers[name] = o.server(name, fmt.Sprintf("cluster { name: acme, listen: %q, routes: [ \"nats-route://127.0.0.1:%d\" ] }\n", listen, hub))
+	}
+	for _, s := range servers {
+		natstest.Eventually(t, resolverPatience, func() error { return s.RoutedTo(2) })
+	}
+	silent := servers["s2"]
+	silent.Signal(syscall.SIGSTOP)
+	t.Cleanup(func() { silent.Signal(syscall.SIGCONT) })
+	o.options.Servers = servers["s0"].URL
+	ready := o.run(o.options)
+	want := []ServedServer{
+		{Name: "s0", Cluster: "acme", Resolver: "full"}, {Name: "s1", Cluster: "acme", Resolver: "full"}, {Name: "s2", Cluster: "acme", Away: true},
+	}
+	if !slices.Equal(ready.Servers, want) {
+		t.Fatalf("ready with %+v", ready.Servers)
+	}
 }
 
 // TestResolverStartsAgain: a store goes on with its operator, under the same

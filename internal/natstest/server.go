@@ -144,6 +144,26 @@ func (s *Server) Unlinked() error {
 	return err
 }
 
+// RoutedTo returns nil if the server has routes to n others.
+func (s *Server) RoutedTo(n int) error {
+	var page struct {
+		Routes []struct {
+			Name string `json:"remote_name"`
+		} `json:"routes"`
+	}
+	if err := s.Monitoring("/routez", &page); err != nil {
+		return err
+	}
+	others := map[string]bool{}
+	for _, r := range page.Routes {
+		others[r.Name] = true
+	}
+	if len(others) != n {
+		return fmt.Errorf("%s has routes to %d servers", s.URL, len(others))
+	}
+	return nil
+}
+
 // Monitoring reads the monitoring page at path, such as /leafz, into the value
 // that into points to.
 func (s *Server) Monitoring(path string, into any) error {

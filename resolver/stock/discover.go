@@ -57,55 +57,24 @@ func (f *Fleet) listenToEnds() {
 	}
 }
 
-// pingLoop looks for servers, for ever.
-func (f *Fleet) pingLoop(ctx context.Context) {
-	for more := true; more; more = pause(ctx, f.cfg.Ping) {
-		f.ping(ctx)
-		f.silent()
-	}
-}
-
-// ping asks all servers to show themselves, and waits for those that do within
-// a ping's time at most. It ends early once every expected one has answered.
-func (f *Fleet) ping(ctx context.Context) {
-	got := map[string]bool{}
-	_, _ = f.ask.gather(ctx, fmt.Sprintf(subjectPing, "STATSZ"), nil, f.cfg.Ping, f.stirred, func(m *nats.Msg) bool {
-		if m == nil {
-			return false
-		}
-		got[f.heardFrom(ctx, m)] = true
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if len(f.servers) == 0 {
-			return false
-		}
-		for id := range f.servers {
-			if !got[id] {
-				return false
-			}
-		}
-		return true
-	}) // servers that do not answer are down: silent says so
-}
-
-// heardFrom notes a sign of life and returns the server's identity.
-func (f *Fleet) heardFrom(ctx context.Context, m *nats.Msg) string {
+// heardFrom notes a sign of life.
+func (f *Fleet) heardFrom(ctx context.Context, m *nats.Msg) {
 	a, err := decode[json.RawMessage](m)
 	if err != nil || a.Server.ID == "" || f.cfg.Exclude(a.Server.Name) {
-		return ""
+		return
 	}
 	who := a.Server
 	id := identity(who.Cluster, who.Name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.leafs[who.ID] || ctx.Err() != nil {
-		return ""
+		return
 	}
 	s := f.servers[id]
 	if s != nil && s.id == who.ID {
 		s.heard = time.Now()
 		if s.up || s.probing {
-			return id
+			return
 		}
 	}
 	if s == nil {
@@ -115,15 +84,15 @@ func (f *Fleet) heardFrom(ctx context.Context, m *nats.Msg) string {
 			f.dirty = true
 		}
 	}
-	if s.probing {
-		return id
+	if s.probing || f.probes[who.ID] {
+		return
 	}
 	if s.up {
 		f.down(s, "restarted")
 	}
 	s.id, s.probing, s.stranger, s.heard = who.ID, true, false, time.Now()
+	f.probes[who.ID] = true
 	f.wg.Go(func() { f.probe(ctx, s, who) })
-	return id
 }
 
 // expects reports whether a server belongs to the cluster of the connection.
@@ -137,6 +106,7 @@ func (f *Fleet) probe(ctx context.Context, s *Server, who info) {
 	err := f.inspect(ctx, s, who)
 	f.mu.Lock()
 	s.probing = false
+	delete(f.probes, who.ID)
 	if err == nil && s.id == who.ID && !f.leafs[who.ID] {
 		s.up, s.since = true, f.cfg.Now()
 		f.dirty = true

@@ -32,6 +32,7 @@ type Fleet struct {
 	mu       sync.Mutex
 	servers  map[string]*Server // by identity
 	leafs    map[string]bool    // runs of servers that are not expected, by ID
+	probes   map[string]bool    // runs of servers that are being looked at, by ID
 	jobs     map[string]*job    // by account
 	followed uint64             // last change that is open or done for every server
 	source   error              // why the store cannot be followed
@@ -46,6 +47,7 @@ type Fleet struct {
 	slots  chan struct{}
 	extra  claims.Sum    // what directories hold beside the store; of reconcileLoop
 	look   chan struct{} // asks for a comparison of all accounts now
+	looked chan struct{} // closed when servers were looked for once
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -62,9 +64,9 @@ func Start(ctx context.Context, cfg Config) (*Fleet, error) {
 	}
 	f := &Fleet{
 		cfg: cfg, log: cfg.Logger, nc: cfg.Conn,
-		servers: map[string]*Server{}, leafs: map[string]bool{}, jobs: map[string]*job{},
+		servers: map[string]*Server{}, leafs: map[string]bool{}, probes: map[string]bool{}, jobs: map[string]*job{},
 		moved: make(chan struct{}), waits: map[string]chan struct{}{}, watched: map[string]*watch{},
-		queue: newQueue(), slots: make(chan struct{}, maxAtWork), look: make(chan struct{}, 1),
+		queue: newQueue(), slots: make(chan struct{}, maxAtWork), look: make(chan struct{}, 1), looked: make(chan struct{}),
 	}
 	if err := f.load(ctx); err != nil {
 		return nil, err
