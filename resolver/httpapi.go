@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/accountd/accountd/api"
@@ -97,7 +98,7 @@ func readHTTP[Q, R any](s *Service, call func(context.Context, Q) R) func(*http.
 // mayRead lets this machine read everything, and others with a signed request:
 // lists name every tenant.
 func (s *Service) mayRead(r *http.Request, body []byte) error {
-	if fromLoopback(r) {
+	if ofThisMachine(r) {
 		return nil
 	}
 	token := r.Header.Get(api.AuthHeader)
@@ -117,9 +118,21 @@ func (s *Service) mayRead(r *http.Request, body []byte) error {
 	})
 }
 
-func fromLoopback(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	return err == nil && net.ParseIP(host).IsLoopback()
+// ofThisMachine reports whether r was made on this machine, and for it: a proxy
+// here speaks for others, and a page in a browser here can send what it likes
+// to a name of its own that resolves to this machine.
+func ofThisMachine(r *http.Request) bool {
+	from, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil || !net.ParseIP(from).IsLoopback() {
+		return false
+	}
+	for _, h := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"} {
+		if r.Header.Get(h) != "" {
+			return false
+		}
+	}
+	asked := (&url.URL{Host: r.Host}).Hostname()
+	return asked == "localhost" || net.ParseIP(asked).IsLoopback()
 }
 
 func (s *Service) info(ctx context.Context) (*api.Info, error) {

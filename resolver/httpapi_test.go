@@ -132,7 +132,7 @@ func TestHTTPDoorsRefuse(t *testing.T) {
 		{"GET", "/jwt/v1/pack", "", "192.0.2.1:1", 403},
 	} {
 		r := httptest.NewRequestWithContext(context.Background(), c.method, c.path, strings.NewReader(c.body))
-		r.RemoteAddr = c.from
+		r.RemoteAddr, r.Host = c.from, "127.0.0.1:9222"
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
 		if rec.Code != c.want {

@@ -19,7 +19,7 @@ import (
 // get asks h for a path, from an address.
 func get(h http.Handler, path, from string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, path, nil)
-	r.RemoteAddr = from
+	r.RemoteAddr, r.Host = from, "127.0.0.1:9222"
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -179,6 +179,41 @@ func TestNotify(t *testing.T) {
 		rec := get(h, c.path, c.from, api.AuthHeader, c.token)
 		if want := i < 3; rec.Code != c.status || (len(sent) == 1) != want {
 			t.Errorf("%s from %s: %d, sent %v", c.path, c.from, rec.Code, sent)
+		}
+	}
+}
+
+// TestThisMachine: who speaks for others, and who asks for another name, is not
+// of this machine, wherever the connection comes from.
+func TestThisMachine(t *testing.T) {
+	t.Parallel()
+	h := newWorld(t).handler()
+	for _, c := range []struct {
+		host, header string
+		want         int
+	}{
+		{"127.0.0.1:9222", "", 200},
+		{"[::1]:9222", "", 200},
+		{"localhost:9222", "", 200},
+		{"localhost", "", 200},
+		{"accountd.example:9222", "", 403}, // may be a page in a browser here
+		{"localhost.example", "", 403},
+		{"192.0.2.1:9222", "", 403},
+		{"", "", 403},
+		{"127.0.0.1:9222", "X-Forwarded-For", 403},
+		{"127.0.0.1:9222", "Forwarded", 403},
+		{"127.0.0.1:9222", "Via", 403},
+		{"127.0.0.1:9222", "X-Real-IP", 403},
+	} {
+		r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/jwt/v1/pack", nil)
+		r.RemoteAddr, r.Host = here, c.host
+		if c.header != "" {
+			r.Header.Set(c.header, "127.0.0.1")
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		if rec.Code != c.want {
+			t.Errorf("host %q, %s: %d %s", c.host, c.header, rec.Code, rec.Body)
 		}
 	}
 }

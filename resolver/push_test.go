@@ -155,7 +155,7 @@ func TestHTTPPush(t *testing.T) {
 	h := w.handler()
 	do := func(method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
-		r.RemoteAddr = "127.0.0.1:1"
+		r.RemoteAddr, r.Host = here, "localhost"
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, r)
 		return rec

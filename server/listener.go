@@ -52,15 +52,19 @@ func serveOn(ctx context.Context, ln net.Listener, secure *tls.Config, h http.Ha
 	if secure != nil {
 		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
 	}
+	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
 		if srv.Shutdown(end) != nil {
 			_ = srv.Close() // requests in flight are cut
 		}
 	})
-	defer stop()
 	err := serve(b)
+	if !stop() {
+		<-closed // what answers requests is needed until then
+	}
 	b.refusals.Wait()
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
