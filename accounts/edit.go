@@ -32,6 +32,7 @@ type Edit struct {
 	AddKeys, RemoveKeys []string
 
 	Permissions PermissionsEdit // of users that have none of their own
+	Confine     *bool           // they can do nothing; see [Confine]
 	JetStream   JetStreamEdit
 
 	TraceSubject       *string // where traces go, "" for no tracing
@@ -66,6 +67,12 @@ func (e Edit) Apply(ac *jwt.AccountClaims) error {
 	}
 	if err := e.Permissions.Apply(&ac.DefaultPermissions); err != nil {
 		return err
+	}
+	if e.Confine != nil {
+		if *e.Confine && e.System {
+			return SystemConfined(ac.Name)
+		}
+		Confine(ac, *e.Confine)
 	}
 	if err := e.jetStream(&ac.Limits); err != nil {
 		return err

@@ -162,6 +162,9 @@ func (e UserEdit) Apply(uc *jwt.UserClaims, ac *jwt.AccountClaims, issuer string
 	if err := Rescope(uc, scope); err != nil {
 		return err
 	}
+	if err := CheckLiteral(uc, ac, scope); err != nil {
+		return err
+	}
 	if scope != nil && !e.Limits.Empty() {
 		return invalid("scoped-user", "the role that signs user %q decides its permissions and limits", uc.Name).
 			About("user", uc.Name).WithHint("change the role: nsc edit signing-key %s -a %s", issuer, ac.Name)
@@ -214,7 +217,10 @@ func equalLimits(a, b jwt.UserPermissionLimits) bool {
 type RoleEdit struct {
 	Key               string // public key
 	Role, Description *string
+	Ready             *ReadyRole // its permissions take the place of those of the role
+	ByKey             bool       // see [ReadyRole.Template]
 	Limits            LimitsEdit
+	Confine           bool // the role and the account permit nothing that is not granted
 }
 
 // Apply changes the role in ac. A signing key that is new, or was plain, becomes
@@ -235,8 +241,19 @@ func (e RoleEdit) Apply(ac *jwt.AccountClaims) error {
 	if strings.TrimSpace(changed.Role) != changed.Role {
 		return invalid("role", "the role %q begins or ends with a space", changed.Role)
 	}
+	if e.Ready != nil {
+		t, err := e.Ready.Template(ac, e.ByKey)
+		if err != nil {
+			return err
+		}
+		changed.Template.Permissions, changed.Template.AllowedConnectionTypes = t.Permissions, t.AllowedConnectionTypes
+	}
 	if err := e.Limits.Apply(&changed.Template); err != nil {
 		return err
+	}
+	if e.Confine {
+		Close(&changed.Template.Permissions)
+		Confine(ac, true)
 	}
 	ac.SigningKeys.AddScopedSigner(&changed)
 	return CheckAccount(ac)

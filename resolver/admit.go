@@ -97,6 +97,7 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 		c.checkBase,
 		func() error { return c.checkTimes(now) },
 		c.checkBlocking,
+		func() error { return accounts.CheckRoles(c.oldAC, c.ac) },
 		func() error { return checkName(r, c, trust) },
 		func() error { return s.checkNamespace(r, c, trust) },
 		func() error { return s.checkSystemAccount(c, trust) },

@@ -135,7 +135,7 @@ func facts() []fact {
 func TestFacts(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
-	for _, f := range append(facts(), roleFacts()...) {
+	for _, f := range slices.Concat(facts(), roleFacts(), readyFacts()) {
 		s := f.scene()
 		r := c.run(t, s)
 		y := &tally{results: map[isolation.Result]int{}, rules: map[string]int{}}

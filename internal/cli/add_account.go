@@ -40,7 +40,7 @@ below another's.`,
 		Example: `  nsc add account app
   nsc add account app --deny-pub 'admin.>' --dry-run
   nsc add account iot --fleet-only --ttl 168h
-  nsc add account app --namespace market.app
+  nsc add account app --namespace market.app --confine
   nsc add account app --no-push
   nsc add account app --timeout 30s --json`,
 		Args: args(0, 1, "the account's name"),
@@ -60,6 +60,7 @@ below another's.`,
 	cmd.Flags().BoolVar(&o.fleetOnly, "fleet-only", false, "every user of the account is short-lived")
 	ttlFlag(cmd.Flags(), &o.ttl)
 	namespaceFlag(cmd.Flags(), &o.edit)
+	confineFlag(cmd.Flags(), &o.edit)
 	permissionFlags(cmd.Flags(), &o.edit.Permissions, "users without permissions of their own")
 	hide(cmd.Flags(), "rm", "rm-response-perms") // there is nothing to remove yet
 	return cmd

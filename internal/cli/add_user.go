@@ -22,6 +22,7 @@ import (
 // userOptions are the flags of add user.
 type userOptions struct {
 	name, account, publicKey string
+	role                     string
 	reissue                  bool
 	edit                     accounts.UserEdit
 }
@@ -35,7 +36,7 @@ func newAddUser(a *app) *cobra.Command {
 from their credentials, so nothing is published. A user that exists is issued
 anew with --reissue, later than its revocation, if it has one.`,
 		Example: `  nsc add user device1 -a app
-  nsc add user device1 -a app -K sensor
+  nsc add user device1 -a app --role sensor
   nsc add user device1 -a app --reissue
   nsc add user device1 -a app --allow-pub 'device1.>' --expiry 90d
   nsc add user device2 -a app --tag site:7 --source-network 10.0.0.0/8`,
@@ -51,6 +52,7 @@ anew with --reissue, later than its revocation, if it has one.`,
 	accountFlag(cmd, &o.account)
 	f := cmd.Flags()
 	f.StringVarP(&o.publicKey, "public-key", "k", "", "public key of the user, or a file with its seed, which is not stored")
+	f.StringVar(&o.role, "role", "", "role that decides what the user may do: its key signs, as with -K")
 	f.BoolVar(&o.reissue, "reissue", false, "issue a new JWT for a user that exists")
 	a.timeFlags(f, &o.edit.Starts, &o.edit.Expires)
 	listFlag(f, &o.edit.AddTags, "tag", "tags of the user")
@@ -67,6 +69,14 @@ func (a *app) addUser(ctx context.Context, o userOptions) (*receipt, error) {
 	ac, err := s.account(r, o.account)
 	if err != nil {
 		return nil, err
+	}
+	if o.role != "" {
+		if a.flags.privateKey != "" {
+			return nil, usage("--role and -K both say who signs")
+		}
+		if a.flags.privateKey, err = roleNamed(ac, o.role); err != nil {
+			return nil, err
+		}
 	}
 	if o.reissue {
 		o.name, err = r.User(ac.name, o.name)

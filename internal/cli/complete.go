@@ -58,7 +58,7 @@ func nounOf(cmd *cobra.Command) completer {
 		return accountNames
 	case "user", "creds", "context", "why", "add-user", "delete-user":
 		return userNames
-	case "signing-key":
+	case "signing-key", "role":
 		return roleNames
 	case "fleet":
 		return fleetNames

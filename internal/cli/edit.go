@@ -19,7 +19,7 @@ import (
 func newEdit(a *app) *cobra.Command {
 	cmd := group("edit", "Change operators, accounts, users, roles, fleets and exports")
 	cmd.AddCommand(newEditOperator(a), newEditAccount(a), newEditUser(a), newEditSigningKey(a), newEditExport(a), newEditAuthCallout(a),
-		newEditFleet(a))
+		newEditFleet(a), newEditRole(a))
 	return cmd
 }
 

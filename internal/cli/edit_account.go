@@ -59,6 +59,7 @@ func (a *app) editAccountFlags(f *pflag.FlagSet, o *editAccountOptions) {
 	a.timeFlags(f, &e.Starts, &e.Expires)
 	tagFlags(f, &e.AddTags, &e.RemoveTags)
 	namespaceFlag(f, e)
+	confineFlag(f, e)
 	numberFlag(f, &e.Conns, "conns", "most client connections, -1 is unlimited")
 	numberFlag(f, &e.LeafConns, "leaf-conns", "most leaf node connections, -1 is unlimited")
 	numberFlag(f, &e.Data, "data", "most data in bytes, -1 is unlimited")
@@ -157,6 +158,13 @@ func (s *session) runEditAccount(ctx context.Context, r *root, ac *account, o ed
 		rec.Warnings = append(rec.Warnings, "the account has expired already: "+clock(*e))
 	}
 	rec.Warnings = append(rec.Warnings, shutOut(o.edit)...)
+	if c := o.edit.Confine; c != nil && *c {
+		names, uerr := r.unrestricted(ac)
+		if len(names) > 0 {
+			rec.Warnings = append(rec.Warnings, confinedUsers(names))
+		}
+		err = firstErr(err, uerr)
+	}
 	return rec, err
 }
 

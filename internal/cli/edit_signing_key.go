@@ -117,7 +117,7 @@ func (s *session) runEditRole(ctx context.Context, r *root, ac *account, o editR
 	s.describe(&done, rec, title)
 	rec.Lines = append(rec.Lines, madeLines("signing key", []newKey{k})...)
 	if role != "" && rec.Outcome != outcomeSame {
-		rec.Lines = append(rec.Lines, "issue users of it with: nsc add user <name> -a "+shellWords([]string{ac.name})+" -K "+shellWords([]string{role}))
+		rec.Lines = append(rec.Lines, "issue users of it with: nsc add user <name> -a "+shellWords([]string{ac.name})+" --role "+shellWords([]string{role}))
 	}
 	rec.Warnings = append(rec.Warnings, r.plainUsers(ac, k.public)...)
 	return rec, err

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
 )
@@ -53,6 +56,11 @@ func (a *app) generateCreds(ctx context.Context, o credsOptions) error {
 	}
 	doc, err := r.user(ac.name, name)
 	if err != nil {
+		return err
+	}
+	if uc, err := claims.As[jwt.UserClaims](doc); err != nil {
+		return err
+	} else if err := accounts.CheckLiteral(uc, ac.claims, ac.claims.SigningKeys[doc.Issuer]); err != nil {
 		return err
 	}
 	seed, err := s.store.Keystore().Seed(doc.Subject)

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/accounts/bulk"
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
@@ -141,6 +143,12 @@ func (a *app) issue(ctx context.Context, o issueOptions) (*issued, error) {
 	signers, err := s.fleetSigners(ac, f, o.station)
 	if err != nil {
 		return nil, err
+	}
+	for _, signer := range signers {
+		anyone := &jwt.UserClaims{ClaimsData: jwt.ClaimsData{Name: f.Name}, User: jwt.User{GenericFields: jwt.GenericFields{Tags: o.tags}}}
+		if err := accounts.CheckLiteral(anyone, ac.claims, ac.claims.SigningKeys[signer.PublicKey()]); err != nil {
+			return nil, err
+		}
 	}
 	is, err := bulk.New(bulk.Options{
 		Account: ac.key, Fleet: f, Signers: signers, TTL: o.ttl, Tags: o.tags, Now: time.Unix(max(s.now, issueFloor(ac, "")), 0),

@@ -13,6 +13,10 @@ func namespaceFlag(f *pflag.FlagSet, e *accounts.Edit) {
 	textFlag(f, &e.Namespace, "namespace", `prefix of the subjects that are the account's own, "" for its name`)
 }
 
+func confineFlag(f *pflag.FlagSet, e *accounts.Edit) {
+	switchFlag(f, &e.Confine, "confine", "users can do nothing that their role, or their own permissions, do not grant")
+}
+
 func namespaceText(ac *jwt.AccountClaims) string {
 	space, err := accounts.Namespace(ac)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -191,8 +192,24 @@ func (s *session) sign(r *root, w *work, ch change) error {
 	if err != nil {
 		return err
 	}
-	w.next, err = draft.Sign(pair, max(s.now, w.cur.IssuedAt))
-	return err
+	if w.next, err = draft.Sign(pair, max(s.now, w.cur.IssuedAt)); err != nil {
+		return err
+	}
+	return checkRoles(w.cur, w.next)
+}
+
+// checkRoles refuses a version whose name or tags widen its roles by more than
+// they were.
+func checkRoles(before, after *claims.Document) error {
+	was, err := claims.As[jwt.AccountClaims](before)
+	if err != nil {
+		return err
+	}
+	is, err := claims.As[jwt.AccountClaims](after)
+	if err != nil {
+		return err
+	}
+	return accounts.CheckRoles(was, is)
 }
 
 // stage writes the next version, marked as unpublished, if the current one is
