@@ -12,7 +12,6 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/operator"
 	"github.com/accountd/accountd/store"
 )
 
@@ -242,109 +241,6 @@ func weakest(proofs []api.NodeProof) api.State {
 		}
 	}
 	return out
-}
-
-// Status returns how things stand: of one account, or of all with those that
-// need a look.
-func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusReply {
-	if reply, ok := elsewhere[api.StatusReply](ctx, s, api.SubjectStatus, "", req); ok {
-		return reply
-	}
-	reply := api.StatusReply{Schema: api.Schema, Accounts: []api.AccountStatus{}}
-	var trust operator.Trust
-	err := s.cfg.Store.View(ctx, func(r store.Reader) (err error) {
-		var op store.Record
-		if op, trust, err = s.trust(r); err != nil {
-			return err
-		}
-		reply.Custody = s.custody(trust)
-		if reply.Warnings, err = s.warnings(op, trust); err != nil {
-			return err
-		}
-		if reply.Operator, err = versionOf(r, op); err != nil {
-			return err
-		}
-		if reply.Head, err = r.Head(); err != nil {
-			return err
-		}
-		if req.Account == "" {
-			return s.statusOfAll(ctx, r, &reply)
-		}
-		rec, err := s.find(r, req.Account)
-		if err != nil {
-			return err
-		}
-		st, err := s.accountStatus(r, rec)
-		count(&reply, st)
-		reply.Accounts = []api.AccountStatus{st}
-		return err
-	})
-	for _, n := range s.cfg.Nodes() {
-		st := n.Status()
-		if reply.Head > st.Applied {
-			st.Behind = reply.Head - st.Applied
-		}
-		if err == nil && len(st.Trusts) > 0 {
-			st.Restart = trust.Stale(st.Trusts)
-		}
-		reply.Nodes = append(reply.Nodes, st)
-	}
-	reply.Error = s.readError(err)
-	return reply
-}
-
-func (s *Service) statusOfAll(ctx context.Context, r store.Reader, reply *api.StatusReply) error {
-	var failed error
-	err := r.Scan(store.Account, "", func(rec store.Record) bool {
-		var st api.AccountStatus
-		if st, failed = s.accountStatus(r, rec); failed == nil {
-			failed = ctx.Err()
-		}
-		count(reply, st)
-		switch {
-		case st.State.Done() && len(st.Findings) == 0 && st.Budget < budgetWarning:
-		case len(reply.Accounts) < maxStatus:
-			reply.Accounts = append(reply.Accounts, st)
-		default:
-			reply.More = true
-		}
-		return failed == nil
-	})
-	return errors.Join(err, failed)
-}
-
-// budgetWarning is the share of the largest claim from which on status warns.
-const budgetWarning = 0.5
-
-func count(reply *api.StatusReply, st api.AccountStatus) {
-	if st.Deleted {
-		reply.Tombstones++
-		return
-	}
-	reply.Total++
-	switch st.State {
-	case api.InForce:
-		reply.InForce++
-	case api.Stored:
-		reply.Stored++
-	}
-}
-
-func (s *Service) accountStatus(r store.Reader, rec store.Record) (api.AccountStatus, error) {
-	v, err := versionOf(r, rec)
-	if err != nil {
-		return api.AccountStatus{}, err
-	}
-	st := api.AccountStatus{Version: v, Budget: float64(v.Size) / api.MaxClaim}
-	st.Nodes = s.each(func(n Node) api.NodeProof {
-		p := n.Proof(rec.Key)
-		if p.Revision < rec.Revision && p.State == api.InForce {
-			p.State, p.Reason = api.Pending, "still has an earlier version"
-		}
-		return p
-	})
-	st.State = weakest(st.Nodes)
-	return st, nil
 }
 
 // Seen returns which of the JWTs asked for live connections use, on all servers.

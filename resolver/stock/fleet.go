@@ -3,6 +3,7 @@ package stock
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,9 +13,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
 )
 
 // Fleet is the stock servers under one connection. Its methods may be called
@@ -42,8 +45,12 @@ type Fleet struct {
 	watched  map[string]*watch // accounts whose closed connections are being noted
 	checking int               // messages of others that are being checked
 
-	queue  queue
-	lists  lists
+	queue queue
+	lists lists
+
+	questions singleflight.Group // about one account each
+	asked     atomic.Int32       // how many of them are open
+
 	slots  chan struct{}
 	extra  claims.Sum    // what directories hold beside the store; of reconcileLoop
 	look   chan struct{} // asks for a comparison of all accounts now
@@ -160,7 +167,15 @@ func (f *Fleet) Notify(ctx context.Context, key string) error {
 	if recent {
 		return nil
 	}
-	return f.requeue(ctx, []string{key})
+	rec, err := f.record(ctx, key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	f.redo(rec)
+	return nil
 }
 
 // Undone returns how many pushes and deletions that somebody sent straight to

@@ -9,11 +9,11 @@ import (
 )
 
 // When the accounts that servers have loaded are listed instead of asked about
-// one by one: while many are delivered, and as long as a list is the shorter
-// answer.
+// one by one: while many are delivered or looked at, and as long as a list is
+// the shorter answer.
 const (
 	manyAtWork = 16
-	listShare  = 8 // loaded accounts, for each one that is delivered
+	listShare  = 8 // loaded accounts, for each one that is delivered or looked at
 )
 
 // lists asks what servers have loaded, once for all who want to know at a time.
@@ -35,7 +35,7 @@ type list struct {
 func (f *Fleet) bulk() bool {
 	f.lists.mu.Lock()
 	defer f.lists.mu.Unlock()
-	return len(f.slots) >= max(manyAtWork, f.lists.loaded/listShare)
+	return len(f.slots)+int(f.asked.Load()) >= max(manyAtWork, f.lists.loaded/listShare)
 }
 
 // loadedNow returns what servers have loaded at a time after the call.

@@ -34,8 +34,12 @@ func (s *Server) Await(ctx context.Context, key string, revision uint64) api.Nod
 			s.f.mu.Unlock()
 			// What was not followed yet has to be delivered and swept first.
 			rec, err := s.f.record(ctx, key)
-			if err == nil && rec.Seq <= followed && !lacks && p.Revision >= revision && (p.State != api.Pending || p.Restart) {
+			settled := err == nil && rec.Seq <= followed && !lacks
+			switch {
+			case settled && p.Revision >= revision && (p.State != api.Pending || p.Restart):
 				return p
+			case settled && p.Revision < revision && revision <= rec.Revision:
+				continue // the question was put before that version was stored
 			}
 		}
 		select {
@@ -111,41 +115,62 @@ func (s *Server) look(ctx context.Context, key string) api.NodeProof {
 	case key != "" && key[0] == 'O':
 		return s.operatorProof(ctx, key)
 	}
-	rec, err := s.f.record(ctx, key)
+	r, err := s.f.question(key)
 	if errors.Is(err, store.ErrNotFound) {
 		return s.pending(0, "no version is stored")
 	} else if err != nil {
-		return s.pending(0, "cannot read the store: "+err.Error())
-	}
-	r, err := s.f.newRound(rec, s.f.cfg.Now())
-	if err != nil {
 		return s.pending(0, err.Error())
 	}
 	v := r.verdicts[id]
 	if v == nil {
 		return s.pending(0, "has gone meanwhile")
 	}
-	for other := range r.verdicts {
-		if other != id {
-			delete(r.verdicts, other)
-		}
-	}
-	v.sure = true // if it has the version now, it has it
-	if err := r.readBack(ctx); err != nil {
-		v.state, v.reason = api.Pending, err.Error()
-	}
 	p := r.proof(v)
 	p.Swept = r.sweeps(v) && r.inspect(ctx, v)
 	if r.sweeps(v) && !p.Swept {
 		p.State, p.Reason = api.Pending, "connections that must not be are still open"
 	}
-	if last.Revision == rec.Revision {
+	if last.Revision == r.rec.Revision {
 		p.Closed, p.Ms = last.Closed, last.Ms
 		if p.Reason == "" {
 			p.Reason = last.Reason
 		}
 	}
 	return p
+}
+
+// question asks all servers about the stored version of an account. All who
+// want to know at a time share the answer.
+func (f *Fleet) question(key string) (*round, error) {
+	shared, err, _ := f.questions.Do(key, func() (any, error) {
+		f.asked.Add(1)
+		defer f.asked.Add(-1)
+		ctx, cancel := context.WithTimeout(context.Background(), f.cfg.Answer)
+		defer cancel()
+		rec, err := f.record(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the store: %w", err)
+		}
+		r, err := f.newRound(rec, f.cfg.Now())
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range r.verdicts {
+			v.sure = true // if it has the version now, it has it
+		}
+		if err := r.readBack(ctx); err != nil {
+			for _, v := range r.verdicts {
+				if v.state == api.Pending {
+					v.reason = err.Error()
+				}
+			}
+		}
+		return r, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return shared.(*round), nil
 }
 
 // inspect sweeps once.
