@@ -2,9 +2,12 @@ package bulk
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +124,36 @@ func checkWithLibrary(t *testing.T, c Credential, signer string, o Options) {
 	if c.Leaf != tlog.RecordHash(c.JWT) {
 		t.Fatal("leaf")
 	}
+	read, ok := ReadJWT(c.JWT)
+	is := Issued{Account: uc.IssuerAccount, Issuer: uc.Issuer, Subject: uc.Subject, Name: uc.Name, IssuedAt: uc.IssuedAt, Expires: uc.Expires, Tags: uc.Tags}
+	if !ok || !reflect.DeepEqual(read, is) {
+		t.Fatalf("reads %+v, %v; the library %+v", read, ok, is)
+	}
+}
+
+// FuzzReadJWT: what is read of a payload of this form is what JSON says.
+func FuzzReadJWT(f *testing.F) {
+	f.Add(`{"exp":2,"iat":1,"iss":"A","jti":"J","name":"d","nats":{"issuer_account":"B","pub":{},"sub":{},"type":"user","version":2},"sub":"U"}`)
+	f.Add(`{"exp":2,"iat":1,"iss":"A","jti":"J","name":"d","nats":{"issuer_account":"B","pub":{},"sub":{},"tags":["x","<"],"type":"user","version":2},"sub":"U"}`)
+	f.Fuzz(func(t *testing.T, payload string) {
+		token := header + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".x"
+		is, ok := ReadJWT([]byte(token))
+		var want struct {
+			Exp, Iat       int64
+			Iss, Name, Sub string
+			NATS           struct {
+				Account string `json:"issuer_account"`
+				Tags    []string
+			} `json:"nats"`
+		}
+		if !ok || json.Unmarshal([]byte(payload), &want) != nil {
+			return
+		}
+		if is.Expires != want.Exp || is.IssuedAt != want.Iat || is.Issuer != want.Iss || is.Name != want.Name || is.Subject != want.Sub ||
+			is.Account != want.NATS.Account || !slices.Equal(is.Tags, want.NATS.Tags) {
+			t.Fatalf("%s: %+v", payload, is)
+		}
+	})
 }
 
 // TestNoKeyTwice: keys differ, and lifetimes are spread.

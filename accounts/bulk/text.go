@@ -2,9 +2,11 @@ package bulk
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"strconv"
-
-	"golang.org/x/mod/sumdb/tlog"
+	"strings"
 
 	"github.com/accountd/accountd/accounts/fleet"
 )
@@ -22,7 +24,7 @@ func AppendLine(dst []byte, c *Credential) []byte {
 }
 
 // ParseLine reads a line that [AppendLine] wrote, with its line break, and
-// refers to its bytes. It is false for anything else.
+// refers to its bytes. It is false for anything else. It leaves Leaf open.
 func ParseLine(line []byte) (Credential, bool) {
 	var c Credential
 	rest, ok := bytes.CutPrefix(line, []byte(`{"id":"`))
@@ -44,8 +46,55 @@ func ParseLine(line []byte) (Credential, bool) {
 	if !ok || !ok2 || err != nil || fleet.CheckID(c.ID) != nil {
 		return c, false
 	}
-	c.Leaf = tlog.RecordHash(c.JWT)
 	return c, bytes.Equal(AppendLine(nil, &c), line)
+}
+
+// Issued is what the JWT of a credential says.
+type Issued struct {
+	Account, Issuer, Subject string // public keys
+	Name                     string
+	IssuedAt, Expires        int64 // Unix seconds
+	Tags                     []string
+}
+
+// natsTail ends the part of a payload that may hold tags.
+const natsTail = `"type":"user","version":2},"sub":"`
+
+// escaped reports whether r may stand for something else in JSON.
+func escaped(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }
+
+// ReadJWT reads a JWT that an [Issuer] made, without checking its signature. It
+// is false for any other form, which need not be wrong.
+func ReadJWT(token []byte) (Issued, bool) {
+	text, ok := bytes.CutPrefix(token, []byte(header))
+	text, _, ok2 := bytes.Cut(text, []byte("."))
+	p, err := base64.RawURLEncoding.AppendDecode(make([]byte, 0, 1024), text)
+	if !ok || !ok2 || err != nil {
+		return Issued{}, false
+	}
+	until := func(mark string) string {
+		part, rest, found := bytes.Cut(p, []byte(mark))
+		p, ok = rest, ok && found && (mark == natsTail || !bytes.ContainsFunc(part, escaped))
+		return string(part)
+	}
+	var is Issued
+	ok = until(`{"exp":`) == "" && ok
+	exp, iat := until(`,"iat":`), until(`,"iss":"`)
+	is.Issuer = until(`","jti":"`)
+	until(`","name":"`)
+	is.Name = until(`","nats":{"issuer_account":"`)
+	is.Account = until(`","pub":{},"sub":{},`)
+	rest := until(natsTail)
+	is.Subject = until(`"}`)
+	is.Expires, err = strconv.ParseInt(exp, 10, 64)
+	var err2, err3 error
+	is.IssuedAt, err2 = strconv.ParseInt(iat, 10, 64)
+	if tags, has := strings.CutPrefix(rest, `"tags":`); has {
+		err3 = json.Unmarshal([]byte(strings.TrimSuffix(tags, ",")), &is.Tags)
+	} else {
+		ok = ok && rest == ""
+	}
+	return is, ok && len(p) == 0 && errors.Join(err, err2, err3) == nil
 }
 
 // The official form of a credentials file, around the JWT and the seed.

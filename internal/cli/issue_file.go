@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/accountd/accountd/accounts/bulk"
 	"github.com/accountd/accountd/fault"
 )
@@ -97,6 +99,7 @@ func (j *issueJob) resumeLines(f *os.File, src bulk.Source, complete bool) error
 				WithHint("choose another --out")
 		}
 		size += int64(len(line))
+		c.Leaf = tlog.RecordHash(c.JWT)
 		j.count([]bulk.Credential{c})
 	}
 	if j.res.Before = j.tree.Size(); complete && int(j.res.Before) != j.plan.Count {

@@ -193,7 +193,7 @@ func cohortsCut(ac *account, f fleet.Fleet, cohorts []int) (fleet.Plan, error) {
 
 // devicesCut plans for devices that were named one by one.
 func (s *session) devicesCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, o revokeDeviceOptions, b fleet.Budget, cut *deviceCut) (fleet.Plan, error) {
-	l, err := s.suspects(o.deviceChoice)
+	l, err := s.suspects(o.deviceChoice, ac.key)
 	if err == nil {
 		err = s.askLive(ctx, r, ac, l)
 	}

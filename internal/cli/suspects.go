@@ -58,9 +58,13 @@ func (l *suspects) has(word string) bool {
 }
 
 // readSuspect reads an id, a public key, both, or a line that issue wrote.
-func readSuspect(text string) (fleet.Suspect, error) {
+func readSuspect(text, account string) (fleet.Suspect, error) {
 	if strings.HasPrefix(text, "{") {
-		s, _, err := issuedDevice([]byte(text + "\n"))
+		c, err := issuedLine(text)
+		if err != nil {
+			return fleet.Suspect{}, err
+		}
+		s, _, err := issuedDevice(c, account)
 		return s, err
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
@@ -81,21 +85,41 @@ func readSuspect(text string) (fleet.Suspect, error) {
 }
 
 // issuedDevice reads a line that issue wrote, and the tags of the device.
-func issuedDevice(line []byte) (fleet.Suspect, []string, error) {
-	c, ok := bulk.ParseLine(line)
+func issuedDevice(c bulk.Credential, account string) (fleet.Suspect, []string, error) {
+	is, ok := bulk.ReadJWT(c.JWT)
 	if !ok {
-		return fleet.Suspect{}, nil, fault.New(fault.Invalid, "the line is none that nsc issue wrote").ByRule("device-id")
+		var doc struct {
+			api.SeenJWT
+			NATS struct {
+				Account string   `json:"issuer_account"`
+				Tags    []string `json:"tags"`
+			} `json:"nats"`
+		}
+		if err := claims.Peek(string(c.JWT), &doc); err != nil {
+			return fleet.Suspect{}, nil, fault.New(fault.Invalid, "the JWT of device %q is none", c.ID).ByRule("device-id")
+		}
+		is = bulk.Issued{
+			Account: first(doc.NATS.Account, doc.Issuer), Issuer: doc.Issuer, Subject: doc.Key, Name: doc.Name,
+			IssuedAt: doc.IssuedAt, Expires: doc.Expires, Tags: doc.NATS.Tags,
+		}
 	}
-	var doc struct {
-		api.SeenJWT
-		NATS struct {
-			Tags []string `json:"tags"`
-		} `json:"nats"`
-	}
-	if err := claims.Peek(string(c.JWT), &doc); err != nil || doc.Key != string(c.Public) || doc.Name != c.ID {
+	switch {
+	case is.Subject != string(c.Public) || is.Name != c.ID:
 		return fleet.Suspect{}, nil, fault.New(fault.Invalid, "the JWT of device %q is not its own", c.ID).ByRule("device-id")
+	case is.Account != account:
+		return fleet.Suspect{}, nil, fault.New(fault.Invalid, "device %q is of another account, %s", c.ID, keys.Short(is.Account)).
+			ByRule("other-account").About("device", c.ID)
 	}
-	return fleet.Suspect{ID: c.ID, Key: doc.Key, Issuer: doc.Issuer, IssuedAt: doc.IssuedAt, Expires: doc.Expires}, doc.NATS.Tags, nil
+	return fleet.Suspect{ID: c.ID, Key: is.Subject, Issuer: is.Issuer, IssuedAt: is.IssuedAt, Expires: is.Expires}, is.Tags, nil
+}
+
+// issuedLine reads the credentials in a line of what issue wrote.
+func issuedLine(line string) (bulk.Credential, error) {
+	c, ok := bulk.ParseLine([]byte(line + "\n"))
+	if !ok {
+		return c, fault.New(fault.Invalid, "the line is none that nsc issue wrote").ByRule("device-id")
+	}
+	return c, nil
 }
 
 // eachLine calls f with the lines of a file that say something.
@@ -157,11 +181,11 @@ func (o deviceChoice) picks(one fleet.Suspect, tags []string) bool {
 	return o.tag != "" && slices.Contains(tags, o.tag) || o.cohort != nil && o.cohort(one)
 }
 
-// suspects finds the devices that the command line means.
-func (a *app) suspects(o deviceChoice) (*suspects, error) {
+// suspects finds the devices of an account that the command line means.
+func (a *app) suspects(o deviceChoice, account string) (*suspects, error) {
 	l := &suspects{}
 	for _, word := range o.devices {
-		one, err := readSuspect(word)
+		one, err := readSuspect(word, account)
 		if err != nil {
 			return nil, err
 		}
@@ -169,7 +193,7 @@ func (a *app) suspects(o deviceChoice) (*suspects, error) {
 	}
 	if o.file != "" {
 		if err := a.eachLine(o.file, func(line string) error {
-			one, err := readSuspect(line)
+			one, err := readSuspect(line, account)
 			if err == nil {
 				l.add(one)
 			}
@@ -180,8 +204,13 @@ func (a *app) suspects(o deviceChoice) (*suspects, error) {
 	}
 	if o.from != "" {
 		if err := a.eachLine(o.from, func(line string) error {
-			one, tags, err := issuedDevice([]byte(line + "\n"))
-			if err == nil && (l.has(one.ID) || l.has(one.Key) || o.picks(one, tags)) {
+			c, err := issuedLine(line)
+			named := l.has(c.ID) || l.has(string(c.Public))
+			if err != nil || !named && o.tag == "" && o.cohort == nil {
+				return err
+			}
+			one, tags, err := issuedDevice(c, account)
+			if err == nil && (named || o.picks(one, tags)) {
 				l.add(one)
 			}
 			return err

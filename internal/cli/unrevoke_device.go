@@ -88,7 +88,7 @@ func (a *app) unrevokeDevices(ctx context.Context, o unrevokeDeviceOptions) (*re
 		}
 		o.cohort = func(d fleet.Suspect) bool { return slices.Contains(o.cohorts, f.Cohort(d.ID)) }
 	}
-	l, err := s.suspects(o.deviceChoice)
+	l, err := s.suspects(o.deviceChoice, ac.key)
 	if err != nil {
 		return nil, err
 	}

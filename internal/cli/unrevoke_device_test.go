@@ -62,3 +62,16 @@ func TestUnrevokeDeviceSaysWhatStaysRefused(t *testing.T) {
 	p.ok("revoke", "user", "*", "-a", "iot")
 	p.run("unrevoke", "device", "--tag", "site:7", "--from", "a.ndjson", "-a", "iot").exits(4).complains("covered", "nsc issue -a iot --public-keys")
 }
+
+// TestListsOfOtherAccounts: what issue wrote for another account is refused.
+func TestListsOfOtherAccounts(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	p.ok("add", "fleet", "cams", "-a", "app", "--cohorts", "1", "--ttl", "1h")
+	p.ok("issue", "-a", "app", "--count", "3", "--prefix", "s-", "--tag", "x", "--out", "b.ndjson")
+	p.unchanged(func() {
+		p.run("revoke", "device", "--file", "b.ndjson", "-a", "iot", "--yes").exits(7).complains("b.ndjson, line 1", "other-account")
+		p.run("revoke", "device", "s-2", "--from", "b.ndjson", "-a", "iot").exits(7).complains("b.ndjson, line 2", "other-account")
+		p.run("unrevoke", "device", "--tag", "x", "--from", "b.ndjson", "-a", "iot").exits(7).complains("other-account")
+	})
+}
