@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
@@ -234,11 +235,12 @@ func publicKeys(list []newKey) []string {
 	return out
 }
 
-// accountNames reports whether the account, as it is stored now, has a signing
-// key.
+// accountNames reports whether the account, as it is stored when that is first
+// asked, has a signing key.
 func (r *root) accountNames(name string) func(key string) bool {
+	load := sync.OnceValues(func() (*account, error) { return r.load(name) })
 	return func(key string) bool {
-		ac, err := r.load(name)
+		ac, err := load()
 		return err != nil || ac.claims.SigningKeys.Contains(key)
 	}
 }
