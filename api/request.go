@@ -29,6 +29,7 @@ const (
 	SubjectSeen    = "accountd.v1.users.seen"
 	SubjectForget  = "accountd.v1.servers.forget"
 	SubjectStreams = "accountd.v1.servers.streams"
+	SubjectNotify  = "accountd.v1.servers.notify"
 	SubjectAllow   = "accountd.v1.accounts.allow"
 	SubjectReject  = "accountd.v1.proposals.reject"
 	KindPermit     = "permit"   // of GetRequest and ListRequest: an account that may be made
@@ -230,6 +231,12 @@ type ProofsReply struct {
 	Schema int     `json:"schema"`
 	Proofs []Proof `json:"proofs"`
 	Error  *Error  `json:"error,omitempty"`
+}
+
+// NotifyRequest asks to send the stored version of an account to the stock
+// servers again. The answer is a DoneReply.
+type NotifyRequest struct {
+	Account string `json:"account"`
 }
 
 // StreamsRequest asks for the JetStream streams of an account.

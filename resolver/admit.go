@@ -92,7 +92,7 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 	}
 	for _, check := range []func() error{
 		func() error { return c.checkChain(trust, op) },
-		func() error { return s.checkTrusted(c, trust) },
+		func() error { return s.checkTrusted(r, c, trust) },
 		func() error { return c.checkAccept(r) },
 		c.checkBase,
 		func() error { return c.checkTimes(now) },
@@ -144,31 +144,34 @@ func (c *change) checkChain(trust operator.Trust, op store.Record) error {
 
 // checkTrusted: no server that runs would refuse the account because it started
 // before the issuer was a key of the operator.
-func (s *Service) checkTrusted(c *change, trust operator.Trust) error {
+func (s *Service) checkTrusted(r store.Reader, c *change, trust operator.Trust) error {
 	if c.proposed || c.bootstrap || c.doc.Issuer == c.old.Issuer && !c.old.Deleted {
 		return nil
 	}
+	servers, err := s.trusting(r, c)
+	if err != nil {
+		return err
+	}
 	var lacking []string
 	usable := slices.DeleteFunc(trust.Signers(), func(key string) bool { return key == s.cfg.Delegated })
-	for _, n := range s.cfg.Nodes() {
-		trusted := n.Trusts()
-		if len(trusted) == 0 {
+	for _, n := range servers {
+		if len(n.Trusts) == 0 {
 			continue // it does not run, and trusts the key when it does
 		}
-		if !slices.Contains(trusted, c.doc.Issuer) {
-			lacking = append(lacking, n.Name())
+		if !slices.Contains(n.Trusts, c.doc.Issuer) {
+			lacking = append(lacking, n.Name)
 		}
-		usable = slices.DeleteFunc(usable, func(key string) bool { return !slices.Contains(trusted, key) })
+		usable = slices.DeleteFunc(usable, func(key string) bool { return !slices.Contains(n.Trusts, key) })
 	}
 	if len(lacking) == 0 {
 		return nil
 	}
-	err := fault.New(fault.Untrusted, "issued by operator key %s, which %s trust only after a restart: account %s would be refused there",
+	refusal := fault.New(fault.Untrusted, "issued by operator key %s, which %s trust only after a restart: account %s would be refused there",
 		keys.Short(c.doc.Issuer), strings.Join(lacking, ", "), c.name()).ByRule("restart")
 	if len(usable) == 0 {
-		return err.WithHint("restart the servers one by one; which still need it: nsc status")
+		return refusal.WithHint("restart the servers one by one; which still need it: nsc status")
 	}
-	return err.WithHint("sign it with a key that they trust, -K %s, or restart the servers one by one; which still need it: nsc status", usable[0])
+	return refusal.WithHint("sign it with a key that they trust, -K %s, or restart the servers one by one; which still need it: nsc status", usable[0])
 }
 
 // checkAccept: the proposal that the version answers is the one that waits.

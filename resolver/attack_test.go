@@ -12,6 +12,7 @@ import (
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/revocation"
 )
@@ -392,6 +393,13 @@ func TestIssuerThatServersDoNotTrustYet(t *testing.T) {
 	if r := reply.Nodes; len(r[0].Restart) != 2 || len(r[1].Restart) != 3 || len(r[2].Restart) != 0 { // root and accountd's key, too
 		t.Errorf("%+v", reply.Nodes)
 	}
+	live := w.s.cfg.Nodes
+	w.s.cfg.Nodes = func() []Node { return nil } // another process watches the servers
+	w.s.cfg.Known = func(store.Reader) ([]StockServer, error) { return []StockServer{{Name: "b", Trusts: old}, {Name: "away"}}, nil }
+	if e := w.put(api.Item{JWT: next.Token, Base: base}).Error; e == nil || e.Rule != "restart" || !strings.Contains(e.Message, "which b trust") {
+		t.Errorf("as it is stored: %+v", e)
+	}
+	w.s.cfg.Nodes = live
 	old = both
 	w.mustPut(next, base)
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -210,10 +211,7 @@ func (s *Service) notify(r *http.Request, id string) error {
 	if err := s.mayRead(r, nil); err != nil {
 		return err
 	}
-	if _, err := keys.ParseAccount(id); err != nil || s.cfg.Notify == nil {
-		return err
-	}
-	return s.readError(s.cfg.Notify(r.Context(), id)).Fault()
+	return s.Notify(r.Context(), api.NotifyRequest{Account: id}).Error.Fault()
 }
 
 // asked reports whether an option is given: ?name or ?name=true.

@@ -47,10 +47,12 @@ func namespaceOf(rec store.Record) string {
 	return space
 }
 
-// claimed are the namespaces that earlier items of one request take.
+// claimed is what the items of one request share: the namespaces that earlier
+// ones take, and the stock servers once one has asked for them.
 type claimed struct {
-	taken accounts.Namespaces
-	names map[string]string // by key
+	taken   accounts.Namespaces
+	names   map[string]string // by key
+	servers []StockServer
 }
 
 // checkNamespace: no account of another tenant has the namespace of a new or

@@ -117,6 +117,7 @@ func (d *natsDoor) endpoints(parts Part) map[string]func(micro.Request) any {
 		out[api.SubjectStatus] = plain(d, d.s.Status)
 		out[api.SubjectSeen] = plain(d, d.s.Seen)
 		out[api.SubjectStreams] = plain(d, d.s.Streams)
+		out[api.SubjectNotify] = plain(d, d.s.Notify)
 	}
 	return out
 }

@@ -17,7 +17,36 @@ import (
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/store"
+	"github.com/accountd/accountd/store/pg"
 )
+
+// onBothStores runs a test on a world in a file and on one in PostgreSQL.
+func onBothStores(t *testing.T, f func(*testing.T, *world)) {
+	t.Parallel()
+	t.Run("bolt", func(t *testing.T) {
+		t.Parallel()
+		f(t, newWorld(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		f(t, newWorldIn(t, postgres(t)))
+	})
+}
+
+// postgres makes a database and opens it as a store.
+func postgres(t *testing.T) store.Store {
+	t.Helper()
+	database := server.Database(t)
+	if _, err := pg.Migrate(t.Context(), database); err != nil {
+		t.Fatal(err)
+	}
+	st, err := pg.Open(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	return st
+}
 
 // ask sends a signed request to call.
 func ask[Q, R any](w *world, by claims.Signer, call signedCall[R], req Q) R {
@@ -58,9 +87,9 @@ func (w *world) own(name string, edits ...func(*jwt.AccountClaims)) *claims.Docu
 
 // TestAllow: an account that the operator has allowed is made by who has its
 // key, with the limits of any new account; what was taken back is refused.
-func TestAllow(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestAllow(t *testing.T) { onBothStores(t, testAllow) }
+
+func testAllow(t *testing.T, w *world) {
 	w.s.cfg.Signer = w.accountd
 	d := w.own("pepsi", func(ac *jwt.AccountClaims) {
 		ac.Limits.DiskStorage, ac.Tags = -1, jwt.TagList{"namespace:coke"}
@@ -105,9 +134,9 @@ func TestAllow(t *testing.T) {
 
 // TestProposal: in offline custody a self-signed account waits until the
 // operator signs what comes of it, which ends the proposal in the same step.
-func TestProposal(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestProposal(t *testing.T) { onBothStores(t, testProposal) }
+
+func testProposal(t *testing.T, w *world) {
 	first := w.own("pepsi")
 	if _, err := w.countersign(first); fault.RuleOf(err) != "not allowed" {
 		t.Fatalf("an account that nobody allowed: %v", err)
@@ -167,9 +196,9 @@ func TestProposalIsJudgedAtTheDoor(t *testing.T) {
 }
 
 // TestReject ends the proposal that is meant, and no other.
-func TestReject(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestReject(t *testing.T) { onBothStores(t, testReject) }
+
+func testReject(t *testing.T, w *world) {
 	d := w.own("pepsi")
 	w.allow(d.Subject)
 	if _, err := w.countersign(d); !fault.Is(err, fault.Pending) {
@@ -201,9 +230,9 @@ func TestReject(t *testing.T) {
 }
 
 // TestProposalsAreBounded, one an account and not too many in all.
-func TestProposalsAreBounded(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func TestProposalsAreBounded(t *testing.T) { onBothStores(t, testProposalsAreBounded) }
+
+func testProposalsAreBounded(t *testing.T, w *world) {
 	if err := w.store.Update(context.Background(), func(tx store.Tx) error {
 		return tx.SetMeta(metaProposals, fmt.Sprint(maxProposals-1))
 	}); err != nil {

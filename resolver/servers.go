@@ -5,8 +5,57 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/store"
 )
+
+// StockServer is what is stored of an expected stock server.
+type StockServer struct {
+	Name   string
+	Trusts []string // operator keys whose accounts it takes, none if it does not run
+}
+
+// known returns the stock servers as they are stored, read once a request.
+func (s *Service) known(r store.Reader, c *change) ([]StockServer, error) {
+	if s.cfg.Known == nil {
+		return nil, nil
+	}
+	if c.claimed == nil {
+		return s.cfg.Known(r)
+	}
+	var err error
+	if c.claimed.servers == nil {
+		c.claimed.servers, err = s.cfg.Known(r)
+	}
+	return c.claimed.servers, err
+}
+
+// trusting returns which operator keys the servers trust: as this process sees
+// them, or as the one that watches them has stored it.
+func (s *Service) trusting(r store.Reader, c *change) ([]StockServer, error) {
+	nodes := s.cfg.Nodes()
+	if len(nodes) == 0 {
+		return s.known(r, c)
+	}
+	var out []StockServer
+	for _, n := range nodes {
+		out = append(out, StockServer{Name: n.Name(), Trusts: n.Trusts()})
+	}
+	return out, nil
+}
+
+// Notify sends the stored version of an account to the stock servers again,
+// once a second at most.
+func (s *Service) Notify(ctx context.Context, req api.NotifyRequest) api.DoneReply {
+	if reply, ok := elsewhere[api.DoneReply](ctx, s, api.SubjectNotify, "", req); ok {
+		return reply
+	}
+	_, err := keys.ParseAccount(req.Account)
+	if err == nil && s.cfg.Notify != nil {
+		err = s.cfg.Notify(ctx, req.Account)
+	}
+	return api.DoneReply{Schema: api.Schema, Error: s.readError(err)}
+}
 
 // Forget decides a signed request to expect a stock server no more. Nothing is
 // forgotten without one: a server that is away is pending.

@@ -3,7 +3,9 @@ package resolver
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,10 +14,25 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/internal/pgtest"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/store"
 	"github.com/accountd/accountd/store/bolt"
 )
+
+var server *pgtest.Server
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	var err error
+	if server, err = pgtest.Start(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = server.Close() }()
+	return m.Run()
+}
 
 // world is a service over a real store, with the keys of everyone in it.
 type world struct {
@@ -39,17 +56,22 @@ func must[T any](v T, err error) T {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "accountd.db"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	return newWorldIn(t, st)
+}
+
+func newWorldIn(t testing.TB, st store.Store) *world {
+	t.Helper()
 	w := &world{
 		t: t, root: must(keys.NewOperator()), sk: must(keys.NewOperator()), sk2: must(keys.NewOperator()), accountd: must(keys.NewOperator()),
 		system: must(keys.NewAccount()), systemKey: must(keys.NewAccount()), tenant: must(keys.NewAccount()),
 		self: must(keys.NewUser()), server: must(keys.NewServer()),
 		clock: time.Unix(1_800_000_000, 0).UTC(),
 	}
-	st, err := bolt.Open(filepath.Join(t.TempDir(), "accountd.db"), bolt.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
 	w.store = st
 	w.s = must(New(Config{
 		Store: st, Nodes: func() []Node { return nil }, Server: w.server.Key(), Delegated: w.accountd.PublicKey(),

@@ -150,6 +150,7 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		Now:  a.opts.Now, Logger: a.log,
 		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 		Peer:   a.peer,
+		Known:  stock.Known,
 		Streams: func(ctx context.Context, account string) ([]string, error) {
 			if f := a.fleet.Load(); f != nil {
 				return f.Streams(ctx, account)

@@ -202,6 +202,52 @@ func (s *stockCloud) proof(url, key string, revision uint64) error {
 	return nil
 }
 
+// standbyKnows requires the one that stands by at url to refuse what the servers
+// would not take, and to have an account sent to them again.
+func (s *stockCloud) standbyKnows(url, account string) {
+	s.t.Helper()
+	pair := strings.Fields(s.nsc("generate", "nkey", "--operator").out)
+	seed := filepath.Join(s.home, "new.nk")
+	if err := os.WriteFile(seed, []byte(pair[0]), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if r := s.run("nsc", "edit", "operator", "--sk", pair[1]); r.code != 8 || !strings.Contains(r.out, "restart needed") {
+		s.t.Fatalf("a key that no server trusts yet: %v", r)
+	}
+	s.nsc("add", "account", "pepsi", "-K", seed, "--no-push")
+	token := s.raw("account", "pepsi")
+	resp, err := http.Post(url+"/jwt/v1/accounts/"+subject(s.t, token), "application/jwt", strings.NewReader(token))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "s0, s1, s2 trust only after a restart") {
+		s.t.Fatalf("%s: %s", resp.Status, body)
+	}
+	sys := s.dial(s.servers[2], s.sys)
+	sub, err := sys.SubscribeSync("$SYS.REQ.ACCOUNT." + account + ".CLAIMS.UPDATE")
+	if err == nil {
+		err = sys.Flush()
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	natstest.Eventually(s.t, patience, func() error {
+		resp, err := http.Get(url + "/jwt/v1/accounts/" + account + "?notify")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+			s.t.Fatalf("notify: %s: %s", resp.Status, body)
+		}
+		if n, _, err := sub.Pending(); err != nil || n == 0 {
+			return fmt.Errorf("the account was not sent again (%v)", err)
+		}
+		return nil
+	})
+}
+
 // TestReplicasOnPostgreSQL: several accountd resolver on one database. One
 // publishes, all answer; when it is killed another one takes over, with what was
 // revoked and without a second push of what is there.
@@ -234,6 +280,8 @@ func TestReplicasOnPostgreSQL(t *testing.T) {
 	if n, _, err := sub.Pending(); err != nil || n != 1 {
 		t.Fatalf("%d messages brought one change to the servers (%v)", n, err)
 	}
+
+	s.standbyKnows(standby, rec.Key)
 
 	closed := make(chan struct{})
 	s.dial(s.servers[1], bad, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))

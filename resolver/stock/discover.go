@@ -123,7 +123,7 @@ func (f *Fleet) probe(ctx context.Context, s *Server, who info) {
 	if err != nil && ctx.Err() == nil { // the next ping tries again
 		f.log.Warn("stock server could not be looked at", "server", s.name, "err", err)
 		f.mu.Lock()
-		s.up = false
+		s.up, s.trusts = false, nil
 		f.mu.Unlock()
 	}
 }
@@ -286,7 +286,7 @@ func (f *Fleet) silent() {
 
 // down notes that a server no longer answers. f.mu is held.
 func (f *Fleet) down(s *Server, why string) {
-	s.up, s.since = false, f.cfg.Now()
+	s.up, s.trusts, s.since = false, nil, f.cfg.Now()
 	f.dirty = true
 	f.stir()
 	f.log.Warn("stock server is down", "server", s.name, "cluster", s.cluster, "why", why)

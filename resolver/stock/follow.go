@@ -3,6 +3,7 @@ package stock
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/accountd/accountd/store"
@@ -178,14 +179,20 @@ func (f *Fleet) requeue(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// record reads the stored version of an account.
+// record reads the stored version of an account or operator.
 func (f *Fleet) record(ctx context.Context, key string) (rec store.Record, err error) {
+	kind := store.Account
+	if isOperator(key) {
+		kind = store.Operator
+	}
 	err = f.cfg.Source.View(ctx, func(r store.Reader) (err error) {
-		rec, err = r.Get(store.Account, key)
+		rec, err = r.Get(kind, key)
 		return err
 	})
 	return rec, err
 }
+
+func isOperator(key string) bool { return strings.HasPrefix(key, "O") }
 
 // sourceState keeps, and logs once, whether the store can be followed.
 func (f *Fleet) sourceState(ctx context.Context, err error) {

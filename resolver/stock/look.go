@@ -31,6 +31,9 @@ func (f *Fleet) firstLook(ctx context.Context) {
 			break
 		}
 	}
+	if ctx.Err() != nil {
+		return
+	}
 	limit := time.After(f.cfg.Answer)
 	for wake := f.stirred(); f.atProbe(); wake = f.stirred() {
 		select {
@@ -42,6 +45,7 @@ func (f *Fleet) firstLook(ctx context.Context) {
 		break
 	}
 	f.expectNamed(r)
+	f.forgetTrust()
 	close(f.looked)
 }
 
@@ -129,6 +133,19 @@ func (f *Fleet) ping(ctx context.Context, limit time.Duration, all bool) (*roll,
 		return f.whole(r, all)
 	})
 	return r, whole
+}
+
+// forgetTrust gives up what is stored of who has not been heard: a server that
+// is away trusts what it has to when it starts.
+func (f *Fleet) forgetTrust() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.servers {
+		if !s.up {
+			s.trusts = nil
+		}
+	}
+	f.dirty = true
 }
 
 // expectNamed expects the servers of the cluster that others have routes to and

@@ -112,7 +112,7 @@ func (s *Server) look(ctx context.Context, key string) api.NodeProof {
 		return absent
 	case waiting:
 		return last
-	case key != "" && key[0] == 'O':
+	case isOperator(key):
 		return s.operatorProof(ctx, key)
 	}
 	r, err := s.f.question(key)
@@ -182,11 +182,8 @@ func (r *round) inspect(ctx context.Context, v *verdict) bool {
 // operatorProof says whether the server trusts what the stored operator says.
 // What a server trusts is fixed when it starts.
 func (s *Server) operatorProof(ctx context.Context, key string) api.NodeProof {
-	var rec store.Record
-	if err := s.f.cfg.Source.View(ctx, func(r store.Reader) (err error) {
-		rec, err = r.Get(store.Operator, key)
-		return err
-	}); err != nil {
+	rec, err := s.f.record(ctx, key)
+	if err != nil {
 		return s.pending(0, "cannot read the store: "+err.Error())
 	}
 	d, err := claims.Decode(rec.JWT)
@@ -206,15 +203,11 @@ func (s *Server) operatorProof(ctx context.Context, key string) api.NodeProof {
 	return p
 }
 
-// Trusts returns the operator keys that the server trusts, none if it does not
-// answer.
+// Trusts returns the operator keys that the server trusts, none if it is away.
+// Until the servers were looked for once, it is what is stored.
 func (s *Server) Trusts() []string {
-	s.f.mu.Lock()
-	defer s.f.mu.Unlock()
-	if !s.up {
-		return nil
-	}
-	return slices.Clone(s.trusts)
+	trusts, _ := s.f.nature(s)
+	return slices.Clone(trusts)
 }
 
 // Status returns how the server is and how far it was followed.

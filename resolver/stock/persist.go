@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/store"
 )
 
@@ -23,37 +24,54 @@ type known struct {
 	Cluster string    `json:"cluster,omitempty"`
 	Kind    Kind      `json:"kind,omitempty"`
 	URL     string    `json:"url,omitempty"`
-	Applied uint64    `json:"applied"` // change up to which it lacks nothing
+	Trusts  []string  `json:"trusts,omitempty"` // operator keys, none if it was away
+	Applied uint64    `json:"applied"`          // change up to which it lacks nothing
 	Seen    time.Time `json:"seen"`
 }
 
 // load takes the stored list: every server on it is expected and down until it
 // answers, and what came after its last change is open for it.
 func (f *Fleet) load(ctx context.Context) error {
-	var text string
+	var list []known
 	if err := f.cfg.Source.View(ctx, func(r store.Reader) (err error) {
 		if f.followed, err = r.Head(); err != nil { // nobody needs what came before
 			return err
 		}
-		text, err = r.Meta(metaServers)
+		list, err = storedList(r)
 		return err
 	}); err != nil {
 		return err
 	}
-	if text == "" {
-		text = "[]"
-	}
-	var list []known
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return fault.New(fault.Invalid, "the stored list of servers is damaged: %w", err).About("store", metaServers)
-	}
 	for _, k := range list {
-		s := &Server{f: f, name: k.Name, cluster: k.Cluster, kind: k.Kind, url: k.URL, since: k.Seen, open: map[string]uint64{}}
+		s := &Server{f: f, name: k.Name, cluster: k.Cluster, kind: k.Kind, url: k.URL, trusts: k.Trusts, since: k.Seen, open: map[string]uint64{}}
 		f.servers[s.identity()] = s
 		f.followed = min(f.followed, k.Applied)
 		s.skip = k.Applied
 	}
 	return nil
+}
+
+func storedList(r store.Reader) ([]known, error) {
+	text, err := r.Meta(metaServers)
+	if err != nil || text == "" {
+		return nil, err
+	}
+	var list []known
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, fault.New(fault.Invalid, "the stored list of servers is damaged: %w", err).About("store", metaServers)
+	}
+	return list, nil
+}
+
+// Known returns the expected servers as the Fleet of any process on the store
+// has last stored them, which it does within a second of a change.
+func Known(r store.Reader) ([]resolver.StockServer, error) {
+	list, err := storedList(r)
+	out := make([]resolver.StockServer, len(list))
+	for i, k := range list {
+		out[i] = resolver.StockServer{Name: k.Name, Trusts: k.Trusts}
+	}
+	return out, err
 }
 
 // save stores the list if it differs from the stored one.
@@ -62,7 +80,7 @@ func (f *Fleet) save(ctx context.Context) error {
 	list := make([]known, 0, len(f.servers))
 	for _, s := range f.servers {
 		list = append(list, known{
-			Name: s.name, Cluster: s.cluster, Kind: s.kind, URL: s.url,
+			Name: s.name, Cluster: s.cluster, Kind: s.kind, URL: s.url, Trusts: s.trusts,
 			Applied: s.applied(), Seen: s.since,
 		})
 	}

@@ -30,7 +30,7 @@ type Server struct {
 	fresh       bool   // nothing was ever opened for it
 	probing     bool
 	kind        Kind
-	trusts      []string
+	trusts      []string        // as it is stored until the first look is over; none of one that is away
 	undeletable bool            // its resolver refuses deletions
 	deletable   bool            // it has confirmed one
 	files       map[string]bool // accounts in the folder of a cache server that it had not loaded

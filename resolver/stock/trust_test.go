@@ -1,6 +1,7 @@
 package stock
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/internal/natstest"
 	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/store"
 )
 
 // TestServerOfAnotherOperator: it answers 200 to every push and enforces none;
@@ -39,6 +41,24 @@ func TestServerOfAnotherOperator(t *testing.T) {
 	w.shows(api.Rejected, rec, "s1")
 	if p := w.server("s1").Proof(rec.Key); p.State != api.Rejected || !strings.Contains(p.Reason, "does not trust") {
 		t.Fatalf("asked anew: %+v", p)
+	}
+}
+
+// TestOperatorKeyBeforeTheRestart: that servers trust a new key of the operator
+// only after a restart is known at once, and said without a wait.
+func TestOperatorKeyBeforeTheRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full)
+	w.start()
+	w.up("s0")
+	oc := jwt.NewOperatorClaims(w.root.PublicKey())
+	oc.Name, oc.SystemAccount = "acme", w.system.PublicKey()
+	oc.SigningKeys.Add(w.sk.PublicKey(), must(keys.NewOperator()).PublicKey())
+	rec := w.write(store.Record{Kind: store.Operator, Key: w.root.PublicKey(), JWT: must(must(claims.New(oc)).Sign(w.root, time.Now().Unix())).Token})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if p := w.server("s0").Await(ctx, rec.Key, rec.Revision); ctx.Err() != nil || p.State != api.Pending || !p.Restart {
+		t.Fatalf("%+v (%v)", p, ctx.Err())
 	}
 }
 
