@@ -174,6 +174,24 @@ type GetReply struct {
 	Error   *Error           `json:"error,omitempty"`
 }
 
+// What a Proposal does.
+const (
+	DoSign    = "sign"    // a version that a tenant signed itself
+	DoCompact = "compact" // takes out what is of no use any more
+)
+
+// Proposal is a change of an account that waits for a signature of the operator.
+type Proposal struct {
+	Account string `json:"account"` // public key
+	Name    string `json:"name"`
+	Do      string `json:"do"`
+	Since   int64  `json:"since"`        // Unix seconds
+	By      int64  `json:"by,omitempty"` // from then on it is late, Unix seconds; 0 for no such time
+
+	ID   string `json:"jti,omitempty"`  // of a tenant's version
+	Size int    `json:"size,omitempty"` // of that, bytes
+}
+
 // ListRequest pages through all accounts, tombstones included, in key order, or
 // through what is open of another kind.
 type ListRequest struct {
@@ -187,7 +205,9 @@ type ListReply struct {
 	Schema   int       `json:"schema"`
 	Accounts []Version `json:"accounts"`
 	More     bool      `json:"more,omitempty"`
-	Error    *Error    `json:"error,omitempty"`
+	// Due is, with the first page of proposals, what is due in accounts.
+	Due   []Proposal `json:"due,omitempty"`
+	Error *Error     `json:"error,omitempty"`
 }
 
 // ProofRequest asks for the proof of a version, waiting up to WaitMs for it.
@@ -291,6 +311,7 @@ type StatusReply struct {
 	Accounts   []AccountStatus `json:"accounts"`       // the one asked for, else those that need a look
 	More       bool            `json:"more,omitempty"` // there are more of those
 	Tombstones int             `json:"tombstones"`
+	Proposals  []Proposal      `json:"proposals,omitempty"` // what waits for a signature of the operator
 	Error      *Error          `json:"error,omitempty"`
 }
 

@@ -118,30 +118,36 @@ func countProposals(tx store.Tx, n int) error {
 	return tx.SetMeta(metaProposals, strconv.Itoa(open+n))
 }
 
-// Waiting returns how many proposals wait for the operator, and since when the
-// oldest does.
-func (s *Service) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
-	err = s.cfg.Store.View(ctx, func(r store.Reader) error {
-		n, oldest = 0, time.Time{}
-		var first uint64 // change that wrote the oldest
+// Proposals returns what waits for a signature of the operator: versions that
+// tenants signed themselves and, where accountd has no key to sign with, what is
+// due in accounts.
+func (s *Service) Proposals(ctx context.Context) ([]api.Proposal, error) {
+	var out []api.Proposal
+	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		var open []store.Record
 		if err := r.Scan(store.Proposal, "", func(rec store.Record) bool {
-			if rec.Deleted {
-				return true
-			}
-			if n++; first == 0 || rec.Seq < first {
-				first = rec.Seq
+			if !rec.Deleted {
+				open = append(open, rec)
 			}
 			return true
-		}); err != nil || n == 0 {
+		}); err != nil {
 			return err
 		}
-		changes, err := r.Changes(first-1, 1)
-		if err == nil && len(changes) == 1 {
-			oldest = changes[0].Time
+		out = nil
+		for _, rec := range open {
+			v, err := versionOf(r, rec)
+			if err != nil {
+				return err
+			}
+			out = append(out, api.Proposal{Account: rec.Key, Name: rec.Name, Do: api.DoSign, Since: v.At.Unix(), ID: v.ID, Size: v.Size})
 		}
-		return err
+		return nil
 	})
-	return n, oldest, err
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	due, err := s.dueProposals(ctx)
+	return append(out, due...), unavailable(err)
 }
 
 // openProposal returns the proposal of an account, by its name or key.

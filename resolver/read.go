@@ -163,6 +163,9 @@ func (s *Service) List(ctx context.Context, req api.ListRequest) api.ListReply {
 		}
 		return nil
 	})
+	if err == nil && req.Kind == api.KindProposal && req.After == "" {
+		reply.Due, err = s.dueProposals(ctx)
+	}
 	reply.Error = s.readError(err)
 	return reply
 }

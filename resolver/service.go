@@ -86,6 +86,7 @@ type Service struct {
 	importers importers
 	spaces    namespaces
 	trusted   atomic.Pointer[trusted]
+	agenda    agenda
 }
 
 // trusted is what the operator's JWT says, decoded once.

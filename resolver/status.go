@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -58,6 +59,12 @@ func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusR
 		err = s.states(ctx, one)
 		count(&reply, one[0])
 		reply.Accounts = one
+	}
+	if err == nil {
+		reply.Proposals, err = s.Proposals(ctx)
+	}
+	if req.Account != "" {
+		reply.Proposals = slices.DeleteFunc(reply.Proposals, func(p api.Proposal) bool { return len(one) == 0 || p.Account != one[0].Key })
 	}
 	for _, n := range s.cfg.Nodes() {
 		st := n.Status()

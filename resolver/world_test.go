@@ -178,3 +178,8 @@ func (w *world) head() uint64 {
 	}
 	return n
 }
+
+func (w *world) newAccountKey() string {
+	w.t.Helper()
+	return must(keys.NewAccount()).PublicKey()
+}

@@ -103,7 +103,7 @@ func Dev(ctx context.Context, opts DevOptions) (err error) {
 // the first task that fails ends all.
 func (d *dev) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{d.serveHTTP, d.serveControl, d.serveBeside, d.becomeReady} {
+	for _, task := range []func(context.Context) error{d.serveHTTP, d.serveControl, d.serveBeside, d.becomeReady, d.service.Upkeep} {
 		g.Go(func() error { return task(ctx) })
 	}
 	return g.Wait()

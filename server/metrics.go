@@ -64,28 +64,40 @@ func (m *metrics) measured(cfg resolver.Config) (*resolver.Service, error) {
 	return s, m.showProposals(s, cfg.Now)
 }
 
-// showProposals shows how many proposals wait, and how long the oldest has.
+// showProposals shows how many proposals wait, how long the oldest has, and how
+// long until the first of them is late.
 func (m *metrics) showProposals(s *resolver.Service, now func() time.Time) error {
-	gauge := func(name, help string, value func(n int, oldest time.Time) float64) prometheus.Collector {
+	gauge := func(name, help string, value func(open []api.Proposal) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), healthTime)
 			defer cancel()
-			n, oldest, err := s.Waiting(ctx)
+			open, err := s.Proposals(ctx)
 			if err != nil {
 				return math.NaN()
 			}
-			return value(n, oldest)
+			return value(open)
 		})
 	}
 	return errors.Join(
-		m.registry.Register(gauge("accountd_proposals", "Versions of accounts that wait for a signature of the operator.",
-			func(n int, _ time.Time) float64 { return float64(n) })),
+		m.registry.Register(gauge("accountd_proposals", "Changes of accounts that wait for a signature of the operator.",
+			func(open []api.Proposal) float64 { return float64(len(open)) })),
 		m.registry.Register(gauge("accountd_proposal_age_seconds", "For how long the oldest of them has waited.",
-			func(n int, oldest time.Time) float64 {
-				if n == 0 {
-					return 0
+			func(open []api.Proposal) float64 {
+				age := 0.0
+				for _, p := range open {
+					age = max(age, now().Sub(time.Unix(p.Since, 0)).Seconds())
 				}
-				return now().Sub(oldest).Seconds()
+				return age
+			})),
+		m.registry.Register(gauge("accountd_proposal_deadline_seconds", "Until the first of them is late, less than 0 if it is, +Inf if none can be.",
+			func(open []api.Proposal) float64 {
+				left := math.Inf(1)
+				for _, p := range open {
+					if p.By > 0 {
+						left = min(left, time.Unix(p.By, 0).Sub(now()).Seconds())
+					}
+				}
+				return left
 			})))
 }
 

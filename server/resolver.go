@@ -239,7 +239,10 @@ func (a *alone) publish(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	return a.becomeReady(ctx, fleet)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.becomeReady(ctx, fleet) })
+	g.Go(func() error { return a.service.Upkeep(ctx) })
+	return g.Wait()
 }
 
 // close ends what serveServers and open began.

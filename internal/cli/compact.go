@@ -22,7 +22,9 @@ func newCompact(a *app) *cobra.Command {
 		Short: "Take out of an account what is of no use any more",
 		Long: `Retire keys of fleets whose time has come: of stations, and of cohorts that have
 newer ones. In an account with --fleet-only, refuse what was issued longer ago than
-credentials may live, and take out the revocations that this covers.`,
+credentials may live, and take out the revocations that this covers. Where accountd
+has a signing key of its own, it does the same by itself when it is due; where it
+has none, it is listed by "nsc proposals list" and signed by "nsc sign proposals".`,
 		Example: `  nsc compact iot
   nsc compact iot --dry-run
   nsc compact --account iot --json`,
@@ -43,6 +45,11 @@ func (a *app) compact(ctx context.Context, name string) (*receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.compact(ctx, r, ac)
+}
+
+// compact takes out of an account what is of no use any more.
+func (s *session) compact(ctx context.Context, r *root, ac *account) (*receipt, error) {
 	if err := s.allShortLived(r, ac); err != nil {
 		return nil, err
 	}
@@ -98,20 +105,11 @@ func (s *session) allShortLived(r *root, ac *account) error {
 		WithHint("issue them anew with an end: nsc edit user %s", shellWords([]string{long[0], "-a", ac.name, "--expiry", "1d"}))
 }
 
-// dropsOf is dropsIn for a document.
+// dropsOf names the revocations that a version may lack.
 func dropsOf(doc *claims.Document) []revocation.Drop {
 	ac, err := claims.As[jwt.AccountClaims](doc)
 	if err != nil {
 		return nil
 	}
-	return dropsIn(ac)
-}
-
-// dropsIn names the revocations that a version may lack: where all users are
-// short-lived, those that * covers.
-func dropsIn(ac *jwt.AccountClaims) []revocation.Drop {
-	if _, only := fleet.Only(ac); !only {
-		return nil
-	}
-	return []revocation.Drop{{Key: revocation.All, Because: revocation.Covered}}
+	return fleet.Drops(ac)
 }

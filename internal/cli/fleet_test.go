@@ -125,8 +125,8 @@ func TestCompact(t *testing.T) {
 	p.ok("edit", "fleet", "-a", "iot", "--roll", "--cohort", "0")
 	p.ok("add", "user", "x", "-a", "iot", "--expiry", "1d")
 	p.ok("revoke", "user", "x", "-a", "iot")
+	p.now = func() time.Time { return time.Now().Add(time.Hour) }
 	p.ok("compact", "iot").says("refused is what was issued until").says("lives longer than it may")
-	p.ok("compact", "iot").says("account iot")
 	p.now = func() time.Time { return time.Now().Add(8 * 24 * time.Hour) }
 	p.unchanged(func() {
 		p.ok("compact", "iot", "--dry-run").says("sensors/station-line4", "sensors/c00e1", "1 revocation of credentials that have expired", "would be retired for ever")

@@ -14,7 +14,7 @@ import (
 )
 
 func newProposals(a *app) *cobra.Command {
-	cmd := group("proposals", "Sign or reject what tenants propose, where accountd has no key of its own")
+	cmd := group("proposals", "Sign or reject what waits for the operator, where accountd has no key of its own")
 	cmd.AddCommand(newProposalsList(a), newProposalsAccept(a), newProposalsReject(a))
 	return cmd
 }
@@ -22,16 +22,17 @@ func newProposals(a *app) *cobra.Command {
 func newProposalsList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the versions of accounts that wait for a signature",
-		Long: `List the versions of accounts that tenants have signed themselves and that wait for
-a signature of the operator. There is one an account at most; a later one takes
-its place.`,
+		Short: "List the changes of accounts that wait for a signature",
+		Long: `List the changes of accounts that wait for a signature of the operator, and from
+when on each is late: versions that tenants have signed themselves, one an account,
+and compactions that are due (see nsc compact). Where accountd has a signing key of
+its own, it signs both by itself.`,
 		Example: `  nsc proposals list
   nsc proposals list --json
   nsc proposals list -o yaml`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.listOpen(cmd.Context(), api.KindProposal)
+			return a.listProposals(cmd.Context())
 		},
 	}
 }
@@ -39,10 +40,11 @@ its place.`,
 func newProposalsAccept(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "accept <account>",
-		Short: "Sign a proposed version and bring it into force",
-		Long: `Sign the proposed version of an account and bring it into force. Limits, name, tags
-and expiry stay as they are in force; a new account gets those of any new one.
---dry-run shows what would change.`,
+		Short: "Sign what is proposed for an account and bring it into force",
+		Long: `Sign what is proposed for an account and bring it into force. Of a version that its
+tenant has signed, limits, name, tags and expiry stay as they are in force; a new
+account gets those of any new one. Without one, a compaction that is due is done.
+--dry-run shows what would change. All that waits is signed by "nsc sign proposals".`,
 		Example: `  nsc proposals accept pepsi --dry-run
   nsc proposals accept pepsi
   nsc proposals accept ABL6… --json
@@ -105,6 +107,31 @@ func (a *app) acceptProposal(ctx context.Context, account string) (*receipt, err
 	if err != nil {
 		return nil, err
 	}
+	open, err := s.openProposals(ctx, r, account)
+	if err != nil {
+		return nil, err
+	}
+	return s.signProposal(ctx, r, open[0])
+}
+
+// signProposal signs one thing that waits.
+func (s *session) signProposal(ctx context.Context, r *root, open api.Proposal) (*receipt, error) {
+	if open.Do == api.DoCompact {
+		ac, err := s.account(r, open.Account)
+		if fault.Is(err, fault.NotFound) {
+			return nil, fault.New(fault.NotFound, "account %s is not in the local store", open.Name).About("account", open.Name).
+				WithHint("take it with: nsc pull -a %s", shellWords([]string{open.Name}))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return s.compact(ctx, r, ac)
+	}
+	return s.signVersion(ctx, r, open.Account)
+}
+
+// signVersion signs the version that a tenant proposes.
+func (s *session) signVersion(ctx context.Context, r *root, account string) (*receipt, error) {
 	p, err := s.proposal(ctx, r, account)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -161,6 +162,63 @@ func TestProposals(t *testing.T) {
 	p.ok("proposals", "reject", "pepsi").says("rejected")
 	p.run("proposals", "reject", key).exits(3)
 	p.ok("allow", "account", "--list", "-o", "yaml").says("items: []")
+}
+
+// TestDueWithoutAKey: what is due in an account waits for the operator where
+// accountd has no key, and one command signs it.
+func TestDueWithoutAKey(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	p.ok("add", "operator", "acme", "--sys", "--generate-signing-key")
+	p.offline(false)
+	p.ok("add", "account", "iot", "--fleet-only", "--ttl", "168h")
+	p.ok("add", "fleet", "sensors", "-a", "iot", "--cohorts", "2")
+	p.ok("sign", "proposals").says("nothing waits")
+	p.ok("edit", "fleet", "-a", "iot", "--roll", "--cohort", "1")
+	late := time.Now().Add(-48 * time.Hour).Unix()
+	p.ok("edit", "account", "iot", "--tag", fmt.Sprintf("retires:sensors/c01e1:%d", late)) // as if it was rolled long ago
+	p.ok("status").says("to be signed", "iot: compact, since ", ", late since ", "sign with: nsc sign proposals")
+	p.ok("status", "iot").says("to be signed: iot: compact")
+	p.ok("proposals", "list").says("iot", "compact", "LATE FROM")
+	var list struct {
+		Items []struct {
+			Name, Do string
+			At, By   int64
+		}
+	}
+	p.ok("proposals", "list", "--json").json(&list)
+	if len(list.Items) != 1 || list.Items[0].Do != "compact" || list.Items[0].At != late || list.Items[0].By <= late {
+		t.Fatalf("%+v", list)
+	}
+	p.unchanged(func() {
+		p.ok("sign", "proposals", "--dry-run").says("sensors/c01e1", "dry run")
+		p.ok("proposals", "accept", "iot", "--dry-run").says("sensors/c01e1", "dry run")
+		p.run("sign", "proposals", "coke").exits(3).complains("no proposal of account coke waits")
+	})
+	p.ok("sign", "proposals", "iot").says("account iot", `role "sensors/c01e1" is retired for ever`)
+	p.ok("proposals", "list", "-o", "yaml").says("items: []")
+	pair, err := keys.NewAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := tenant{pair, p.operatorURL()}
+	p.ok("allow", "account", pair.PublicKey())
+	if status := x.post(t, func(*jwt.AccountClaims) {}); status != 202 {
+		t.Fatal(status)
+	}
+	p.run("sign", "proposals").exits(2).complains("versions of pepsi that their tenants made will be signed", "--yes")
+	p.ok("sign", "proposals", "--yes").says("pepsi", "in force")
+}
+
+// operatorURL is where the operator's account server is.
+func (p *person) operatorURL() string {
+	p.t.Helper()
+	token, err := p.operator().JWT()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, oc := decode[jwt.OperatorClaims](p.t, token)
+	return strings.TrimSuffix(oc.AccountServerURL, "/jwt/v1")
 }
 
 // TestReadsFromAnotherMachine are signed with a key of the operator; without one

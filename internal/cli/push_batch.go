@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -144,7 +145,7 @@ func (s *session) send(ctx context.Context, r *root, accounts []*account) ([]sen
 	}
 	for i, w := range works {
 		w.next = w.cur
-		items[i] = api.Item{JWT: w.next.Token, Base: w.pub.ID, Drop: dropsIn(current[i].claims)}
+		items[i] = api.Item{JWT: w.next.Token, Base: w.pub.ID, Drop: fleet.Drops(current[i].claims)}
 	}
 	out := make([]sent, len(works))
 	if s.flags.dryRun {

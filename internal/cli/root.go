@@ -72,6 +72,7 @@ them into force on every server and proves it.`
 		newServers(a),
 		newAllow(a),
 		newProposals(a),
+		newSign(a),
 		newValidate(a),
 		newExpirations(a),
 		newImport(a),

@@ -135,6 +135,9 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 		for _, ac := range reply.Accounts {
 			a.accountStatus(&b, ac)
 		}
+		for _, line := range proposalLines(reply.Proposals, a.started.Unix()) {
+			b.WriteString("to be signed: " + line + "\n")
+		}
 		for _, w := range reply.Warnings {
 			b.WriteString("warning: " + w + "\n")
 		}
@@ -151,6 +154,7 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 		{"stored everywhere", storedLines(reply)},
 		{"pending", pendingLines(reply.Accounts)},
 		{"findings", findingLines(reply.Accounts)},
+		{"to be signed", proposalLines(reply.Proposals, a.started.Unix())},
 		{"servers", serverLines(reply)},
 		{"claim budget", budgetLines(reply.Accounts)},
 	}
