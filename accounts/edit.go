@@ -25,6 +25,9 @@ type Edit struct {
 	Exports, Imports                      *int64
 	WildcardExports, DisallowBearer       *bool
 
+	Plan      *Plan // which says all limits
+	LeavePlan bool  // its limits stay, but for those named
+
 	Description, InfoURL *string
 
 	// AddKeys are plain signing keys to add; one that is there stays, with its
@@ -58,6 +61,17 @@ func (e Edit) Apply(ac *jwt.AccountClaims) error {
 	}
 	if err := e.namespace(ac); err != nil {
 		return err
+	}
+	if err := e.staysOnPlan(before, ac); err != nil {
+		return err
+	}
+	if e.LeavePlan {
+		LeavePlan(ac)
+	}
+	if e.Plan != nil {
+		if err := e.Plan.Join(ac); err != nil {
+			return err
+		}
 	}
 	e.limits(&ac.Limits)
 	set(&ac.Description, e.Description)

@@ -19,10 +19,11 @@ import (
 
 // accountOptions are the flags of add account.
 type accountOptions struct {
-	name, publicKey string
-	edit            accounts.Edit
-	fleetOnly       bool
-	ttl             time.Duration // of a fleet-only account
+	name, publicKey, plan string
+
+	edit      accounts.Edit
+	fleetOnly bool
+	ttl       time.Duration // of a fleet-only account
 }
 
 func newAddAccount(a *app) *cobra.Command {
@@ -41,7 +42,7 @@ below another's.`,
   nsc add account app --deny-pub 'admin.>' --dry-run
   nsc add account iot --fleet-only --ttl 168h
   nsc add account app --namespace market.app --confine
-  nsc add account app --no-push
+  nsc add account app --plan gold --no-push
   nsc add account app --timeout 30s --json`,
 		Args: args(0, 1, "the account's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
@@ -61,6 +62,7 @@ below another's.`,
 	ttlFlag(cmd.Flags(), &o.ttl)
 	namespaceFlag(cmd.Flags(), &o.edit)
 	confineFlag(cmd.Flags(), &o.edit)
+	planFlag(cmd.Flags(), &o.plan)
 	permissionFlags(cmd.Flags(), &o.edit.Permissions, "users without permissions of their own")
 	hide(cmd.Flags(), "rm", "rm-response-perms") // there is nothing to remove yet
 	return cmd
@@ -81,6 +83,9 @@ func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error
 	defer nscstore.Wipe(seed)
 	ac := jwt.NewAccountClaims(first(key, "new key")) // a dry run makes none
 	ac.Name = o.name
+	if err := s.findPlan(r, o.plan, &o.edit); err != nil {
+		return nil, err
+	}
 	if err := o.edit.Apply(ac); err != nil {
 		return nil, err
 	}

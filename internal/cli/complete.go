@@ -62,6 +62,8 @@ func nounOf(cmd *cobra.Command) completer {
 		return roleNames
 	case "fleet":
 		return fleetNames
+	case "plan":
+		return planNames
 	}
 	return nil
 }
@@ -84,6 +86,10 @@ func flagWords(cmd *cobra.Command, f *pflag.Flag) completer {
 		return roleNames
 	case "fleet":
 		return fleetNames
+	case "plan":
+		return planNames
+	case "template":
+		return words(templateNames()...)
 	case "private-key":
 		return signerNames
 	case "name":
@@ -169,6 +175,20 @@ func accountOf(s *session, r *root, cmd *cobra.Command) *account {
 		return nil
 	}
 	return ac
+}
+
+func planNames(s *session, r *root, _ *cobra.Command) []string {
+	if r == nil {
+		return nil
+	}
+	var out []string
+	if sys, err := s.planKeeper(r); err == nil {
+		all, _ := accounts.Plans(sys.claims)
+		for _, p := range all {
+			out = append(out, p.Name)
+		}
+	}
+	return out
 }
 
 func userNames(s *session, r *root, cmd *cobra.Command) []string {

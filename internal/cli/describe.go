@@ -28,7 +28,7 @@ type describeOptions struct {
 
 func newDescribe(a *app) *cobra.Command {
 	var o describeOptions
-	cmd := group("describe", "Show operators, accounts, users, roles, fleets and JWT files")
+	cmd := group("describe", "Show operators, accounts, users, roles, fleets, plans and JWT files")
 	f := cmd.PersistentFlags()
 	f.BoolVarP(&o.json, "json", "J", false, "print the claims as JSON")
 	f.BoolVarP(&o.long, "long-ids", "W", false, "show whole public keys instead of names")
@@ -36,7 +36,7 @@ func newDescribe(a *app) *cobra.Command {
 	f.StringVarP(&o.field, "field", "F", "", "print one field as JSON, such as nats.limits.conn or nats.exports[0].subject")
 	cmd.AddCommand(
 		newDescribeOperator(a, &o), newDescribeAccount(a, &o), newDescribeUser(a, &o), newDescribeJWT(a, &o),
-		newDescribeFleet(a, &o), newDescribeRole(a, &o))
+		newDescribeFleet(a, &o), newDescribeRole(a, &o), newDescribePlan(a, &o))
 	for _, c := range cmd.Commands() {
 		a.longOutput(c)
 	}

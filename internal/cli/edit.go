@@ -18,9 +18,9 @@ import (
 )
 
 func newEdit(a *app) *cobra.Command {
-	cmd := group("edit", "Change operators, accounts, users, roles, fleets and exports")
+	cmd := group("edit", "Change operators, accounts, users, roles, fleets, plans and exports")
 	cmd.AddCommand(newEditOperator(a), newEditAccount(a), newEditUser(a), newEditSigningKey(a), newEditExport(a), newEditAuthCallout(a),
-		newEditFleet(a), newEditRole(a))
+		newEditFleet(a), newEditRole(a), newEditPlan(a))
 	return cmd
 }
 

@@ -17,7 +17,7 @@ import (
 
 // editAccountOptions are the flags of edit account.
 type editAccountOptions struct {
-	name        string
+	name, plan  string
 	edit        accounts.Edit
 	addSK, rmSK []string
 }
@@ -35,7 +35,7 @@ signing key for ever: what it signed is refused, and it never comes back.`,
   nsc edit account app --js-enable 0
   nsc edit account app --js-tier 3 --js-disk-storage 10GiB --js-streams 20
   nsc edit account app --sk generate
-  nsc edit account app --namespace market.app
+  nsc edit account app --plan gold
   nsc edit account app --deny-pub 'admin.>' --dry-run`,
 		Args: args(0, 1, "the account's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
@@ -60,15 +60,8 @@ func (a *app) editAccountFlags(f *pflag.FlagSet, o *editAccountOptions) {
 	tagFlags(f, &e.AddTags, &e.RemoveTags)
 	namespaceFlag(f, e)
 	confineFlag(f, e)
-	numberFlag(f, &e.Conns, "conns", "most client connections, -1 is unlimited")
-	numberFlag(f, &e.LeafConns, "leaf-conns", "most leaf node connections, -1 is unlimited")
-	numberFlag(f, &e.Data, "data", "most data in bytes, -1 is unlimited")
-	numberFlag(f, &e.Payload, "payload", "largest message in bytes, -1 is unlimited")
-	numberFlag(f, &e.Subs, "subscriptions", "most subscriptions, -1 is unlimited")
-	numberFlag(f, &e.Exports, "exports", "most exports, -1 is unlimited")
-	numberFlag(f, &e.Imports, "imports", "most imports, -1 is unlimited")
-	switchFlag(f, &e.WildcardExports, "wildcard-exports", "exports may have wildcards")
-	switchFlag(f, &e.DisallowBearer, "disallow-bearer", "no user may be a bearer user")
+	planFlag(f, &o.plan)
+	limitsOfAccount(f, e)
 	listFlag(f, &o.addSK, "sk", "add a signing key: generate, a public key, or a file with its seed")
 	listFlag(f, &o.rmSK, "rm-sk", "remove and retire a signing key: its public key or role")
 	textFlag(f, &e.Description, "description", "what the account is for")
@@ -78,6 +71,23 @@ func (a *app) editAccountFlags(f *pflag.FlagSet, o *editAccountOptions) {
 	numberFlag(f, &e.TraceSampling, "trace-context-sampling", "percentage of such messages that are traced, 1 to 100")
 	switchFlag(f, &e.HostClusterTraffic, "host-cluster-traffic", "JetStream's cluster traffic goes over this account")
 	hide(f, "host-cluster-traffic")
+}
+
+func planFlag(f *pflag.FlagSet, to *string) {
+	f.StringVar(to, "plan", "", "the plan that says all limits; none takes the account off its plan, and leaves its limits")
+}
+
+// limitsOfAccount adds the limits of an account but for JetStream's.
+func limitsOfAccount(f *pflag.FlagSet, e *accounts.Edit) {
+	numberFlag(f, &e.Conns, "conns", "most client connections, -1 is unlimited")
+	numberFlag(f, &e.LeafConns, "leaf-conns", "most leaf node connections, -1 is unlimited")
+	numberFlag(f, &e.Data, "data", "most data in bytes, -1 is unlimited")
+	numberFlag(f, &e.Payload, "payload", "largest message in bytes, -1 is unlimited")
+	numberFlag(f, &e.Subs, "subscriptions", "most subscriptions, -1 is unlimited")
+	numberFlag(f, &e.Exports, "exports", "most exports, -1 is unlimited")
+	numberFlag(f, &e.Imports, "imports", "most imports, -1 is unlimited")
+	switchFlag(f, &e.WildcardExports, "wildcard-exports", "exports may have wildcards")
+	switchFlag(f, &e.DisallowBearer, "disallow-bearer", "no user may be a bearer user")
 }
 
 func jetStreamFlags(f *pflag.FlagSet, js *accounts.JetStreamEdit) {
@@ -115,6 +125,9 @@ func (a *app) editAccountClaims(ctx context.Context, o editAccountOptions) (*rec
 		return nil, err
 	}
 	o.edit.System = r.sysOf(ac)
+	if err := s.findPlan(r, o.plan, &o.edit); err != nil {
+		return nil, err
+	}
 	if err := o.check(r, ac); err != nil {
 		return nil, err
 	}
@@ -156,6 +169,10 @@ func (s *session) runEditAccount(ctx context.Context, r *root, ac *account, o ed
 	}
 	if e := o.edit.Expires; e != nil && *e != 0 && *e <= s.now {
 		rec.Warnings = append(rec.Warnings, "the account has expired already: "+clock(*e))
+	}
+	if p := o.edit.Plan; p != nil {
+		changes, _ := p.Changes(ac.claims) // what could not be read was refused
+		rec.Warnings = append(rec.Warnings, s.overLimit(ctx, r, ac, changes)...)
 	}
 	rec.Warnings = append(rec.Warnings, shutOut(o.edit)...)
 	if c := o.edit.Confine; c != nil && *c {

@@ -65,7 +65,10 @@ func (a *app) reissueAccounts(ctx context.Context, names []string, by string) ([
 	}
 	var recs []*receipt
 	for _, batch := range batches(list, func(ac *account) int { return len(ac.doc.Token) }) {
-		works, err := s.signAnew(ctx, r, batch, pair)
+		works, err := s.stageBatch(ctx, r, batch, func(w *work) (err error) {
+			w.next, err = claims.Redo(w.cur).Sign(pair, max(s.now, w.cur.IssuedAt))
+			return err
+		})
 		if err != nil {
 			return recs, err
 		}
@@ -95,8 +98,9 @@ func (r *root) issued(list []*account, named bool) error {
 	return nil
 }
 
-// signAnew signs accounts anew in the local store, in one transaction.
-func (s *session) signAnew(ctx context.Context, r *root, batch []*account, pair signer) ([]*work, error) {
+// stageBatch makes the next versions of accounts with sign and writes them to the
+// local store, in one transaction.
+func (s *session) stageBatch(ctx context.Context, r *root, batch []*account, sign func(*work) error) ([]*work, error) {
 	unlock, err := s.lockAll(ctx, r, batch)
 	if err != nil {
 		return nil, err
@@ -108,7 +112,7 @@ func (s *session) signAnew(ctx context.Context, r *root, batch []*account, pair 
 		if err != nil {
 			return nil, err
 		}
-		if w.next, err = claims.Redo(w.cur).Sign(pair, max(s.now, w.cur.IssuedAt)); err != nil {
+		if err := sign(w); err != nil {
 			return nil, err
 		}
 		works = append(works, w)
@@ -118,6 +122,9 @@ func (s *session) signAnew(ctx context.Context, r *root, batch []*account, pair 
 	}
 	return works, s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
 		for _, w := range works {
+			if w.same {
+				continue
+			}
 			if err := w.stage(tx); err != nil {
 				return err
 			}
