@@ -71,6 +71,11 @@ func (c *Client) Reject(ctx context.Context, s claims.Signer, req RejectRequest)
 	return signed[DoneReply](ctx, c, s, SubjectReject, req)
 }
 
+// GiveKeys gives accountd keys that sign devices, sealed; signed by s.
+func (c *Client) GiveKeys(ctx context.Context, s claims.Signer, req KeysRequest) (DoneReply, error) {
+	return signed[DoneReply](ctx, c, s, SubjectKeys, req)
+}
+
 // Get returns a stored claim.
 func (c *Client) Get(ctx context.Context, req GetRequest) (GetReply, error) {
 	return call[GetReply](ctx, c, SubjectGet, req)

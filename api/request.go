@@ -32,6 +32,8 @@ const (
 	SubjectNotify  = "accountd.v1.servers.notify"
 	SubjectAllow   = "accountd.v1.accounts.allow"
 	SubjectReject  = "accountd.v1.proposals.reject"
+	SubjectSealer  = "accountd.v1.keys.recipient"
+	SubjectKeys    = "accountd.v1.keys.put"
 	KindPermit     = "permit"   // of GetRequest and ListRequest: an account that may be made
 	KindProposal   = "proposal" // a version that waits for a signature of the operator
 	MetaOperator   = "operator"

@@ -124,6 +124,24 @@ func Request(kind, subject, audience string, nonce string, expires int64, fields
 	return &Draft{map[string]any{"sub": subject, "aud": audience, "nonce": nonce, "exp": expires, "nats": nats}}
 }
 
+// Set puts a field of our own into the draft's part nats, which the typed views
+// do not know and servers pass by.
+func (dr *Draft) Set(name string, value any) error {
+	nats, ok := dr.body["nats"].(map[string]any)
+	if !ok {
+		return fault.New(fault.Internal, "set %s: the draft has no field nats", name)
+	}
+	tree, err := toTree(value)
+	if err != nil {
+		return fault.New(fault.Internal, "encode %s: %w", name, err)
+	}
+	nats = maps.Clone(nats)
+	nats[name] = tree
+	dr.body = maps.Clone(dr.body)
+	dr.body["nats"] = nats
+	return nil
+}
+
 // Field returns the string field of a Request token, "" if it has none.
 func (d *Document) Field(name string) string {
 	nats, _ := d.body["nats"].(map[string]any)

@@ -32,6 +32,8 @@ func (s *Service) apiRoutes(mux *http.ServeMux) {
 	handle(api.SubjectForget, signedHTTP(s.Forget))
 	handle(api.SubjectAllow, signedHTTP(s.Allow))
 	handle(api.SubjectReject, signedHTTP(s.Reject))
+	handle(api.SubjectKeys, signedHTTP(s.GiveKeys))
+	handle(api.SubjectSealer, readHTTP(s, s.Sealer))
 	handle(api.SubjectGet, readHTTP(s, s.Get))
 	handle(api.SubjectList, readHTTP(s, s.List))
 	handle(api.SubjectStatus, readHTTP(s, s.Status))
@@ -180,6 +182,8 @@ func errorIn(v any) *api.Error {
 	case api.ForgetReply:
 		return r.Error
 	case api.DoneReply:
+		return r.Error
+	case api.SealerReply:
 		return r.Error
 	case api.GetReply:
 		return r.Error

@@ -58,6 +58,8 @@ type Config struct {
 	Delegated string
 	// Signer is that key, for what accountd signs itself; nil in offline custody.
 	Signer claims.Signer
+	// Keyring keeps the keys of fleets; nil where nothing opens what is sealed.
+	Keyring Keyring
 	// Streams names the JetStream streams of an account, whose deletion would
 	// lose them; nil where nobody can tell.
 	Streams func(ctx context.Context, account string) ([]string, error)

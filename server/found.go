@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/internal/durable"
 	"github.com/accountd/accountd/keys"
@@ -68,7 +69,8 @@ func (f *founder) operatorJWT() (*claims.Document, error) {
 	return draft.Sign(f.root, f.now)
 }
 
-// systemJWT has the two exports that the official tool gives a system account.
+// systemJWT has the two exports that the official tool gives a system account,
+// and that by which devices reach accountd.
 func (f *founder) systemJWT() (*claims.Document, error) {
 	const docs = "https://docs.nats.io/nats-server/configuration/sys_accounts"
 	ac := jwt.NewAccountClaims(f.system.PublicKey())
@@ -87,6 +89,7 @@ func (f *founder) systemJWT() (*claims.Document, error) {
 			Name: "account-monitoring-streams", Subject: "$SYS.ACCOUNT.*.>", Type: jwt.Stream, AccountTokenPosition: 3,
 			Info: jwt.Info{Description: "Account specific monitoring stream", InfoURL: docs},
 		},
+		fleet.EnrollExport(),
 	}
 	draft, err := claims.New(ac)
 	if err != nil {

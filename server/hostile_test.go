@@ -66,7 +66,7 @@ func newTarget(t *testing.T) *target {
 	if x.before, err = x.head(); err != nil {
 		t.Fatal(err)
 	}
-	x.handler = routes(func(context.Context) map[string]string { return nil }, m, x.service)
+	x.handler = routes(func(context.Context) map[string]string { return nil }, m, x.service, nil)
 	return x
 }
 
@@ -323,10 +323,10 @@ func TestSlowHTTP(t *testing.T) {
 			t.Errorf("%s: the connection is kept", name)
 		}
 	}
-	deaf := dial(t, addr) // asks and asks, and never reads an answer
+	endDevices := dial(t, addr) // asks and asks, and never reads an answer
 	request := []byte(strings.Repeat("GET "+account+" HTTP/1.1\r\nHost: a\r\n\r\n", 100))
 	for {
-		if _, err := deaf.Write(request); err != nil {
+		if _, err := endDevices.Write(request); err != nil {
 			if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
 				t.Error("a client that reads nothing is kept")
 			}

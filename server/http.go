@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/store"
@@ -43,13 +44,14 @@ func (d *dev) serveHTTP(ctx context.Context) error {
 	if d.web == nil {
 		return nil
 	}
-	h := routes(d.notReady, d.metrics, d.service)
+	h := routes(d.notReady, d.metrics, d.service, d.enroll)
 	return serveOn(ctx, d.web, nil, d.beside.handler(h), defaultLimits(), d.log)
 }
 
-// routes answers the probes and the metrics, and leaves the rest to the resolver.
+// routes answers the probes and the metrics, and leaves the rest to the resolver
+// and to the enrolment of devices, which may be nil.
 // notReady returns why the service is not ready, by part; empty when it is.
-func routes(notReady func(context.Context) map[string]string, m *metrics, service *resolver.Service) http.Handler {
+func routes(notReady func(context.Context) map[string]string, m *metrics, service *resolver.Service, devices *enroll.Service) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"schema": api.Schema, "status": "alive"})
@@ -63,6 +65,9 @@ func routes(notReady func(context.Context) map[string]string, m *metrics, servic
 	})
 	mux.Handle("GET /metrics", m.handler())
 	service.Register(mux)
+	if devices != nil {
+		devices.Register(mux)
+	}
 	return mux
 }
 

@@ -74,7 +74,7 @@ func BenchmarkLookup(b *testing.B) {
 		b.Fatal(err)
 	}
 	var probes stock.Probes
-	ours := probes.Handler(routes(func(context.Context) map[string]string { return nil }, m, service))
+	ours := probes.Handler(routes(func(context.Context) map[string]string { return nil }, m, service, nil))
 	file := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		jwt, err := os.ReadFile(filepath.Join(files, filepath.Base(r.URL.Path)))
 		if err != nil {

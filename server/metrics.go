@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/resolver"
 	"github.com/accountd/accountd/store"
 )
@@ -26,6 +27,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	decided  *prometheus.CounterVec
 	budget   *prometheus.GaugeVec
+	devices  *prometheus.CounterVec
 
 	nodes func() []resolver.Node
 	head  func() (uint64, error)
@@ -43,15 +45,24 @@ func newMetrics(nodes func() []resolver.Node, head func() (uint64, error)) *metr
 		budget: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "accountd_claim_budget_ratio", Help: "Share of the largest possible claim in use, of accounts from 0.5 on, as of their last change.",
 		}, []string{"account", "name"}),
+		devices: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "accountd_device_requests_total", Help: "Requests of devices that were decided: enroll, renew or nonce, by outcome and refusing rule.",
+		}, []string{"request", "outcome", "rule"}),
 		nodes: nodes, head: head,
 		headDesc: prometheus.NewDesc("accountd_changes_total", "Changes in the log.", nil, nil),
 		healthy:  prometheus.NewDesc("accountd_node_healthy", "Whether the server serves and follows the log.", node, nil),
 		applied:  prometheus.NewDesc("accountd_node_applied_changes", "The last change that the server follows.", node, nil),
 		behind:   prometheus.NewDesc("accountd_node_behind_changes", "Changes that the server has yet to follow.", node, nil),
 	}
-	m.registry.MustRegister(m, m.decided, m.budget,
+	m.registry.MustRegister(m, m.decided, m.budget, m.devices,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// enrolling returns a service that m measures.
+func (m *metrics) enrolling(cfg enroll.Config) (*enroll.Service, error) {
+	cfg.Decided = func(what, outcome, rule string) { m.devices.WithLabelValues(what, outcome, rule).Inc() }
+	return enroll.New(cfg)
 }
 
 // measured returns a service that m measures.

@@ -59,10 +59,17 @@ func (d *dev) attach(n *node.Node) (door, error) {
 		nc.Close()
 		return door{}, err
 	}
+	endDevices, err := d.enroll.ServeNATS(nc)
+	if err != nil {
+		stop()
+		nc.Close()
+		return door{}, err
+	}
 	return door{
 		answered: func(ctx context.Context) error { return resolver.Answered(ctx, nc) },
 		close: func() {
 			stop()
+			endDevices()
 			nc.Close()
 		},
 	}, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
 	"github.com/accountd/accountd/resolver"
@@ -34,6 +35,7 @@ type dev struct {
 	servers *serverLog
 	store   store.Store
 	service *resolver.Service
+	enroll  *enroll.Service
 	members []*member
 	beside  beside
 	metrics *metrics
@@ -192,7 +194,11 @@ func (d *dev) newService() (*resolver.Service, error) {
 		return nil, err
 	}
 	d.metrics = newMetrics(d.expected, headOf(d.store))
+	if d.enroll, err = d.metrics.enrolling(enroll.Config{Store: d.store, Identity: d.secrets.identity, Now: d.opts.Now, Logger: d.log}); err != nil {
+		return nil, err
+	}
 	return d.metrics.measured(resolver.Config{
+		Keyring: d.enroll.Keyring(),
 		Streams: d.streams, Forget: d.forget,
 		Notify: func(ctx context.Context, account string) error {
 			return notifyServers(ctx, d.beside.fleet.Load(), account)

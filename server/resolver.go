@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
 	"github.com/accountd/accountd/resolver"
@@ -65,6 +66,7 @@ type alone struct {
 	credentials resolverKeys
 	store       shared
 	service     *resolver.Service
+	enroll      *enroll.Service // nil without a key of the operator and an identity
 	metrics     *metrics
 	web         net.Listener // nil without HTTP
 	secure      *tls.Config  // of web, nil without TLS
@@ -162,6 +164,12 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 	if k.delegated != nil {
 		cfg.Delegated, cfg.Signer = k.delegated.PublicKey(), *k.delegated
 	}
+	if k.delegated != nil && k.identity != "" {
+		if a.enroll, err = a.metrics.enrolling(enroll.Config{Store: a.store, Identity: k.identity, Now: a.opts.Now, Logger: a.log}); err != nil {
+			return nil, err
+		}
+		cfg.Keyring = a.enroll.Keyring()
+	}
 	return a.metrics.measured(cfg)
 }
 
@@ -200,6 +208,13 @@ func (a *alone) serveServers(ctx context.Context) (err error) {
 		return err
 	}
 	defer stop()
+	if a.enroll != nil {
+		endDevices, err := a.enroll.ServeNATS(nc)
+		if err != nil {
+			return err
+		}
+		defer endDevices()
+	}
 	ear, err := a.connect(ctx)
 	if err != nil {
 		return err

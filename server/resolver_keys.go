@@ -24,6 +24,7 @@ type resolverKeys struct {
 	user      *claims.Document // its system user
 	userPair  keys.UserPair
 	delegated *keys.OperatorPair // nil in offline custody
+	identity  string             // opens what is sealed to accountd, "" for none
 }
 
 func (k *resolverKeys) wipe() {
@@ -80,7 +81,23 @@ func loadResolverKeys(o ResolverOptions) (k resolverKeys, err error) {
 			About("file", o.SigningKey).ByRule("chain").WithHint("add it first: nsc edit operator --sk %s, and give the new JWT to the servers", pair.PublicKey())
 	}
 	k.delegated = &pair
-	return k, nil
+	if o.Identity != "" {
+		k.identity, err = loadIdentity(o)
+	}
+	return k, err
+}
+
+func loadIdentity(o ResolverOptions) (string, error) {
+	raw, err := readGiven(o.Identity)
+	if err != nil {
+		return "", err
+	}
+	defer nscstore.Wipe(raw)
+	list, err := operator.ParseIdentities(string(raw))
+	if err != nil || len(list) != 1 {
+		return "", unusableFile(o.Identity, errors.Join(err, fault.New(fault.Invalid, "%d identities, expected one", len(list))))
+	}
+	return list[0], nil
 }
 
 // loadSigningKey reads the delegated key: a plain seed, or one that was sealed
@@ -96,12 +113,11 @@ func loadSigningKey(o ResolverOptions) (keys.OperatorPair, error) {
 			return keys.OperatorPair{}, fault.New(fault.Usage, "%s holds no plain seed, and no identity opens it", o.SigningKey).
 				WithHint("name the identity that it was sealed to: --identity FILE")
 		}
-		id, err := readGiven(o.Identity)
+		id, err := loadIdentity(o)
 		if err != nil {
 			return keys.OperatorPair{}, err
 		}
-		plain, err := operator.Open(raw, string(bytes.TrimSpace(id)))
-		nscstore.Wipe(id)
+		plain, err := operator.Open(raw, id)
 		if err != nil {
 			return keys.OperatorPair{}, unusableFile(o.SigningKey, err)
 		}

@@ -28,6 +28,7 @@ type secrets struct {
 	server    keys.ServerPair   // identity of the service
 	user      keys.UserPair     // its system user
 	userJWT   string
+	identity  string // opens the sealed files, and what is sealed to accountd
 }
 
 // wipe overwrites the keys.
@@ -82,6 +83,7 @@ func loadSecrets(l layout) (s secrets, err error) {
 		return s, err
 	}
 	identity := string(bytes.TrimSpace(raw))
+	s.identity = identity
 	err = errors.Join(
 		unseal(l, identity, sealedDelegated, func(seed []byte) (err error) {
 			s.delegated, err = keys.OperatorFromSeed(seed)

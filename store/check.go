@@ -61,3 +61,30 @@ func NotFound(kind Kind, key string) error {
 func Replayed(nonce string) error {
 	return fault.New(fault.Denied, "use nonce %q: %w", nonce, ErrReplay)
 }
+
+// CheckEnrolment refuses what no implementation stores.
+func CheckEnrolment(e Enrolment) error {
+	for what, name := range map[string]string{"token": e.Token, "device": e.Device, "key": e.Key} {
+		if err := CheckName(what, name); err != nil {
+			return err
+		}
+	}
+	if e.Uses < 1 {
+		return fault.New(fault.Invalid, "a token for %d devices", e.Uses)
+	}
+	return nil
+}
+
+// DecideEnrolment says whether a token that used devices took may be used once
+// more. taken is the key that took the device with it, "" for none.
+func DecideEnrolment(e Enrolment, taken string, used int) (fresh bool, err error) {
+	switch {
+	case taken == e.Key:
+		return false, nil
+	case taken != "":
+		return false, fault.New(fault.Conflict, "enroll %q: %w", e.Device, ErrTaken).About("device", e.Device)
+	case used >= e.Uses:
+		return false, fault.New(fault.Denied, "enroll %q: %w", e.Device, ErrSpent).About("device", e.Device)
+	}
+	return true, nil
+}

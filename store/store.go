@@ -56,6 +56,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrConflict = errors.New("stored revision differs")
 	ErrReplay   = errors.New("nonce was used before")
+	ErrTaken    = errors.New("another key took this device")
+	ErrSpent    = errors.New("every use of the token was made")
 	ErrUnknown  = errors.New("not known to be committed")
 	ErrClosed   = errors.New("store is closed")
 	ErrLocked   = errors.New("store is in use by another process")
@@ -75,7 +77,19 @@ const (
 	// Proposal holds a version of an account that its own key signed, until an
 	// operator key has signed what comes of it, or nobody will; then it is Deleted.
 	Proposal Kind = "proposal"
+	// DeviceKeys holds the keys of an account's fleets that were given to
+	// accountd, sealed.
+	DeviceKeys Kind = "device-keys"
 )
+
+// Enrolment is one use of a token: a device that got credentials for its key.
+type Enrolment struct {
+	Token  string // which
+	Uses   int    // for how many devices it is
+	Device string // id
+	Key    string // public key of the device
+	Until  time.Time
+}
 
 // ExportList is the revocation list of one export: of a live one inside the
 // JWT, or of one that has left the JWT and is remembered by the record.
@@ -154,6 +168,12 @@ type Tx interface {
 	// if it is remembered already. Nonces whose time is before now may be
 	// forgotten.
 	UseNonce(nonce string, now, until time.Time) error
+	// Enroll counts a use of a token, and remembers it until the given time. The
+	// same device with the same key once more is no further use. It fails with
+	// ErrTaken if another key has taken the device with that token, and with
+	// ErrSpent if no use is left. Uses whose time is before now may be
+	// forgotten, so that a token must have expired by then.
+	Enroll(e Enrolment, now time.Time) error
 	// SetMeta sets a small named value.
 	SetMeta(name, value string) error
 }

@@ -107,6 +107,15 @@ func newSigner(key claims.Signer, o Options) (signer, error) {
 	}, nil
 }
 
+// One issues the credentials of one device.
+func (is *Issuer) One(d Device) (Credential, error) {
+	m, c := maker{Issuer: is}, Credential{}
+	if err := m.refill(1); err != nil {
+		return c, err
+	}
+	return c, m.make(&c, d, 0)
+}
+
 // entropy is how many random bytes a device takes: its key and its lifetime.
 const entropy = 32 + 8
 

@@ -11,8 +11,8 @@ import (
 )
 
 // Template returns what devices of f may do unless its maker says otherwise:
-// publish and subscribe below the account's namespace and their own name, and
-// receive replies below their own inbox.
+// publish and subscribe below the account's namespace and their own name,
+// receive replies below their own inbox, and renew their credentials.
 func (f Fleet) Template(ac *jwt.AccountClaims) (jwt.UserPermissionLimits, error) {
 	space, err := accounts.RequireNamespace(ac)
 	if err != nil {
@@ -23,7 +23,7 @@ func (f Fleet) Template(ac *jwt.AccountClaims) (jwt.UserPermissionLimits, error)
 		own = space + ".{{subject()}}.>"
 	}
 	t := jwt.NewUserScope().Template
-	t.Pub.Allow = jwt.StringList{own}
+	t.Pub.Allow = jwt.StringList{own, EnrollSubject} // where it renews its credentials
 	t.Sub.Allow = jwt.StringList{own, "_INBOX.{{subject()}}.>"}
 	return t, nil
 }
@@ -112,6 +112,9 @@ func (f Fleet) AddStation(ac *jwt.AccountClaims, name, public string, template j
 // Delete takes f and all its keys out of ac: what they signed is refused.
 func Delete(ac *jwt.AccountClaims, f Fleet) {
 	Retire(ac, f.Keys(ac))
+	for _, g := range f.Groups(ac) {
+		DeleteGroup(ac, g)
+	}
 	ac.Tags.Remove(f.tag())
 }
 

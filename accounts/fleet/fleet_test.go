@@ -95,7 +95,7 @@ func TestFleetSurvivesTheOfficialLibrary(t *testing.T) {
 		t.Fatalf("fleet-only %s, %v", ttl, only)
 	}
 	template := Scope(again, f.Keys(again)[0])
-	if want := (jwt.StringList{"iot.{{subject()}}.>"}); !slices.Equal(template.Pub.Allow, want) {
+	if want := (jwt.StringList{"iot.{{subject()}}.>", EnrollSubject}); !slices.Equal(template.Pub.Allow, want) {
 		t.Fatalf("template %v", template.Pub.Allow)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 func newDelete(a *app) *cobra.Command {
 	cmd := group("delete", "Delete accounts, users, roles, fleets, plans, and what accounts share")
-	cmd.AddCommand(newDeleteAccount(a), newDeleteUser(a), newDeleteExport(a), newDeleteImport(a), newDeleteMapping(a), newDeleteFleet(a), newDeleteRole(a), newDeletePlan(a))
+	cmd.AddCommand(newDeleteAccount(a), newDeleteUser(a), newDeleteExport(a), newDeleteImport(a), newDeleteMapping(a), newDeleteFleet(a), newDeleteRole(a), newDeletePlan(a), newDeleteGroup(a))
 	return cmd
 }
 

@@ -36,7 +36,7 @@ func newDescribe(a *app) *cobra.Command {
 	f.StringVarP(&o.field, "field", "F", "", "print one field as JSON, such as nats.limits.conn or nats.exports[0].subject")
 	cmd.AddCommand(
 		newDescribeOperator(a, &o), newDescribeAccount(a, &o), newDescribeUser(a, &o), newDescribeJWT(a, &o),
-		newDescribeFleet(a, &o), newDescribeRole(a, &o), newDescribePlan(a, &o))
+		newDescribeFleet(a, &o), newDescribeRole(a, &o), newDescribePlan(a, &o), newDescribeGroup(a, &o))
 	for _, c := range cmd.Commands() {
 		a.longOutput(c)
 	}

@@ -18,6 +18,7 @@ type editFleetOptions struct {
 	name, account string
 	ttl           *time.Duration
 	roll          bool
+	delegate      bool
 	cohorts       []int
 	limits        accounts.LimitsEdit
 }
@@ -35,6 +36,7 @@ changes nothing else, of the cohorts that --cohort names or of all.`,
 		Example: `  nsc edit fleet sensors -a app --ttl 48h
   nsc edit fleet sensors -a app --allow-sub 'app.news.>'
   nsc edit fleet sensors -a app --roll --cohort 7
+  nsc edit fleet sensors -a app --delegate
   nsc edit fleet sensors -a app --rm 'app.news.>' --dry-run`,
 		Args: args(0, 1, "the fleet's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
@@ -52,6 +54,7 @@ changes nothing else, of the cohorts that --cohort names or of all.`,
 	f := cmd.Flags()
 	f.Var(given[time.Duration]{&o.ttl, "duration", readDuration}, "ttl", "longest lifetime of credentials: a Go duration or seconds")
 	f.BoolVar(&o.roll, "roll", false, "give cohorts new keys")
+	f.BoolVar(&o.delegate, "delegate", false, "give accountd the keys of the cohorts, so that devices can enrol and renew")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "roll these cohorts only")
 	limitFlags(f, &o.limits, "devices")
 	return cmd
@@ -98,8 +101,21 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 	for i, cohort := range cohorts {
 		public[cohort] = fresh[i].public
 	}
+	var warnings []string
 	until := s.now + int64((max(old.TTL, next.TTL)+fleet.Skew)/time.Second)
 	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
+		if err := s.delegateFresh(ctx, r, ac, old, fresh); err != nil {
+			return nil, err
+		}
+		if o.delegate {
+			warning, err := s.delegate(ctx, r, ac, old)
+			if err != nil {
+				return nil, err
+			}
+			if warning != "" {
+				warnings = append(warnings, warning)
+			}
+		}
 		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
 			if next == old && len(public) == 0 {
 				return errUnchanged
@@ -113,6 +129,10 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 	})
 	if rec == nil {
 		return nil, err
+	}
+	rec.Warnings = append(rec.Warnings, warnings...)
+	if o.delegate && len(warnings) == 0 && !s.flags.dryRun {
+		rec.Lines = append(rec.Lines, "accountd has the keys of the cohorts")
 	}
 	rec.Title = fmt.Sprintf("fleet %s in %s  %s, credentials live at most %s", next.Name, ac.name, count(next.Cohorts, "cohort"), fleet.Span(next.TTL))
 	s.fleetReceipt(rec, template)

@@ -35,7 +35,7 @@ type entry struct {
 
 func newList(a *app) *cobra.Command {
 	cmd := group("list", "List operators, accounts, users, roles, fleets, plans and keys")
-	cmd.AddCommand(newListOperators(a), newListAccounts(a), newListUsers(a), newListKeys(a), newListFleets(a), newListRoles(a), newListPlans(a))
+	cmd.AddCommand(newListOperators(a), newListAccounts(a), newListUsers(a), newListKeys(a), newListFleets(a), newListRoles(a), newListPlans(a), newListGroups(a))
 	return cmd
 }
 

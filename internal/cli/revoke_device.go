@@ -119,6 +119,9 @@ func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receip
 		public[cohort] = fresh[i].public
 	}
 	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
+		if err := s.delegateFresh(ctx, r, ac, f, fresh); err != nil {
+			return nil, err
+		}
 		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
 			if len(plan.Retire)+len(plan.Renew) == 0 {
 				return addRevocations(c, plan.Entries)

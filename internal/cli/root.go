@@ -62,6 +62,8 @@ them into force on every server and proves it.`
 		newSuspend(a),
 		newResume(a),
 		newIssue(a),
+		newToken(a),
+		newDevice(a),
 		newDelete(a),
 		newRestore(a),
 		newPush(a),

@@ -41,7 +41,8 @@ func fill(t testing.TB, s store.Store) {
 	t.Helper()
 	err := s.Update(context.Background(), func(tx store.Tx) error {
 		_, err := tx.Put(0, store.Record{Kind: store.Account, Key: "A1", JWT: "j"}, store.Change{})
-		return errors.Join(err, tx.SetMeta("m", "v"), tx.UseNonce("n", time.Unix(1, 0), time.Unix(2, 0)))
+		return errors.Join(err, tx.SetMeta("m", "v"), tx.UseNonce("n", time.Unix(1, 0), time.Unix(2, 0)),
+			tx.Enroll(store.Enrolment{Token: "t", Uses: 2, Device: "d", Key: "U1", Until: time.Unix(2, 0)}, time.Unix(1, 0)))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func (s *Store) Check(ctx context.Context) error {
 	c := &checker{ctx: ctx, r: &reader{s: s, tx: btx}}
 	// The content first: it meets damaged pages in this goroutine, under a
 	// guard, while bbolt's own check has one of its own.
-	for _, f := range []func() error{c.checkChanges, c.checkRecords, c.checkNonces, c.checkPages} {
+	for _, f := range []func() error{c.checkChanges, c.checkRecords, c.checkNonces, c.checkEnrolments, c.checkPages} {
 		if err := guard(f); err != nil {
 			if ctx.Err() != nil {
 				return err
@@ -105,6 +106,41 @@ func (c *checker) checkNonces() error {
 		}
 		return nil
 	})
+}
+
+// checkEnrolments looks for uses of tokens without the time at which they are
+// forgotten, and counts those of each token that is not being forgotten.
+func (c *checker) checkEnrolments() error {
+	uses, times := c.r.tx.Bucket(bucketUses), c.r.tx.Bucket(bucketUseTimes)
+	if uses == nil {
+		return nil
+	}
+	var token []byte // whose uses are counted
+	var left uint64
+	end := func() error {
+		if left != 0 {
+			return damaged("token %q lacks %d of its uses", token, left)
+		}
+		return nil
+	}
+	err := uses.ForEach(func(k, v []byte) (err error) {
+		if len(v) < 8 || times.Get(append(bytes.Clone(v[:8]), k...)) == nil {
+			return damaged("use %q without its time", k)
+		}
+		name, device, _ := bytes.Cut(k, []byte{0})
+		switch {
+		case len(device) == 0:
+			if err := end(); err != nil {
+				return err
+			}
+			token = bytes.Clone(name)
+			left, err = number8(v[8:])
+		case bytes.Equal(name, token):
+			left--
+		}
+		return errors.Join(err, c.ctx.Err())
+	})
+	return errors.Join(err, end())
 }
 
 func (c *checker) checkPages() error {

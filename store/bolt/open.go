@@ -38,6 +38,10 @@ var (
 	bucketTimes   = []byte("nonce_times")
 	bucketValues  = []byte("values")
 
+	// Made at the first use, since stores of earlier versions lack them.
+	bucketUses     = []byte("token_uses")
+	bucketUseTimes = []byte("token_use_times")
+
 	keySchema = []byte("schema")
 )
 

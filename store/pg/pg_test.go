@@ -78,7 +78,7 @@ func TestSchema(t *testing.T) {
 	}
 	wg.Wait()
 	steps, err := Status(t.Context(), dsn)
-	if err != nil || len(steps) != 1 || !steps[0].Applied {
+	if err != nil || len(steps) != 2 || !steps[0].Applied || !steps[1].Applied {
 		t.Fatalf("%+v %v", steps, err)
 	}
 	s := open(t, dsn)

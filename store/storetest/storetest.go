@@ -63,6 +63,7 @@ func contract() map[string]func(*harness) {
 		"large records":      testLargeRecords,
 		"nonces":             testNonces,
 		"nonce burst":        testNonceBurst,
+		"enrolments":         testEnrolments,
 		"meta":               testMeta,
 		"context":            testContext,
 		"closed":             testClosed,
@@ -74,6 +75,7 @@ func underFaults() map[string]func(*harness) {
 		"repeated put":       testRepeatedPut,
 		"concurrent writers": testConcurrentWriters,
 		"wakeups":            testWakeups,
+		"uses of a token":    testConcurrentUses,
 	}
 }
 

@@ -1,0 +1,42 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
+// PathEnroll is where devices ask for credentials over HTTP; over NATS it is
+// fleet.EnrollSubject.
+const PathEnroll = "/v1/enroll"
+
+// EnrollRequest asks for credentials of a device: by a token, or by those that
+// it has. Without a nonce it asks for one, to prove its keys by.
+type EnrollRequest struct {
+	JWT   string `json:"jwt"`          // of a token, or that of the device, which may have expired
+	Key   string `json:"key"`          // public key of the device
+	ID    string `json:"id,omitempty"` // that it asks for, by a token that leaves it open
+	Nonce string `json:"nonce,omitempty"`
+	// Signatures over Text by the device's key and, by a token with a seed of
+	// its own, by that.
+	Proof      []byte `json:"proof,omitempty"`
+	TokenProof []byte `json:"token_proof,omitempty"`
+}
+
+// EnrollReply answers EnrollRequest: with a nonce, or with credentials.
+type EnrollReply struct {
+	Schema  int    `json:"schema"`
+	Nonce   string `json:"nonce,omitempty"` // to be signed within a minute
+	JWT     string `json:"jwt,omitempty"`
+	Expires int64  `json:"expires,omitempty"`     // Unix seconds
+	Renew   int64  `json:"renew,omitempty"`       // when to ask again, Unix seconds
+	Wait    int    `json:"retry_after,omitempty"` // seconds, with an error that passes
+	Error   *Error `json:"error,omitempty"`
+}
+
+// Text is what the proofs of a request sign. It names everything that the
+// request says, so that a proof serves no other one.
+func (r EnrollRequest) Text() []byte {
+	sum := sha256.Sum256([]byte(r.JWT))
+	return []byte(strings.Join([]string{"accountd enroll 1", r.Nonce, hex.EncodeToString(sum[:]), r.Key, r.ID}, "\n"))
+}

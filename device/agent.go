@@ -1,0 +1,271 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/durable"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// Options say how to run an agent. Dir is required.
+type Options struct {
+	Dir    string // folder of the device, absolute
+	Bearer bool   // also write the JWT alone, for clients that cannot sign
+
+	Now    func() time.Time // time.Now if nil
+	Logger *slog.Logger     // discards if nil
+}
+
+// Agent keeps the credentials of one device.
+type Agent struct {
+	folder
+	bearer bool
+	now    func() time.Time
+	log    *slog.Logger
+}
+
+// New returns an Agent.
+func New(o Options) *Agent {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Agent{folder(o.Dir), o.Bearer, o.Now, o.Logger}
+}
+
+// lockWait is how long a step waits for another one in the same folder.
+const lockWait = 2 * time.Second
+
+func (a *Agent) locked(ctx context.Context, do func() error) error {
+	if err := durable.MkdirAll(string(a.folder), 0o700); err != nil {
+		return writeFault(string(a.folder), err)
+	}
+	within, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	held, err := durable.Lock(within, a.lock())
+	if err != nil {
+		return fault.New(fault.Conflict, "%s is in use: %w", a.folder, err).About("folder", string(a.folder)).ByRule("one-process").
+			WithHint("an agent that runs there renews the credentials itself")
+	}
+	defer func() { _ = held.Unlock() }()
+	return do()
+}
+
+// State returns what the device has; fault.NotFound if it is not enrolled.
+func (a *Agent) State() (State, error) {
+	st, _, err := a.read()
+	return st, err
+}
+
+// Enroll exchanges a token for credentials, with the id that it asks for, "" for
+// what the token says. A device that is enrolled in the token's account stays as
+// it is. It may be repeated: the key stays, and with it the use of the token.
+func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err error) {
+	t, doc, pair, err := fleet.ParseToken(token)
+	if err != nil {
+		return st, err
+	}
+	if !t.Bound {
+		defer pair.Wipe()
+	}
+	err = a.locked(ctx, func() error {
+		if st, _, err = a.read(); err == nil {
+			return a.sameAccount(st, t)
+		}
+		if !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		own, err := a.pair()
+		if err != nil {
+			return err
+		}
+		defer own.Wipe()
+		if t.Bound && own.PublicKey() != t.Key {
+			return fault.New(fault.Denied, "the token is for the key %s, and this device has %s", keys.Short(t.Key), keys.Short(own.PublicKey())).ByRule("bound-key").
+				WithHint("make it one with: nsc token create --bind-key %s", own.PublicKey())
+		}
+		if err := a.writeNote(note{Servers: t.Servers, Pin: t.Pin}); err != nil {
+			return err
+		}
+		if err := writeFault(a.token(), durable.WriteFile(a.token(), append([]byte(token), '\n'), 0o600)); err != nil {
+			return err
+		}
+		x := exchange{servers: t.Servers, pin: t.Pin, device: own, now: a.now, req: api.EnrollRequest{JWT: doc.Token, ID: id}}
+		x.claim = login{jwt: doc.Token, pair: own}
+		if !t.Bound {
+			x.token, x.claim.pair = &pair, pair
+		}
+		reply, err := x.run(ctx)
+		if err != nil {
+			return err
+		}
+		if err := a.accept(ctx, x, t.Account, reply); err != nil {
+			return err
+		}
+		st, _, err = a.read()
+		return err
+	})
+	return st, err
+}
+
+// sameAccount refuses to enrol a device that is another account's.
+func (a *Agent) sameAccount(st State, t fleet.Token) error {
+	if st.Account == t.Account {
+		return nil
+	}
+	return fault.New(fault.Conflict, "the device in %s is enrolled in account %s", a.folder, keys.Short(st.Account)).ByRule("enrolled").
+		WithHint("give it another folder with --dir")
+}
+
+// Renew asks for new credentials by those that the device has.
+func (a *Agent) Renew(ctx context.Context) (st State, err error) {
+	err = a.locked(ctx, func() error {
+		old, doc, err := a.read()
+		if err != nil {
+			return err
+		}
+		own, err := a.readPair()
+		if err != nil {
+			return err
+		}
+		defer own.Wipe()
+		x := exchange{servers: old.Servers, pin: old.Pin, device: own, now: a.now, req: api.EnrollRequest{JWT: doc.Token}}
+		if text, ok := a.claim(a.now()); ok {
+			t, doc, pair, err := fleet.ParseToken(text)
+			if err != nil {
+				return err
+			}
+			if !t.Bound {
+				defer pair.Wipe()
+			}
+			x.claim = login{jwt: doc.Token, pair: pair}
+			if t.Bound {
+				x.claim.pair = own
+			}
+		}
+		if old.Expires > a.now().Unix() {
+			x.live = login{jwt: doc.Token, pair: own}
+		}
+		reply, err := x.run(ctx)
+		if err != nil {
+			return err
+		}
+		if err := a.accept(ctx, x, old.Account, reply); err != nil {
+			return err
+		}
+		st, _, err = a.read()
+		return err
+	})
+	return st, err
+}
+
+// accept takes new credentials into use, once they are known to be good: they
+// are of this device and account, and servers let it in.
+func (a *Agent) accept(ctx context.Context, x exchange, account string, reply api.EnrollReply) error {
+	doc, err := claims.Decode(reply.JWT)
+	if err != nil {
+		return err
+	}
+	if doc.Subject != x.device.PublicKey() || accountOf(doc) != account || doc.Expires <= a.now().Unix() {
+		return fault.New(fault.Untrusted, "the answer holds no credentials of this device").ByRule("answer")
+	}
+	if err := x.try(ctx, login{jwt: doc.Token, pair: x.device}); err != nil {
+		return err
+	}
+	seed := x.device.Seed()
+	defer nscstore.Wipe(seed)
+	creds, err := nscstore.FormatCreds(doc.Token, seed)
+	if err != nil {
+		return err
+	}
+	defer nscstore.Wipe(creds)
+	if a.bearer {
+		if err := writeFault(a.jwt(), durable.WriteFile(a.jwt(), append([]byte(doc.Token), '\n'), 0o600)); err != nil {
+			return err
+		}
+	}
+	if err := writeFault(a.creds(), durable.WriteFile(a.creds(), creds, 0o600)); err != nil {
+		return err
+	}
+	return a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew})
+}
+
+// Pauses of Run.
+const (
+	retryLeast = time.Second
+	retryMost  = 5 * time.Minute
+)
+
+// Run renews credentials whenever it is time, until ctx ends, and tells of each
+// state. It ends with an error when it is of no use to go on: the device is
+// refused.
+func (a *Agent) Run(ctx context.Context, tell func(State)) error {
+	st, err := a.State()
+	if err != nil {
+		return err
+	}
+	pause := retryLeast
+	for {
+		tell(st)
+		if !sleep(ctx, time.Unix(st.Renew, 0).Sub(a.now())) {
+			return nil
+		}
+		for {
+			next, err := a.Renew(ctx)
+			if err == nil {
+				st, pause = next, retryLeast
+				break
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			if final(err) {
+				return err
+			}
+			a.log.Warn("the credentials are not renewed yet", "err", err, "again_in", pause.String(), "expires", st.Expires)
+			if !sleep(ctx, jittered(pause)) {
+				return nil
+			}
+			pause = min(2*pause, retryMost)
+		}
+	}
+}
+
+// final reports whether a refusal stays one.
+func final(err error) bool {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, os.ErrPermission) {
+		return false
+	}
+	switch fault.CodeOf(err) {
+	case fault.Denied, fault.Untrusted, fault.Expired, fault.Invalid, fault.NotFound:
+		rule := fault.RuleOf(err)
+		return rule != "nonce" && rule != "suspended" && rule != "clock" && rule != "answer" && rule != ""
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

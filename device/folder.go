@@ -1,0 +1,168 @@
+package device
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/durable"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
+)
+
+// folder is what a device knows.
+type folder string
+
+func (f folder) key() string   { return filepath.Join(string(f), "device.nk") }
+func (f folder) creds() string { return filepath.Join(string(f), "device.creds") }
+func (f folder) jwt() string   { return filepath.Join(string(f), "device.jwt") }
+func (f folder) token() string { return filepath.Join(string(f), "token") }
+func (f folder) state() string { return filepath.Join(string(f), "device.json") }
+func (f folder) lock() string  { return filepath.Join(string(f), ".lock") }
+
+// State is what is known of a device's credentials.
+type State struct {
+	Schema  int      `json:"schema"`
+	ID      string   `json:"id"`
+	Key     string   `json:"key"`     // public key of the device
+	Account string   `json:"account"` // public key
+	Issued  int64    `json:"iat"`     // Unix seconds
+	Expires int64    `json:"expires"` // Unix seconds
+	Renew   int64    `json:"renew"`   // when to ask for new ones, Unix seconds
+	Servers []string `json:"urls"`
+	Pin     string   `json:"pin,omitempty"`
+	Creds   string   `json:"credentials"` // file
+}
+
+// note is what stands in device.json: where to ask, and when.
+type note struct {
+	Schema  int      `json:"schema"`
+	Servers []string `json:"urls"`
+	Pin     string   `json:"pin,omitempty"`
+	JWT     string   `json:"jti,omitempty"`   // of the credentials that Renew is about
+	Renew   int64    `json:"renew,omitempty"` // Unix seconds
+}
+
+const schema = 1
+
+// pair returns the device's key, and makes it if there is none.
+func (f folder) pair() (keys.UserPair, error) {
+	pair, err := f.readPair()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return pair, err
+	}
+	if pair, err = keys.NewUser(); err != nil {
+		return pair, err
+	}
+	seed := pair.Seed()
+	defer nscstore.Wipe(seed)
+	return pair, writeFault(f.key(), durable.WriteFile(f.key(), append(seed, '\n'), 0o600))
+}
+
+func (f folder) readPair() (pair keys.UserPair, err error) {
+	data, err := os.ReadFile(f.key())
+	if err != nil {
+		return pair, fault.New(fault.NotFound, "read the device's key: %w", err).About("file", f.key())
+	}
+	defer nscstore.Wipe(data)
+	pair, err = keys.UserFromSeed([]byte(strings.TrimSpace(string(data))))
+	if err != nil {
+		return pair, fault.New(fault.Invalid, "%s: %w", f.key(), err).About("file", f.key())
+	}
+	return pair, nil
+}
+
+// read returns the credentials that the device has, fault.NotFound without any.
+func (f folder) read() (st State, doc *claims.Document, err error) {
+	data, err := os.ReadFile(f.creds())
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, nil, fault.New(fault.NotFound, "the device in %s is not enrolled", f).About("folder", string(f)).
+			WithHint("enrol it with: nsc device enroll --dir %s --token FILE", fault.Words(string(f)))
+	}
+	if err != nil {
+		return st, nil, fault.New(fault.Denied, "read the credentials: %w", err).About("file", f.creds())
+	}
+	defer nscstore.Wipe(data)
+	token, seed, err := nscstore.ParseCreds(data)
+	if err != nil {
+		return st, nil, fault.New(fault.Invalid, "%s: %w", f.creds(), err).About("file", f.creds())
+	}
+	nscstore.Wipe(seed)
+	if doc, err = claims.Decode(token); err != nil {
+		return st, nil, err
+	}
+	n, err := f.note()
+	if err != nil {
+		return st, nil, err
+	}
+	st = State{
+		Schema: schema, ID: doc.Name, Key: doc.Subject, Account: accountOf(doc), Issued: doc.IssuedAt, Expires: doc.Expires,
+		Renew: doc.IssuedAt + (doc.Expires-doc.IssuedAt)/2, Servers: n.Servers, Pin: n.Pin, Creds: f.creds(),
+	}
+	if n.JWT == doc.ID && n.Renew > doc.IssuedAt {
+		st.Renew = n.Renew
+	}
+	return st, doc, nil
+}
+
+func (f folder) note() (n note, err error) {
+	data, err := os.ReadFile(f.state())
+	if err != nil {
+		return n, fault.New(fault.Invalid, "read where to ask for credentials: %w", err).About("file", f.state())
+	}
+	if err := json.Unmarshal(data, &n); err != nil || n.Schema != schema {
+		return n, fault.New(fault.Invalid, "%s is damaged, or of a newer version", f.state()).About("file", f.state())
+	}
+	return n, nil
+}
+
+func (f folder) writeNote(n note) error {
+	n.Schema = schema
+	data, err := json.MarshalIndent(n, "", "  ")
+	if err != nil {
+		return fault.New(fault.Internal, "encode what is known of the device: %w", err)
+	}
+	return writeFault(f.state(), durable.WriteFile(f.state(), append(data, '\n'), 0o600))
+}
+
+// claim returns the token that the device keeps, if it is still worth anything.
+func (f folder) claim(now time.Time) (string, bool) {
+	data, err := os.ReadFile(f.token())
+	if err != nil {
+		return "", false
+	}
+	defer nscstore.Wipe(data)
+	text := strings.TrimSpace(string(data))
+	t, _, pair, err := fleet.ParseToken(text)
+	if err != nil {
+		return "", false
+	}
+	if !t.Bound {
+		pair.Wipe()
+	}
+	return text, t.Expires > now.Unix()
+}
+
+func accountOf(doc *claims.Document) string {
+	var body struct {
+		NATS struct {
+			Account string `json:"issuer_account"`
+		} `json:"nats"`
+	}
+	_ = claims.Peek(doc.Token, &body) // it was decoded before
+	return body.NATS.Account
+}
+
+func writeFault(file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.Denied, "write %s: %w", file, err).About("file", file).WithHint("name a folder that may be written to, with room on its disk")
+}

@@ -1,0 +1,61 @@
+package enroll
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/accountd/accountd/accounts/bulk"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/revocation"
+)
+
+// bulkDevice is who gets credentials.
+type bulkDevice struct {
+	ID   string
+	tags []string
+}
+
+// accountOf returns the account that a user's JWT says it is of.
+func accountOf(d *claims.Document) (string, error) {
+	var body struct {
+		NATS struct {
+			Account string `json:"issuer_account"`
+		} `json:"nats"`
+	}
+	if d.Type != claims.TypeUser {
+		return "", fault.New(fault.Invalid, "the JWT is of type %q, expected %s", d.Type, claims.TypeUser).ByRule("type")
+	}
+	if err := claims.Peek(d.Token, &body); err != nil {
+		return "", err
+	}
+	if body.NATS.Account == "" {
+		return "", fault.New(fault.Untrusted, "the JWT was signed by an account itself, not by a fleet or a group of it").ByRule("chain")
+	}
+	return body.NATS.Account, nil
+}
+
+// issue signs credentials of a device.
+func (a *asked) issue(d bulkDevice) (reply api.EnrollReply, err error) {
+	signer, err := a.tenant.signer(a.fleet, d.ID)
+	if err != nil {
+		return reply, err
+	}
+	at := max(a.now.Unix(), a.tenant.claims.Revocations[revocation.All]+1) // servers refuse what is not after it
+	is, err := bulk.New(bulk.Options{
+		Account: a.tenant.claims.Subject, Fleet: a.fleet, Signers: []claims.Signer{signer}, Tags: d.tags, Now: time.Unix(at, 0),
+	})
+	if err != nil {
+		return reply, err
+	}
+	c, err := is.One(bulk.Device{ID: d.ID, Key: a.req.Key})
+	if err != nil {
+		return reply, err
+	}
+	half := (c.Expires - at) / 2
+	return api.EnrollReply{
+		JWT: string(c.JWT), Expires: c.Expires,
+		Renew: at + half + rand.Int64N(half/2+1), // not all at once
+	}, nil
+}

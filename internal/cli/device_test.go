@@ -1,0 +1,194 @@
+package cli_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/claims"
+)
+
+// enrolling makes a person with an account that has a fleet and a group.
+func enrolling(t *testing.T, account string) *person {
+	t.Helper()
+	p := shared.get(t).person(t)
+	p.ok("add", "account", account)
+	p.ok("add", "fleet", "devices", "-a", account, "--cohorts", "2", "--ttl", "1h")
+	p.ok("add", "enrollment-group", "phones", "-a", account, "--fleet", "devices").
+		says("enrolment group phones of fleet devices in "+account, "in force on 3 of 3 nodes")
+	return p
+}
+
+// token writes a token into a file and returns its name.
+func (p *person) token(account, name string, flags ...string) string {
+	p.t.Helper()
+	p.ok(append([]string{"token", "create", "-a", account, "--group", "phones", "--out", name}, flags...)...)
+	return name
+}
+
+// device returns the claims of the credentials in a folder.
+func (p *person) device(dir string) (*claims.Document, string) {
+	p.t.Helper()
+	file := filepath.Join(p.dir, dir, "device.creds")
+	token, err := jwt.ParseDecoratedJWT(p.read(file))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	doc, err := claims.Decode(token)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return doc, file
+}
+
+// may reports whether servers let who logs in do something.
+func (p *person) may(login nats.Option, do func(*nats.Conn) error) bool {
+	p.t.Helper()
+	nc, err := nats.Connect(p.serverURL(), login, nats.NoReconnect())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := errors.Join(do(nc), nc.FlushTimeout(5*time.Second)); err != nil {
+		p.t.Fatal(err)
+	}
+	err = nc.LastError() // the refusal comes before the answer to the flush
+	if err != nil && !strings.Contains(strings.ToLower(err.Error()), "permissions violation") {
+		p.t.Fatal(err)
+	}
+	return err == nil
+}
+
+func publishing(subject string) func(*nats.Conn) error {
+	return func(nc *nats.Conn) error { return nc.Publish(subject, nil) }
+}
+
+func subscribing(subject string) func(*nats.Conn) error {
+	return func(nc *nats.Conn) error {
+		_, err := nc.SubscribeSync(subject)
+		return err
+	}
+}
+
+// TestEnrol: a device exchanges a token for credentials by which it may do what
+// its fleet may, and the token may do nothing but that.
+func TestEnrol(t *testing.T) {
+	t.Parallel()
+	p := enrolling(t, "enr")
+	token := p.token("enr", "one.token")
+	p.ok("device", "enroll", "--token", token, "--dir", "one", "--id", "phone1").says("device phone1  key U", "expires ")
+	doc, creds := p.device("one")
+	_, ac := p.account("enr")
+	f, err := fleet.Find(ac, "devices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signers, err := f.Signers(ac)
+	if err != nil || doc.Issuer != signers[f.Cohort("phone1")].Public || doc.Name != "phone1" {
+		t.Fatalf("%s signed %s: %v", doc.Issuer, doc.Name, err)
+	}
+	device := nats.UserCredentials(creds)
+	for subject, want := range map[string]bool{"enr.phone1.x": true, "enr.phone2.x": false, "x": false} {
+		if p.may(device, publishing(subject)) != want || p.may(device, subscribing(subject)) != want {
+			t.Errorf("a device may use %s, want %v", subject, want)
+		}
+	}
+
+	text := strings.TrimSpace(p.text(token))
+	at := strings.LastIndexByte(text, '.')
+	claim := nats.UserJWTAndSeed(text[:at], text[at+1:])
+	td, err := claims.Decode(text[:at])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject, want := range map[string]bool{"enr.phone1.x": false, ">": false, "_INBOX.>": false, "_INBOX." + td.Subject + ".x": true, fleet.EnrollSubject: false} {
+		if p.may(claim, subscribing(subject)) != want {
+			t.Errorf("a token may subscribe to %s, want %v", subject, want)
+		}
+	}
+	for subject, want := range map[string]bool{"enr.phone1.x": false, "_INBOX.x": false, "$SYS.REQ.USER.INFO": false, fleet.EnrollSubject: true} {
+		if p.may(claim, publishing(subject)) != want {
+			t.Errorf("a token may publish to %s, want %v", subject, want)
+		}
+	}
+
+	p.run("device", "enroll", "--token", token, "--dir", "two", "--id", "phone1").exits(5).complains("taken")
+	p.run("device", "enroll", "--token", token, "--dir", "two", "--id", "phone2").exits(4).complains("spent", "nsc token create")
+	p.ok("device", "enroll", "--token", token, "--dir", "one").says("device phone1") // it is enrolled
+	if err := os.Remove(creds); err != nil {                                         // as if it lost power before they were written
+		t.Fatal(err)
+	}
+	p.ok("device", "enroll", "--token", token, "--dir", "one", "--id", "phone1").says("device phone1")
+	if again, _ := p.device("one"); again.Subject != doc.Subject {
+		t.Error("the device has another key")
+	}
+	p.ok("device", "renew", "--dir", "one").says("device phone1")
+	p.ok("device", "status", "--dir", "one", "--json").says(`"id": "phone1"`)
+	p.run("device", "status", "--dir", "two").exits(3).complains("not enrolled", "nsc device enroll")
+	p.run("device", "enroll", "--token", text, "--dir", "two").exits(2).complains("does not belong on the command line")
+}
+
+// TestEnrolOverHTTP: the same without a connection to the servers.
+func TestEnrolOverHTTP(t *testing.T) {
+	t.Parallel()
+	p := enrolling(t, "enh")
+	p.token("enh", "many.token", "--uses", "2", "--id-pattern", "s-*", "--tag", "site:7", "--url", shared.c.http(t))
+	p.ok("device", "enroll", "--token", "many.token", "--dir", "one", "--id", "s-1").says("device s-1")
+	p.run("device", "enroll", "--token", "many.token", "--dir", "two", "--id", "x-1").exits(4).complains("id-pattern")
+	p.ok("device", "enroll", "--token", "many.token", "--dir", "two", "--id", "s-2").says("device s-2")
+	p.ok("device", "renew", "--dir", "two")
+	if doc, _ := p.device("two"); len(doc.Strings("tags")) != 1 {
+		t.Errorf("the tags are %v", doc.Strings("tags"))
+	}
+	p.ok("revoke", "device", strings.TrimSpace(p.keyOf("two")), "-a", "enh").says("refused everywhere")
+	p.run("device", "renew", "--dir", "two").exits(4).complains("revoked")
+
+	key := p.keyOf("one")
+	p.token("enh", "bound.token", "--bind-key", key, "--url", shared.c.http(t))
+	p.run("device", "enroll", "--token", "bound.token", "--dir", "three").exits(4).complains("bound-key", "nsc token create --bind-key U")
+	if err := os.Remove(filepath.Join(p.dir, "one", "device.creds")); err != nil {
+		t.Fatal(err)
+	}
+	p.ok("device", "enroll", "--token", "bound.token", "--dir", "one").says("device " + key) // no id was asked for
+}
+
+func (p *person) keyOf(dir string) string {
+	p.t.Helper()
+	doc, _ := p.device(dir)
+	return doc.Subject
+}
+
+// TestTokensEnd: a token that is revoked or whose group is gone enrols nobody,
+// and after a roll devices get credentials of the new key.
+func TestTokensEnd(t *testing.T) {
+	t.Parallel()
+	p := enrolling(t, "end")
+	url := shared.c.http(t)
+	p.token("end", "a.token", "--url", url)
+	p.token("end", "b.token", "--url", url)
+	p.token("end", "c.token", "--url", url)
+	p.ok("token", "revoke", "a.token", "-a", "end").says("refused everywhere")
+	p.run("device", "enroll", "--token", "a.token", "--dir", "a").exits(4).complains("revoked")
+	p.ok("edit", "fleet", "devices", "-a", "end", "--roll").says("2 cohorts got new keys")
+	p.ok("device", "enroll", "--token", "b.token", "--dir", "b")
+	doc, _ := p.device("b")
+	_, ac := p.account("end")
+	f, _ := fleet.Find(ac, "devices")
+	if signers, err := f.Signers(ac); err != nil || signers[f.Cohort(doc.Name)].Public != doc.Issuer || signers[0].Epoch != 2 {
+		t.Errorf("signed by %s, the keys are %+v, %v", doc.Issuer, signers, err)
+	}
+	p.ok("list", "enrollment-groups", "-a", "end").says("phones", "devices", "here")
+	p.ok("describe", "enrollment-group", "-a", "end").says("tokens publish    accountd.v1.enroll")
+	p.ok("delete", "enrollment-group", "phones", "-a", "end", "--yes").says("its tokens are refused everywhere")
+	p.run("device", "enroll", "--token", "c.token", "--dir", "c").exits(4).complains("retired-key")
+	p.ok("device", "renew", "--dir", "b")
+	p.ok("suspend", "account", "end", "--yes")
+	p.run("device", "renew", "--dir", "b").exits(4).complains("suspended")
+}
