@@ -114,7 +114,7 @@ func TestSealToRecipients(t *testing.T) {
 	if _, err := SealTo(nil, one); !fault.Is(err, fault.Invalid) {
 		t.Errorf("sealed to a secret: %v", err)
 	}
-	if _, err := SealWithPassphrase(nil, nil); !fault.Is(err, fault.Invalid) {
+	if _, err := SealWithPassphrase(nil, nil, 0); !fault.Is(err, fault.Invalid) {
 		t.Errorf("an empty passphrase: %v", err)
 	}
 }

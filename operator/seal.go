@@ -70,9 +70,10 @@ func SealTo(plain []byte, recipient string) ([]byte, error) {
 }
 
 // SealWithPassphrase encrypts plain so that only who knows passphrase can open
-// it. It takes about a second, as opening does, so that guessing is expensive.
-func SealWithPassphrase(plain, passphrase []byte) ([]byte, error) {
-	return seal(plain, func(out io.Writer) (io.WriteCloser, error) { return PassphraseWriter(out, passphrase) })
+// it. Sealing and opening take 2^work rounds of scrypt, so that guessing is
+// expensive; 0 is the work that age thinks right, about a second.
+func SealWithPassphrase(plain, passphrase []byte, work int) ([]byte, error) {
+	return seal(plain, func(out io.Writer) (io.WriteCloser, error) { return PassphraseWriter(out, passphrase, work) })
 }
 
 func seal(plain []byte, to func(io.Writer) (io.WriteCloser, error)) ([]byte, error) {
@@ -105,10 +106,13 @@ func SealWriter(out io.Writer, recipient string) (io.WriteCloser, error) {
 }
 
 // PassphraseWriter is SealWithPassphrase for a stream.
-func PassphraseWriter(out io.Writer, passphrase []byte) (io.WriteCloser, error) {
+func PassphraseWriter(out io.Writer, passphrase []byte, work int) (io.WriteCloser, error) {
 	to, err := age.NewScryptRecipient(string(passphrase))
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "the passphrase is empty").ByRule("passphrase")
+	}
+	if work != 0 {
+		to.SetWorkFactor(work)
 	}
 	w, err := age.Encrypt(out, to)
 	if err != nil {

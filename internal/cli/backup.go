@@ -125,7 +125,7 @@ func (a *app) sealWriter(w io.Writer, recipient string) (io.WriteCloser, error) 
 			return nil, err
 		}
 		defer nscstore.Wipe(pass)
-		return operator.PassphraseWriter(w, pass)
+		return operator.PassphraseWriter(w, pass, a.env.PassphraseWork)
 	}
 	return nil, usage("a backup holds secrets, and what it is encrypted with is missing").
 		WithHint("name --identity-file, --recipient or --passphrase-file; make an identity with: nsc keys identity <file>")

@@ -18,4 +18,5 @@ type Env struct {
 	Version        string // of the program
 	Progress       bool   // stderr is a terminal: a line may be redrawn
 	Terminal       bool   // stdin and stdout are a terminal: colour and prompts are allowed
+	PassphraseWork int    // of sealing with a passphrase, see operator.SealWithPassphrase; tests lower it
 }

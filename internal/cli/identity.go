@@ -124,7 +124,7 @@ func (a *app) sealing(l lockFiles, older []string) (to, between nscstore.Sealing
 	if to.Recipient, err = operator.Recipient(identity); err != nil {
 		return to, between, err
 	}
-	if to.Identity, err = operator.SealWithPassphrase([]byte(identity+"\n"), pass); err != nil || len(older) == 0 {
+	if to.Identity, err = operator.SealWithPassphrase([]byte(identity+"\n"), pass, a.env.PassphraseWork); err != nil || len(older) == 0 {
 		return to, to, err
 	}
 	between.Recipient = to.Recipient
@@ -132,7 +132,7 @@ func (a *app) sealing(l lockFiles, older []string) (to, between nscstore.Sealing
 	for _, id := range older {
 		text += id + "\n"
 	}
-	between.Identity, err = operator.SealWithPassphrase([]byte(text), pass)
+	between.Identity, err = operator.SealWithPassphrase([]byte(text), pass, a.env.PassphraseWork)
 	return to, between, err
 }
 

@@ -48,8 +48,8 @@ the Merkle root of their JWTs.`,
 		Example: `  nsc issue --fleet sensors -a app --count 1000000 --prefix sensor- --out sensors.ndjson
   nsc issue --fleet sensors -a app --ids serials.txt --out creds/
   nsc issue --fleet sensors -a app --public-keys devices.txt --out devices.ndjson
-  nsc issue -a app --count 100000 --recipient age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg --out sealed
-  nsc issue --fleet sensors -a app --station line4 --count 5000 --first 5001 --out line4.ndjson
+  nsc issue -a app --count 2000 --recipient age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg --out sealed
+  nsc issue --fleet sensors -a app --station line4 --count 500 --first 501 --out line4.ndjson
   nsc issue --fleet sensors -a app --count 3 --out -`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

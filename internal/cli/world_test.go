@@ -236,7 +236,7 @@ func (p *person) run(args ...string) result {
 	code := cli.Run(ctx, args, cli.Env{
 		Stdin: strings.NewReader(p.in), Stdout: &out, Stderr: &errs,
 		Getenv: func(name string) string { return vars[name] },
-		Now:    p.now, Dir: cwd, Host: "laptop-7", Terminal: p.tty,
+		Now:    p.now, Dir: cwd, Host: "laptop-7", Terminal: p.tty, PassphraseWork: 2,
 	})
 	return result{p.t, args, code, out.String(), errs.String()}
 }
@@ -389,6 +389,12 @@ func (p *person) unchanged(f func()) {
 	p.t.Helper()
 	before := p.files()
 	f()
+	p.sameFiles(before)
+}
+
+// sameFiles requires the person's files to be as they were.
+func (p *person) sameFiles(before map[string]string) {
+	p.t.Helper()
 	after := p.files()
 	for name := range after {
 		if _, had := before[name]; !had {
