@@ -60,6 +60,9 @@ func (a *Agent) locked(ctx context.Context, do func() error) error {
 			WithHint("an agent that runs there renews the credentials itself")
 	}
 	defer func() { _ = held.Unlock() }()
+	if err := durable.RemoveLeftovers(string(a.folder)); err != nil {
+		return writeFault(string(a.folder), err)
+	}
 	return do()
 }
 

@@ -33,11 +33,8 @@ func (k Keyring) Keep(r store.Reader, account string, sealed []byte) (old, rec s
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return old, rec, err
 	}
-	have, err := k.read(old)
+	have, _ := k.read(old) // what another identity closed is of no use any more
 	defer wipe(have)
-	if err != nil {
-		return old, rec, err
-	}
 	ac, err := r.Get(store.Account, account)
 	if errors.Is(err, store.ErrNotFound) {
 		return old, rec, fault.New(fault.NotFound, "account %s is not stored", keys.Short(account)).About("account", account).WithHint("publish it first: nsc push")

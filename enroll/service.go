@@ -76,7 +76,7 @@ func (s *Service) Answer(ctx context.Context, from Source, req api.EnrollRequest
 	code, rule := fault.CodeOf(err), fault.RuleOf(err)
 	s.cfg.Decided(a.what, string(code), rule)
 	log := s.cfg.Logger.Debug
-	if rule == ruleTaken || code == fault.Internal || code == fault.Unavailable && rule == "" {
+	if rule == ruleTaken || code == fault.Internal || code == fault.Unavailable && rule != RuleRate {
 		log = s.cfg.Logger.Warn
 	}
 	log("a device was refused", "asked", a.what, "via", from.Via, "address", from.Address, "account", from.Account, "key", req.Key, "err", err)

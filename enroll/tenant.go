@@ -165,6 +165,9 @@ func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err err
 	for _, g := range fleet.Groups(t.claims) {
 		t.roles[g.Public] = role{fleet: g.Fleet, group: g}
 	}
-	t.pairs, err = ts.ring.read(sealed)
-	return t, err
+	if t.pairs, err = ts.ring.read(sealed); err != nil {
+		return nil, fault.New(fault.Unavailable, "accountd cannot open the keys of fleets in its store: %w", err).ByRule("identity").
+			WithHint("start accountd with the identity that it had, or give it the keys again: nsc edit fleet --delegate")
+	}
+	return t, nil
 }

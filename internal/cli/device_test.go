@@ -3,6 +3,7 @@ package cli_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -191,4 +192,69 @@ func TestTokensEnd(t *testing.T) {
 	p.ok("device", "renew", "--dir", "b")
 	p.ok("suspend", "account", "end", "--yes")
 	p.run("device", "renew", "--dir", "b").exits(4).complains("suspended")
+}
+
+// TestDeviceSurvivesKills: whenever the agent is killed, what it left is whole,
+// and the next run ends with credentials for the same key, by one use of the
+// token.
+func TestDeviceSurvivesKills(t *testing.T) {
+	t.Parallel()
+	p := enrolling(t, "kill")
+	p.token("kill", "one.token")
+	enroll := []string{"device", "enroll", "--token", "one.token", "--dir", "one", "--id", "phone1"}
+	began := time.Now()
+	p.ok(enroll...)
+	usual := time.Since(began)
+	key := p.keyOf("one")
+	whole := func() {
+		t.Helper()
+		if _, err := os.Stat(filepath.Join(p.dir, "one", "device.creds")); err == nil && p.keyOf("one") != key {
+			t.Fatal("the device has another key")
+		}
+	}
+	killed := 0
+	for i := range 16 {
+		args := enroll
+		if i%4 == 0 { // limited to six at once
+			args = []string{"device", "renew", "--dir", "one"}
+		} else if err := os.Remove(filepath.Join(p.dir, "one", "device.creds")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if i%4 == 0 {
+			p.ok(enroll...)
+		}
+		killed += boolToInt(p.killed(args, time.Duration(i)*(usual+20*time.Millisecond)/12))
+		whole()
+	}
+	if killed == 0 {
+		t.Error("no run was killed before its end")
+	}
+	p.ok(enroll...)
+	whole()
+	entries, err := os.ReadDir(filepath.Join(p.dir, "one"))
+	if err != nil || len(entries) != 5 {
+		t.Errorf("the folder holds %d files: %v", len(entries), err)
+	}
+}
+
+// killed runs nsc in a process of its own, kills it after a while, and reports
+// whether that came before its end.
+func (p *person) killed(args []string, after time.Duration) bool {
+	p.t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asNsc+"="+p.dir)
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	var exit *exec.ExitError
+	return errors.As(cmd.Wait(), &exit) && !exit.Exited()
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
