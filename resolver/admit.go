@@ -96,6 +96,7 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 		func() error { return c.checkAccept(r) },
 		c.checkBase,
 		func() error { return c.checkTimes(now) },
+		func() error { return s.checkSecond(r, c) },
 		c.checkBlocking,
 		func() error { return accounts.CheckRoles(c.oldAC, c.ac) },
 		func() error { return checkName(r, c, trust) },
@@ -270,6 +271,20 @@ func (c *change) checkTimes(now time.Time) error {
 			ByRule("not yet valid").WithHint("nsc edit %s --start 0", c.target())
 	}
 	return nil
+}
+
+// checkSecond: stock servers that merge their directories can tell the version
+// from the one before it. Where accountd signs, it signs such a version anew.
+func (s *Service) checkSecond(r store.Reader, c *change) error {
+	if c.doc.IssuedAt != c.old.IssuedAt || c.proposed || s.cfg.Signer != nil {
+		return nil
+	}
+	servers, err := s.known(r, c)
+	if err != nil || !slices.ContainsFunc(servers, func(n StockServer) bool { return n.Seconds }) {
+		return err
+	}
+	return fault.New(fault.Conflict, "issued in the same second as the stored version of %s, which stock servers cannot tell apart", c.name()).
+		ByRule("same-second").WithHint("sign it anew a second later and send it again")
 }
 
 // checkBlocking: nothing in the account makes servers refuse the whole of it.

@@ -12,9 +12,9 @@ import (
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/store"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/revocation"
+	"github.com/accountd/accountd/store"
 )
 
 // victim is a user key that attackers want back in.
@@ -395,11 +395,43 @@ func TestIssuerThatServersDoNotTrustYet(t *testing.T) {
 	}
 	live := w.s.cfg.Nodes
 	w.s.cfg.Nodes = func() []Node { return nil } // another process watches the servers
-	w.s.cfg.Known = func(store.Reader) ([]StockServer, error) { return []StockServer{{Name: "b", Trusts: old}, {Name: "away"}}, nil }
+	w.s.cfg.Known = func(store.Reader) ([]StockServer, error) {
+		return []StockServer{{Name: "b", Trusts: old}, {Name: "away"}}, nil
+	}
 	if e := w.put(api.Item{JWT: next.Token, Base: base}).Error; e == nil || e.Rule != "restart" || !strings.Contains(e.Message, "which b trust") {
 		t.Errorf("as it is stored: %+v", e)
 	}
 	w.s.cfg.Nodes = live
 	old = both
 	w.mustPut(next, base)
+}
+
+// TestVersionOfTheSameSecond is refused in offline custody while a stock server
+// is expected that could not tell it from the one before.
+func TestVersionOfTheSameSecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var servers []StockServer
+	w.s.cfg.Known = func(store.Reader) ([]StockServer, error) { return servers, nil }
+	next := func(tag string) *claims.Document {
+		ac := w.account()
+		ac.Tags.Add(tag)
+		return w.sign(w.sk, ac)
+	}
+	base := w.mustPut(next("one"), "").ID
+	servers = []StockServer{{Name: "cache"}}
+	base = w.mustPut(next("two"), base).ID
+	servers = append(servers, StockServer{Name: "full", Seconds: true})
+	res := w.put(api.Item{JWT: next("three").Token, Base: base})
+	if e := res.Error; e == nil || e.Code != fault.Conflict || e.Rule != "same-second" || res.Current == nil || res.Current.ID != base {
+		t.Errorf("%+v", res)
+	}
+	if _, err := w.s.Push(t.Context(), "push", next("four").Token); fault.RuleOf(err) != "same-second" {
+		t.Errorf("at a door without a base: %v", err)
+	}
+	w.s.cfg.Signer = w.accountd // which signs it anew where that is needed
+	base = w.mustPut(next("five"), base).ID
+	w.s.cfg.Signer = nil
+	w.tick()
+	w.mustPut(next("six"), base)
 }

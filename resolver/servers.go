@@ -13,6 +13,8 @@ import (
 type StockServer struct {
 	Name   string
 	Trusts []string // operator keys whose accounts it takes, none if it does not run
+	// Seconds says that the server tells versions apart by their seconds alone.
+	Seconds bool
 }
 
 // known returns the stock servers as they are stored, read once a request.

@@ -69,7 +69,7 @@ type Config struct {
 	// this one does. Nil: it always does.
 	Peer func() Peer
 	// Known returns the stock servers as the process that watches them has stored
-	// them, for one that does not; nil where there are none.
+	// them; nil where there are none.
 	Known func(r store.Reader) ([]StockServer, error)
 	// Notify sends the stored version of an account to the stock servers again;
 	// nil where there are none.

@@ -48,6 +48,7 @@ type work struct {
 	dirty     bool                 // cur has edits that accountd lacks, or may have
 	same      bool                 // the edit had nothing to do
 	retire    []string             // see api.Item; only of an adoption
+	floor     int64                // earliest iat of the next version
 }
 
 // editAccount changes an account of the local store and publishes the new
@@ -123,6 +124,12 @@ func (s *session) editLocked(ctx context.Context, r *root, ac *account, ch chang
 		if err, ok := kept(rec, res, err); ok {
 			return rec, nil, err
 		}
+		if fault.RuleOf(err) == ruleSecond && res.Current != nil && try < tries {
+			if err := s.unstage(ctx, r, w, res.Current.IssuedAt+1); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
 		own := res.Current != nil && w.mine(res.Current.ID)
 		if fault.Is(err, fault.Conflict) && (ch.version == nil || own) && try < tries {
 			again, rerr := s.rebase(ctx, r, w, res)
@@ -176,6 +183,9 @@ func (r *root) works(accounts ...*account) ([]*work, error) {
 func (s *session) sign(r *root, w *work, ch change) error {
 	if ch.version != nil {
 		next, err := ch.version(w.cur)
+		if err == nil && next.IssuedAt < w.floor {
+			next, err = s.later(r, next, w.floor)
+		}
 		w.next, w.same = next, err == nil && next.Token == w.cur.Token
 		return err
 	}
@@ -192,10 +202,32 @@ func (s *session) sign(r *root, w *work, ch change) error {
 	if err != nil {
 		return err
 	}
-	if w.next, err = draft.Sign(pair, max(s.now, w.cur.IssuedAt)); err != nil {
+	if w.next, err = draft.Sign(pair, max(s.now, w.cur.IssuedAt, w.floor)); err != nil {
 		return err
 	}
 	return checkRoles(w.cur, w.next)
+}
+
+// ruleSecond refuses a version of the same second as the stored one, where stock
+// servers could not tell them apart.
+const ruleSecond = "same-second"
+
+// later signs a version anew with a later time.
+func (s *session) later(r *root, doc *claims.Document, at int64) (*claims.Document, error) {
+	pair, err := s.versionSigner(r, doc.Subject, doc.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	return claims.Redo(doc).Sign(pair, at)
+}
+
+// unstage puts the version before the next one back, so that the next can be
+// signed with a later time.
+func (s *session) unstage(ctx context.Context, r *root, w *work, floor int64) error {
+	w.floor = floor
+	return s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
+		return errors.Join(tx.ExpectAccount(w.name, w.next.Token), tx.PutAccount(w.name, w.cur.Token), tx.SetPublished(w.key, w.pub))
+	})
 }
 
 // checkRoles refuses a version whose name or tags widen its roles by more than

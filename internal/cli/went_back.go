@@ -100,9 +100,23 @@ func missingFrom(is, had jwt.RevocationList, dropped []string) int {
 	return n
 }
 
+// stageLater signs the local version anew with a later time, and keeps that.
+func (s *session) stageLater(ctx context.Context, r *root, w *work, at int64) (err error) {
+	if w.next, err = s.later(r, w.cur, at); err != nil {
+		return err
+	}
+	pub := w.edited()
+	if err := s.store.Update(ctx, r.Name(), w.stage); err != nil {
+		return err
+	}
+	w.pub = pub
+	return nil
+}
+
 // again sends once more, on the version that accountd has, what conflicts with
 // nothing but a store that went back, or with a version of one's own that was
-// not recorded here. accountd still refuses what lacks an entry of its lists.
+// not recorded here; and signed anew, what is of the same second as that.
+// accountd still refuses what lacks an entry of its lists.
 func (s *session) again(ctx context.Context, r *root, works []*work, items []api.Item, results []api.Result) error {
 	var at []int
 	var retry []api.Item
@@ -112,6 +126,11 @@ func (s *session) again(ctx context.Context, r *root, works []*work, items []api
 		}
 		base := ""
 		switch v := res.Current; {
+		case v != nil && res.Error.Rule == ruleSecond:
+			if err := s.stageLater(ctx, r, works[i], v.IssuedAt+1); err != nil {
+				return err
+			}
+			base, items[i].JWT = items[i].Base, works[i].next.Token
 		case v == nil && works[i].pub.ID == "", v != nil && v.Deleted:
 			continue
 		case v == nil:

@@ -46,6 +46,7 @@ func (f *Fleet) firstLook(ctx context.Context) {
 	}
 	f.expectNamed(r)
 	f.forgetTrust()
+	f.saveNow(ctx) // admission reads it
 	close(f.looked)
 }
 

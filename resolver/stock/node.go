@@ -32,9 +32,10 @@ func (s *Server) Await(ctx context.Context, key string, revision uint64) api.Nod
 			_, lacks := s.open[key]
 			followed := s.f.followed
 			s.f.mu.Unlock()
-			// What was not followed yet has to be delivered and swept first.
+			// What was not followed yet has to be delivered and swept first;
+			// an operator's version is not delivered.
 			rec, err := s.f.record(ctx, key)
-			settled := err == nil && rec.Seq <= followed && !lacks
+			settled := err == nil && (rec.Seq <= followed && !lacks || isOperator(key))
 			switch {
 			case settled && p.Revision >= revision && (p.State != api.Pending || p.Restart):
 				return p

@@ -69,7 +69,7 @@ func Known(r store.Reader) ([]resolver.StockServer, error) {
 	list, err := storedList(r)
 	out := make([]resolver.StockServer, len(list))
 	for i, k := range list {
-		out[i] = resolver.StockServer{Name: k.Name, Trusts: k.Trusts}
+		out[i] = resolver.StockServer{Name: k.Name, Trusts: k.Trusts, Seconds: k.Kind.seconds()}
 	}
 	return out, err
 }
@@ -112,10 +112,15 @@ func (f *Fleet) saveLoop(ctx context.Context) {
 		if !dirty {
 			continue
 		}
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Answer)
-		if err := f.save(within); err != nil {
-			f.log.Warn("the list of stock servers could not be stored", "err", err)
-		}
-		cancel()
+		f.saveNow(ctx)
+	}
+}
+
+// saveNow stores the list, also while the fleet ends.
+func (f *Fleet) saveNow(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Answer)
+	defer cancel()
+	if err := f.save(ctx); err != nil { // it stays dirty
+		f.log.Warn("the list of stock servers could not be stored", "err", err)
 	}
 }

@@ -186,7 +186,7 @@ func (f *Fleet) take() (string, bool) {
 // f.mu is held.
 func (f *Fleet) spaced() bool {
 	for _, s := range f.servers {
-		if s.kind == Full || s.kind == Unknown {
+		if s.kind.seconds() {
 			return true
 		}
 	}

@@ -18,6 +18,10 @@ const (
 	Unknown Kind = ""       // not seen since the start
 )
 
+// seconds reports whether servers of that kind, or who may be of it, order
+// versions by whole seconds.
+func (k Kind) seconds() bool { return k == Full || k == Unknown }
+
 // Server is one expected stock server. It implements resolver.Node.
 type Server struct {
 	f             *Fleet
