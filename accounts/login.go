@@ -136,6 +136,9 @@ func (v *Verdict) account(l Login, now time.Time) {
 	case ac.NotBefore > now.Unix():
 		v.refuse("account-not-yet-valid", "nsc edit account "+name+" --start 0", "account %s is not valid before %s", ac.Name, clock(ac.NotBefore))
 	}
+	if Suspended(ac) {
+		v.refuse("suspended", "nsc resume account "+name, "account %s is suspended", ac.Name)
+	}
 	for _, why := range Blocking(ac) {
 		v.refuse("account-claims", "nsc describe account "+name, "servers refuse account %s and all of its users: %s", ac.Name, why)
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"github.com/accountd/accountd/accounts"
 )
 
 // permissions draws lists; templates may be in them if the permissions are those
@@ -65,7 +67,7 @@ func (g *generator) roles(a *tenantKeys) {
 func (g *generator) limits(a *tenantKeys) {
 	switch g.IntN(80) {
 	case 0:
-		a.claims.Limits.Conn = 0
+		accounts.Suspend(a.claims)
 	case 1:
 		a.claims.Limits.Payload = 0
 	case 2:

@@ -47,6 +47,8 @@ func (w *World) login(who string) endpoint {
 	e.maxSubs = lower(e.maxSubs, ac.Limits.Subs)
 	switch {
 	case e.refused != "":
+	case accounts.Suspended(ac):
+		e.refused = fmt.Sprintf("account %s is suspended", t.label())
 	case ac.Limits.Conn == 0:
 		e.refused = fmt.Sprintf("account %s may have no connection", t.label())
 	case ac.Authorization.IsEnabled():

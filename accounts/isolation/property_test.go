@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/accounts/isolation"
 )
 
@@ -236,6 +237,9 @@ func (r *trial) reaches(t *testing.T, mark string) (crossed, sure int) {
 		}
 	}
 	for _, ac := range r.config.Accounts {
+		if _, err := accounts.Resume(ac); err != nil {
+			t.Fatal(err)
+		}
 		ac.DefaultPermissions, ac.Limits.NatsLimits, ac.Limits.Conn = jwt.Permissions{}, jwt.NatsLimits{Subs: -1, Data: -1, Payload: -1}, -1
 	}
 	open := isolation.New(r.config)

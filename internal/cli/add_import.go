@@ -14,6 +14,7 @@ import (
 // addImportOptions are the flags of add import.
 type addImportOptions struct {
 	account, token, from string
+	all                  bool
 	add                  accounts.NewImport
 }
 
@@ -24,15 +25,22 @@ func newAddImport(a *app) *cobra.Command {
 		Short: "Import what another account exports",
 		Long: `Import a stream or a service: a public one by its account and subject, a private
 one by an activation that its account made. --local-subject renames it here; $1 in
-it is what the first wildcard matches.`,
+it is what the first wildcard matches. --all imports everything that an account
+exports to all, streams and services, below its namespace, so that what two accounts
+call the same stays apart here; repeated, it takes up what has changed. Renaming or
+deleting the account moves or removes these imports.`,
 		Example: `  nsc add import -a shop --src-account app --remote-subject 'orders.*' --local-subject 'app.orders.$1'
   nsc add import -a shop --src-account app --remote-subject price.get --service
+  nsc add import -a shop --src-account app --all
   nsc add import -a shop --token orders.jwt
   nsc add import -a shop --token - --local-subject 'audit.>' --dry-run`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd.Flags().Changed("service")); err != nil {
 				return err
+			}
+			if o.all {
+				return a.finish(a.importAll(cmd.Context(), o))
 			}
 			return a.finish(a.addImport(cmd.Context(), o))
 		},
@@ -44,6 +52,7 @@ it is what the first wildcard matches.`,
 	f.StringVar(&o.from, "src-account", "", "name or public key of the account that exports it")
 	f.StringVar(&o.add.Subject, "remote-subject", "", "subject that it exports")
 	f.StringVarP(&o.add.Local, "local-subject", "s", "", "subject here (default the same)")
+	f.BoolVar(&o.all, "all", false, "import all that it exports, below its namespace")
 	f.BoolVar(&o.add.Service, "service", false, "import a service, not a stream")
 	f.BoolVar(&o.add.Share, "share", false, "services: let the exporter see who asked, in measurements of latency")
 	f.BoolVar(&o.add.AllowTrace, "allow-trace", false, "streams: traces go on in this account")
@@ -52,6 +61,10 @@ it is what the first wildcard matches.`,
 
 func (o addImportOptions) check(service bool) error {
 	switch {
+	case o.all && (o.from == "" || o.token != "" || service || o.add != (accounts.NewImport{})):
+		return usage("--all goes with --src-account alone")
+	case o.all:
+		return nil
 	case o.token != "" && (o.from != "" || o.add.Subject != "" || service):
 		return usage("an activation says account, subject and type by itself").WithHint("leave out --src-account, --remote-subject and --service")
 	case o.token == "" && (o.from == "" || o.add.Subject == ""):
@@ -74,11 +87,17 @@ func (a *app) addImport(ctx context.Context, o addImportOptions) (*receipt, erro
 		return nil, err
 	}
 	known := r.book()
-	subject := o.add.Subject
+	subject, exporter := o.add.Subject, o.add.Account
 	if act, err := jwt.DecodeActivationClaims(o.add.Activation); err == nil { // else Add says what is wrong
-		subject = string(act.ImportSubject)
+		subject, exporter = string(act.ImportSubject), first(act.IssuerAccount, act.Issuer)
 	}
-	return s.share(ctx, r, ac, "import "+subject, change{edit: func(c *jwt.AccountClaims) error { return o.add.Add(c, known.lookup, s.now) }})
+	rec, err := s.share(ctx, r, ac, "import "+subject, change{edit: func(c *jwt.AccountClaims) error { return o.add.Add(c, known.lookup, s.now) }})
+	if rec == nil {
+		return nil, err
+	}
+	foreign, ferr := r.foreignSpace(ac, exporter, first(o.add.Local, subject))
+	rec.Warnings = append(rec.Warnings, foreign...)
+	return rec, firstErr(err, ferr)
 }
 
 // readToken reads the JWT in a file, decorated or bare.

@@ -68,11 +68,19 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 	}
 	rec := &receipt{Kind: "account", Name: ac.name, Key: ac.key, Cuts: true, Proved: "refused everywhere"}
 	rec.Title = fmt.Sprintf("deleted account %s (%s) and %s", ac.name, keys.Short(ac.key), count(len(users), "user"))
+	importers, err := r.importersOf(ac.key)
+	if err != nil {
+		return nil, err
+	}
 	if s.flags.dryRun {
-		rec.Outcome = outcomeDry
+		rec.Outcome, rec.Lines = outcomeDry, []string{"users: " + listText(users), "imported by: " + listText(importers)}
 		return rec, nil
 	}
-	if err := a.confirm(fmt.Sprintf("account %s and its %s will be cut and refused everywhere", ac.name, count(len(users), "user")), ac.name); err != nil {
+	loss := fmt.Sprintf("account %s and its %s will be cut and refused everywhere", ac.name, count(len(users), "user"))
+	if len(importers) > 0 {
+		loss += "; these accounts import from it: " + listText(importers)
+	}
+	if err := a.confirm(loss, ac.name); err != nil {
 		return nil, err
 	}
 	online, why := s.online(r)
@@ -106,10 +114,10 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 		return rec, err
 	}
 	unlock()
-	if proof == nil {
-		return rec, nil
+	if proof != nil {
+		err = proof(rec)
 	}
-	return rec, proof(rec)
+	return rec, firstErr(err, s.moveImports(ctx, r, ac.key, spaceOf(ac.claims), "", rec))
 }
 
 // mayDelete refuses to delete the account that everything depends on.

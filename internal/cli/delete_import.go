@@ -11,6 +11,7 @@ import (
 
 func newDeleteImport(a *app) *cobra.Command {
 	var account, subject, from string
+	var all bool
 	var service *bool
 	cmd := &cobra.Command{
 		Use:   "import",
@@ -20,9 +21,16 @@ only one. Where the same subject comes from several accounts, or as stream and a
 service, --src-account and --service say which.`,
 		Example: `  nsc delete import -a shop --subject 'orders.*'
   nsc delete import -a shop --subject price.get --src-account app
+  nsc delete import -a shop --src-account app --all
   nsc delete import -a billing --dry-run`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case all && (from == "" || subject != "" || service != nil):
+				return usage("--all goes with --src-account alone")
+			case all:
+				return a.finish(a.dropAll(cmd.Context(), account, from))
+			}
 			return a.finish(a.deleteImport(cmd.Context(), account, from, accounts.ImportRef{Subject: subject, Type: kindOf(service)}))
 		},
 	}
@@ -30,6 +38,7 @@ service, --src-account and --service say which.`,
 	f := cmd.Flags()
 	f.StringVarP(&subject, "subject", "s", "", "the exporter's subject (default the only import)")
 	f.StringVar(&from, "src-account", "", "name or public key of the account that exports it")
+	f.BoolVar(&all, "all", false, "all imports from the account that --src-account names")
 	switchFlag(f, &service, "service", "the service of that subject, or with =false the stream, where there are both")
 	return cmd
 }

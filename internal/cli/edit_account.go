@@ -170,6 +170,10 @@ func (s *session) runEditAccount(ctx context.Context, r *root, ac *account, o ed
 	if e := o.edit.Expires; e != nil && *e != 0 && *e <= s.now {
 		rec.Warnings = append(rec.Warnings, "the account has expired already: "+clock(*e))
 	}
+	after := copyOf(ac)
+	if o.edit.Apply(after) == nil && !s.flags.dryRun && rec.Outcome != outcomeRefused {
+		err = firstErr(err, s.moveImports(ctx, r, ac.key, spaceOf(ac.claims), spaceOf(after), rec))
+	}
 	if p := o.edit.Plan; p != nil {
 		changes, _ := p.Changes(ac.claims) // what could not be read was refused
 		rec.Warnings = append(rec.Warnings, s.overLimit(ctx, r, ac, changes)...)

@@ -91,10 +91,13 @@ func (a *app) renameAccount(ctx context.Context, from, to string) (*receipt, err
 			err = errors.Join(err, s.remember(ctx, r.Name(), to))
 		}
 	}
-	if err != nil || proof == nil {
+	if err != nil || rec == nil {
 		return rec, err
 	}
-	return rec, proof(rec)
+	if proof != nil {
+		err = proof(rec)
+	}
+	return rec, firstErr(err, s.moveImports(ctx, r, ac.key, spaceOf(ac.claims), spaceOf(next), rec))
 }
 
 // renameLocked moves the files, publishes, and moves them back if that is

@@ -95,6 +95,10 @@ func credentials() []credential {
 			p.ok("add", "user", "u", "-a", ac)
 			p.ok("edit", "account", ac, "--expiry", time.Now().Add(2*time.Second).UTC().Format(time.RFC3339))
 		}},
+		{name: "suspended", rule: "suspended", make: func(p *person, ac string) {
+			p.ok("add", "user", "u", "-a", ac)
+			p.ok("suspend", "account", ac)
+		}},
 		{name: "role", may: []string{"u.out"}, make: func(p *person, ac string) {
 			p.ok("edit", "signing-key", "-a", ac, "--sk", "generate", "--role", "r", "--allow-pub", "{{name()}}.out", "--allow-sub", ">")
 			p.ok("add", "user", "u", "-a", ac, "-K", "r")
