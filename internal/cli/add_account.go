@@ -109,15 +109,11 @@ func newAccountName(r *root, name string) error {
 	if err := nscstore.ValidateName("account", name); err != nil {
 		return err
 	}
-	names, err := r.Accounts()
-	if err == nil {
-		err = nscstore.RequireFree("account", name, names)
-	}
-	if err != nil {
+	if err := r.RequireFreeAccount(name); err != nil {
 		return err
 	}
-	if _, err := r.AccountJWT(name); !fault.Is(err, fault.NotFound) {
-		if err != nil {
+	if r.HasAccount(name) {
+		if _, err := r.AccountJWT(name); err != nil {
 			return err
 		}
 		return fault.New(fault.Conflict, "account %q exists already", name).About("account", name).ByRule("account-exists").

@@ -98,11 +98,7 @@ func newUserName(r *root, ac *account, name string) error {
 	if err := nscstore.ValidateName("user", name); err != nil {
 		return err
 	}
-	names, err := r.Users(ac.name)
-	if err != nil {
-		return err
-	}
-	return nscstore.RequireFree("user", name, names)
+	return r.RequireFreeUser(ac.name, name)
 }
 
 // existingUser returns the user that is to be issued anew, nil for a new one.

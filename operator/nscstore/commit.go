@@ -110,7 +110,11 @@ func (w *site) commit(ctx context.Context, tx *Tx) error {
 	if err != nil {
 		return ioFault("write store", errors.Join(err, w.unstage(id, steps)))
 	}
-	return w.conclude(id, steps)
+	if err := w.conclude(id, steps); err != nil {
+		return err
+	}
+	w.keepNames(tx)
+	return nil
 }
 
 // conclude makes the moves of a transaction that is committed, or is one move.

@@ -50,8 +50,9 @@ func (c *changes) wipe() {
 
 // overlay is the operator's folder as the staged changes will leave it.
 type overlay struct {
-	base   disk
-	staged *changes
+	base    disk
+	staged  *changes
+	folders map[string]*folder // those that alike looked into
 }
 
 func (o overlay) read(name string) ([]byte, error) {
@@ -71,6 +72,26 @@ func (o overlay) has(name string) bool {
 		return o.base.has(name)
 	}
 	return !o.staged.list[i].remove
+}
+
+func (o overlay) alike(dir, name string) ([]string, error) {
+	f, ok := o.folders[dir]
+	if !ok {
+		var err error
+		if f, err = o.base.folder(dir); err != nil {
+			return nil, err
+		}
+		o.folders[dir] = f
+	}
+	names := f.alike(name)
+	for _, ch := range o.staged.list {
+		if below, ok := strings.CutPrefix(ch.name, dir+"/"); ok && !ch.keys {
+			if child, _, _ := strings.Cut(below, "/"); alike(child, name) {
+				names = append(names, child)
+			}
+		}
+	}
+	return names, nil
 }
 
 func (o overlay) list(dir string) ([]string, error) {

@@ -207,8 +207,10 @@ func (s *Store) requireNew(v view) error {
 	if err != nil {
 		return err
 	}
-	if err := RequireFree("operator", v.name, names); err != nil {
-		return err
+	for _, other := range names {
+		if alike(v.name, other) {
+			return collision("operator", v.name, other)
+		}
 	}
 	there, err := v.tree.list(".")
 	if err != nil {

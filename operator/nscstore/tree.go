@@ -27,6 +27,8 @@ type tree interface {
 	read(name string) ([]byte, error) // fs.ErrNotExist without the file
 	has(name string) bool
 	list(dir string) ([]string, error) // sorted; a missing folder has none
+	// alike are the entries of dir that differ from name in case only.
+	alike(dir, name string) ([]string, error)
 }
 
 // disk is the folder dir on the disk. It opens the folder for each call, so
@@ -70,7 +72,27 @@ func (d disk) has(name string) bool {
 	return err == nil && fi.Mode().IsRegular()
 }
 
-func (d disk) list(dir string) ([]string, error) {
+func (d disk) list(dir string) (names []string, err error) {
+	f, err := d.open(dir)
+	if f == nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err = f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+func (d disk) alike(dir, name string) ([]string, error) {
+	f, err := d.folder(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f.alike(name), nil
+}
+
+// open opens a folder; one that is missing is nil, without an error.
+func (d disk) open(dir string) (*os.File, error) {
 	root, err := os.OpenRoot(d.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -83,11 +105,5 @@ func (d disk) list(dir string) ([]string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
+	return f, err
 }

@@ -19,11 +19,12 @@ type Tx struct {
 	keys    *Keystore
 	staged  changes
 	emptied []string // folders to remove if nothing is left in them
+	folders map[string]*folder
 }
 
 func newTx(v view, keys *Keystore) *Tx {
-	tx := &Tx{view: v, keys: keys}
-	tx.tree = overlay{base: disk{dir: v.dir}, staged: &tx.staged}
+	tx := &Tx{view: v, keys: keys, folders: map[string]*folder{}}
+	tx.tree = overlay{base: disk{dir: v.dir}, staged: &tx.staged, folders: tx.folders}
 	return tx
 }
 
@@ -80,7 +81,7 @@ func (tx *Tx) PutOperator(token string) error {
 // version. The name must be the one in the JWT. A JWT about another key than
 // the stored one is fault.Conflict: delete that account first.
 func (tx *Tx) PutAccount(name, token string) error {
-	return tx.putEntity("account", name, token, accountFile(name), tx.Accounts)
+	return tx.putEntity("account", name, token, accountFile(name), tx.RequireFreeAccount)
 }
 
 // PutUser is PutAccount for a user of an account, which must exist.
@@ -88,12 +89,13 @@ func (tx *Tx) PutUser(account, user, token string) error {
 	if err := tx.requireAccount(account); err != nil {
 		return err
 	}
-	siblings := func() ([]string, error) { return tx.users(account) }
-	return tx.putEntity("user", user, token, userFile(account, user), siblings)
+	free := func(user string) error { return tx.RequireFreeUser(account, user) }
+	return tx.putEntity("user", user, token, userFile(account, user), free)
 }
 
-// putEntity stages the JWT of a thing beside its siblings of the same kind.
-func (tx *Tx) putEntity(kind, name, token, file string, siblings func() ([]string, error)) error {
+// putEntity stages the JWT of a thing; free refuses a new name beside those that
+// exist.
+func (tx *Tx) putEntity(kind, name, token, file string, free func(name string) error) error {
 	if err := requireSafe(kind, name); err != nil {
 		return err
 	}
@@ -101,11 +103,7 @@ func (tx *Tx) putEntity(kind, name, token, file string, siblings func() ([]strin
 		if err := ValidateName(kind, name); err != nil {
 			return err
 		}
-		names, err := siblings()
-		if err != nil {
-			return err
-		}
-		if err := RequireFree(kind, name, names); err != nil {
+		if err := free(name); err != nil {
 			return err
 		}
 	}
@@ -145,11 +143,11 @@ func (tx *Tx) DeleteUser(account, user string) error {
 	if err := requireSafe("user", user); err != nil {
 		return err
 	}
-	users, err := tx.Users(account)
-	if err != nil {
-		return err
-	}
-	if !tx.tree.has(userFile(account, user)) {
+	if !tx.HasUser(account, user) {
+		users, err := tx.Users(account)
+		if err != nil {
+			return err
+		}
 		return missing("user", user, "account "+account, users)
 	}
 	tx.remove(userFile(account, user))
@@ -165,12 +163,18 @@ func (tx *Tx) ExpectOperator(token string) error {
 
 // ExpectAccount is ExpectOperator for an account.
 func (tx *Tx) ExpectAccount(name, token string) error {
+	if token == "" && !tx.HasAccount(name) { // told apart without a look at others
+		return requireSafe("account", name)
+	}
 	now, err := tx.AccountJWT(name)
 	return expect("account", name, token, now, err)
 }
 
 // ExpectUser is ExpectOperator for a user.
 func (tx *Tx) ExpectUser(account, user, token string) error {
+	if token == "" && !tx.HasUser(account, user) {
+		return errors.Join(requireSafe("account", account), requireSafe("user", user))
+	}
 	now, err := tx.UserJWT(account, user)
 	return expect("user", user, token, now, err)
 }

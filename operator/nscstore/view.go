@@ -131,6 +131,11 @@ func (v view) Account(nameOrKey string) (string, error) {
 	return "", missing("account", nameOrKey, "operator "+v.name, names)
 }
 
+// HasAccount reports whether there is an account of that name.
+func (v view) HasAccount(name string) bool {
+	return requireSafe("account", name) == nil && v.tree.has(accountFile(name))
+}
+
 // AccountNames returns the names of the accounts by their public keys. It reads
 // every account, and passes over those that are damaged.
 func (v view) AccountNames() (map[string]string, error) {
