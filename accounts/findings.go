@@ -152,14 +152,15 @@ func reaches(account, subject string, kind jwt.ExportType, lookup Lookup, visite
 		if im == nil || im.Type != kind {
 			continue
 		}
-		remote, local := patterns(im)
-		meets, next := remote, local
+		remote, local := Sides(im)
+		meets := remote
 		if kind == jwt.Stream {
 			meets = local
 		}
-		if !Overlaps(subject, meets) {
+		if apart(subject, meets) || !Overlaps(subject, pattern(meets)) {
 			continue
 		}
+		next := pattern(local)
 		if visited[im.Account] {
 			return true
 		}

@@ -15,6 +15,9 @@ const (
 
 // Overlaps reports whether some literal subject matches both patterns.
 func Overlaps(a, b string) bool {
+	if apart(a, b) {
+		return false
+	}
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {
 		if as[i] == anyTail || bs[i] == anyTail {
@@ -27,8 +30,22 @@ func Overlaps(a, b string) bool {
 	return len(as) == len(bs)
 }
 
+// apart reports whether first tokens already tell that two subjects, of which
+// one may have references, do not overlap.
+func apart(a, b string) bool {
+	first, _, _ := strings.Cut(a, ".")
+	other, _, _ := strings.Cut(b, ".")
+	if first == "" || other == "" {
+		return false
+	}
+	return first != other && !strings.ContainsRune("*>$", rune(first[0])) && !strings.ContainsRune("*>$", rune(other[0]))
+}
+
 // Within reports whether every subject that inner matches is matched by outer.
 func Within(inner, outer string) bool {
+	if apart(inner, outer) {
+		return false
+	}
 	is, os := strings.Split(inner, "."), strings.Split(outer, ".")
 	for i, o := range os {
 		if i >= len(is) {

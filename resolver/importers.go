@@ -13,6 +13,11 @@ import (
 // importers knows which stored accounts import from which.
 type importers struct {
 	index
+	imports
+}
+
+// imports are the edges between accounts.
+type imports struct {
 	from map[string][]string        // exporters of an importer
 	to   map[string]map[string]bool // importers of an exporter
 }
@@ -22,15 +27,16 @@ type importers struct {
 func (x *importers) of(r store.Reader, exporter string) ([]string, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	reset := func() { x.from, x.to = map[string][]string{}, map[string]map[string]bool{} }
-	if err := x.update(r, reset, x.set); err != nil {
+	if err := x.update(r, x.reset, x.set); err != nil {
 		return nil, err
 	}
 	return slices.Sorted(maps.Keys(x.to[exporter])), nil
 }
 
+func (x *imports) reset() { x.from, x.to = map[string][]string{}, map[string]map[string]bool{} }
+
 // set takes the newest version of an account.
-func (x *importers) set(rec store.Record) {
+func (x *imports) set(rec store.Record) {
 	for _, exporter := range x.from[rec.Key] {
 		if delete(x.to[exporter], rec.Key); len(x.to[exporter]) == 0 {
 			delete(x.to, exporter)

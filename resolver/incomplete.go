@@ -154,20 +154,32 @@ func onlyRevokes(c *change) bool {
 	if c.doc == nil || c.oldAC == nil || c.old.Deleted || len(c.item.Unrevoke) > 0 {
 		return false
 	}
-	plain := func(ac *jwt.AccountClaims) string {
-		cp := *ac
-		cp.ClaimsData = jwt.ClaimsData{Name: ac.Name, Expires: ac.Expires, NotBefore: ac.NotBefore}
-		cp.Revocations = nil
-		cp.Exports = nil
-		for _, ex := range ac.Exports {
-			e := *ex
-			e.Revocations = nil
-			cp.Exports = append(cp.Exports, &e)
-		}
-		data, _ := json.Marshal(cp)
-		return string(data)
+	return beside(c.ac) == beside(c.oldAC)
+}
+
+// onlySuspends reports whether the new version suspends the stored one, and does
+// nothing else but to revoke.
+func onlySuspends(c *change) bool {
+	if c.doc == nil || c.oldAC == nil || c.old.Deleted || len(c.item.Unrevoke) > 0 {
+		return false
 	}
-	return plain(c.ac) == plain(c.oldAC)
+	suspended := *c.oldAC
+	return accounts.Suspend(&suspended) && beside(c.ac) == beside(&suspended)
+}
+
+// beside is what an account says beside its revocations.
+func beside(ac *jwt.AccountClaims) string {
+	cp := *ac
+	cp.ClaimsData = jwt.ClaimsData{Name: ac.Name, Expires: ac.Expires, NotBefore: ac.NotBefore}
+	cp.Revocations = nil
+	cp.Exports = nil
+	for _, ex := range ac.Exports {
+		e := *ex
+		e.Revocations = nil
+		cp.Exports = append(cp.Exports, &e)
+	}
+	data, _ := json.Marshal(cp)
+	return string(data)
 }
 
 func (b *batch) changeOf(key string) *change {

@@ -137,7 +137,7 @@ func (s *Service) stockChange(ctx context.Context, via string, plan stockPlan) (
 		for _, c := range changes {
 			s.admit(tx, c, trust, op, now)
 		}
-		results, err = s.commit(tx, changes, actor{Key: key, Via: via}, true, now)
+		results, err = s.commit(tx, changes, trust, actor{Key: key, Via: via}, true, now)
 		return err
 	})
 	if err = unavailable(err); err != nil {

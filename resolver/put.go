@@ -55,7 +55,7 @@ func (s *Service) put(ctx context.Context, via, token string, body []byte) api.P
 			c.streams = streams[c.key]
 			s.admit(tx, c, g.trust, g.op, g.now)
 		}
-		if results, err = s.commit(tx, changes, g.who, req.AllowIncomplete, g.now); err != nil {
+		if results, err = s.commit(tx, changes, g.trust, g.who, req.AllowIncomplete, g.now); err != nil {
 			return err
 		}
 		if req.DryRun {
@@ -145,9 +145,14 @@ func decodeItems(items []api.Item) []*change {
 }
 
 // commit judges the admitted changes together and writes those that hold.
-func (s *Service) commit(tx store.Tx, changes []*change, who actor, allow bool, now time.Time) ([]api.Result, error) {
+func (s *Service) commit(tx store.Tx, changes []*change, trust operator.Trust, who actor, allow bool, now time.Time) ([]api.Result, error) {
 	b := newBatch(tx, changes, &s.importers, allow, now)
 	others, err := b.judge()
+	for again := true; err == nil && again; {
+		if again, err = s.policy.judge(tx, trust.SystemAccount, b); err == nil && again {
+			others, err = b.judge()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

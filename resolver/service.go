@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/accountd/accountd/accounts/isolation"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -60,6 +61,9 @@ type Config struct {
 	Signer claims.Signer
 	// Keyring keeps the keys of fleets; nil where nothing opens what is sealed.
 	Keyring Keyring
+	// Policy is what no change of an account may break; nil for none. It names no
+	// users: see [isolation.Policy.Users].
+	Policy *isolation.Policy
 	// Streams names the JetStream streams of an account, whose deletion would
 	// lose them; nil where nobody can tell.
 	Streams func(ctx context.Context, account string) ([]string, error)
@@ -87,6 +91,7 @@ type Service struct {
 	lookups   *lookups
 	importers importers
 	spaces    namespaces
+	policy    *policies
 	trusted   atomic.Pointer[trusted]
 	agenda    agenda
 }
@@ -108,7 +113,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Meter == nil {
 		cfg.Meter = noMeter{}
 	}
-	return &Service{cfg: cfg, log: cfg.Logger, lookups: &lookups{held: map[string]*lookup{}}}, nil
+	return &Service{cfg: cfg, log: cfg.Logger, lookups: &lookups{held: map[string]*lookup{}}, policy: newPolicies(cfg.Policy, cfg.Now)}, nil
 }
 
 // now returns the time of one operation, in whole seconds as it is signed.

@@ -34,7 +34,7 @@ func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusR
 			return err
 		}
 		reply.Custody = s.custody(trust)
-		if reply.Warnings, err = s.warnings(op, trust); err != nil {
+		if reply.Warnings, err = s.warnings(r, op, trust); err != nil {
 			return err
 		}
 		if reply.Operator, err = versionOf(r, op); err != nil {

@@ -30,21 +30,25 @@ func (s *Service) custody(trust operator.Trust) string {
 	return Offline
 }
 
-// Warnings returns what is wrong with the operator, or soon will be.
+// Warnings returns what is wrong with the operator, or soon will be, and what
+// does not hold of the policy.
 func (s *Service) Warnings(ctx context.Context) (out []string, err error) {
 	err = s.cfg.Store.View(ctx, func(r store.Reader) error {
 		op, trust, err := s.trust(r)
 		if err != nil {
 			return err
 		}
-		out, err = s.warnings(op, trust)
+		out, err = s.warnings(r, op, trust)
 		return err
 	})
 	return out, unavailable(err)
 }
 
-func (s *Service) warnings(op store.Record, trust operator.Trust) ([]string, error) {
-	var out []string
+func (s *Service) warnings(r store.Reader, op store.Record, trust operator.Trust) ([]string, error) {
+	out, err := s.policy.broken(r, trust.SystemAccount)
+	if err != nil {
+		return nil, err
+	}
 	if s.cfg.Delegated != "" && !s.delegates(trust) {
 		out = append(out, fmt.Sprintf("accountd's signing key %s is none of the operator's: accountd signs nothing", keys.Short(s.cfg.Delegated)))
 	}

@@ -54,17 +54,17 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, edits ...func(*Config)) *world {
 	t.Helper()
 	st, err := bolt.Open(filepath.Join(t.TempDir(), "accountd.db"), bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	return newWorldIn(t, st)
+	return newWorldIn(t, st, edits...)
 }
 
-func newWorldIn(t testing.TB, st store.Store) *world {
+func newWorldIn(t testing.TB, st store.Store, edits ...func(*Config)) *world {
 	t.Helper()
 	w := &world{
 		t: t, root: must(keys.NewOperator()), sk: must(keys.NewOperator()), sk2: must(keys.NewOperator()), accountd: must(keys.NewOperator()),
@@ -73,11 +73,15 @@ func newWorldIn(t testing.TB, st store.Store) *world {
 		clock: time.Unix(1_800_000_000, 0).UTC(),
 	}
 	w.store = st
-	w.s = must(New(Config{
+	cfg := Config{
 		Store: st, Nodes: func() []Node { return nil }, Server: w.server.Key(), Delegated: w.accountd.PublicKey(),
 		Self: Self{User: w.self.PublicKey(), Issuer: w.systemKey.PublicKey(), IssuedAt: w.clock.Unix()},
 		Now:  func() time.Time { return w.clock },
-	}))
+	}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	w.s = must(New(cfg))
 	oc := jwt.NewOperatorClaims(w.root.PublicKey())
 	oc.Name, oc.SystemAccount = "dev", w.system.PublicKey()
 	oc.SigningKeys.Add(w.sk.PublicKey(), w.sk2.PublicKey(), w.accountd.PublicKey())

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/accountd/accountd/accounts/isolation"
 	"github.com/accountd/accountd/fault"
 )
 
@@ -32,6 +33,8 @@ type DevOptions struct {
 	// default, or http.
 	AccountServer string
 	InsecureHTTP  bool // allow HTTP without TLS beyond this machine
+	// Policy is what no change of an account may break; nil for none.
+	Policy *isolation.Policy
 
 	ReadyFile  string // written when everything is in force, removed at the end; absolute
 	BinDir     string // folder of the programs, for PATH in DIR/env; "" leaves PATH alone

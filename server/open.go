@@ -206,7 +206,7 @@ func (d *dev) newService() (*resolver.Service, error) {
 		Store: d.store, Nodes: d.expected,
 		Self:      resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
 		Delegated: d.secrets.delegated.PublicKey(), Signer: d.secrets.delegated, Server: d.secrets.server.Key(),
-		Now: d.opts.Now, Logger: d.log,
+		Policy: d.opts.Policy, Now: d.opts.Now, Logger: d.log,
 	})
 }
 

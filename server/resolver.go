@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/accountd/accountd/accounts/isolation"
 	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -26,18 +27,19 @@ import (
 // stock servers. Operator, SystemCreds, Servers and Store are required. Files
 // are named by absolute paths.
 type ResolverOptions struct {
-	Operator      string // file with the operator's JWT
-	SystemAccount string // file with the system account's JWT, for an empty store; "" asks the servers for it
-	SystemCreds   string // credentials file of a user of the system account
-	SigningKey    string // file with the seed of a signing key delegated to accountd, plain or sealed; "" for offline custody
-	Identity      string // file with the identity that opens a sealed SigningKey
-	Servers       string // nats:// URLs of the cluster, separated by commas
-	Store         string // bolt:PATH or postgres://…
-	HTTP          string // address of the HTTP listener, "off" for none
-	HTTPCert      string // file with the certificate of the HTTP listener and those that it needs, "" for none
-	HTTPKey       string // file with its key
-	InsecureHTTP  bool   // allow HTTP without TLS beyond this machine
-	ReadyFile     string // written when a server is served, removed at the end
+	Operator      string            // file with the operator's JWT
+	SystemAccount string            // file with the system account's JWT, for an empty store; "" asks the servers for it
+	SystemCreds   string            // credentials file of a user of the system account
+	SigningKey    string            // file with the seed of a signing key delegated to accountd, plain or sealed; "" for offline custody
+	Identity      string            // file with the identity that opens a sealed SigningKey
+	Servers       string            // nats:// URLs of the cluster, separated by commas
+	Store         string            // bolt:PATH or postgres://…
+	HTTP          string            // address of the HTTP listener, "off" for none
+	HTTPCert      string            // file with the certificate of the HTTP listener and those that it needs, "" for none
+	HTTPKey       string            // file with its key
+	InsecureHTTP  bool              // allow HTTP without TLS beyond this machine
+	Policy        *isolation.Policy // what no change of an account may break; nil for none
+	ReadyFile     string            // written when a server is served, removed at the end
 
 	Out    io.Writer        // what is being served
 	Logger *slog.Logger     // discards if nil
@@ -148,8 +150,8 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 	k := a.credentials
 	cfg := resolver.Config{
 		Store: a.store, Nodes: a.nodes, Server: id,
-		Self: resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
-		Now:  a.opts.Now, Logger: a.log,
+		Self:   resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
+		Policy: a.opts.Policy, Now: a.opts.Now, Logger: a.log,
 		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 		Peer:   a.peer,
 		Known:  stock.Known,

@@ -49,12 +49,10 @@ func (x *explorer) jetStream(p *place) {
 // be read.
 func (w *World) readers(t *tenant) []*link {
 	w.importers(t)
-	return w.reading[t]
+	return t.reading
 }
 
-// noteReader remembers a service import that reaches JetStream's requests.
-func (w *World) noteReader(l *link) {
-	if l.exporter.claims.Subject != w.cfg.System && slices.ContainsFunc(reads(), l.remote.meets) {
-		w.reading[l.exporter] = append(w.reading[l.exporter], l)
-	}
+// reads reports whether a service import reaches JetStream's requests.
+func (w *World) reads(l *link) bool {
+	return l.exporter.claims.Subject != w.cfg.System && slices.ContainsFunc(reads(), l.remote.meets)
 }

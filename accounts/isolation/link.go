@@ -55,6 +55,9 @@ func (w *World) link(t *tenant) {
 		}
 	}
 	w.linkJetStream(t)
+	for _, l := range t.services {
+		t.asked.add(l.local, l)
+	}
 }
 
 // addLink adds one import, or the reason why servers drop it.

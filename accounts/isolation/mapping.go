@@ -3,6 +3,7 @@ package isolation
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -64,6 +65,9 @@ func (w *World) compileMapping(src string, dests []jwt.WeightedMapping) (mapping
 		cluster = "" // destinations of other clusters do not count here
 	}
 	m.dests = lists[cluster]
+	if w.cfg.Cautious {
+		m.dests = slices.Concat(slices.Collect(maps.Values(lists))...)
+	}
 	switch rest := 100 - weights[cluster]; {
 	case rest > 0 && seen[src]: // to list the source itself asks for loss
 		m.lossy = true

@@ -1,9 +1,15 @@
 package isolation
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/accountd/accountd/fault"
 )
 
 // Policy is what a set of accounts must hold to. Account names that are not
@@ -38,81 +44,212 @@ type ExpectedFlow struct {
 type Breach struct {
 	Rule string   `json:"rule"` // the line of the policy, in words
 	Path []string `json:"path"` // why it does not hold
+
+	id  string          // the same as long as the same demand is broken between the same accounts
+	via map[string]bool // public keys of the accounts on the way
+}
+
+// Touches reports whether an account has a part in the breach.
+func (b Breach) Touches(key string) bool { return b.via[key] }
+
+// ParsePolicy reads a policy in YAML. A word that it does not know is an error:
+// a demand that is misspelt must not pass for one that holds.
+func ParsePolicy(data []byte) (Policy, error) {
+	var p Policy
+	if len(data) > maxPolicy {
+		return p, fault.New(fault.Invalid, "the policy has %d bytes, %d are read", len(data), maxPolicy).ByRule("policy file")
+	}
+	if err := yaml.UnmarshalWithOptions(data, &p, yaml.Strict()); err != nil {
+		return p, fault.New(fault.Invalid, "%s", yaml.FormatError(err, false, false)).ByRule("policy file")
+	}
+	if why := p.Valid(); why != "" {
+		return p, fault.New(fault.Invalid, "%s", why).ByRule("policy file")
+	}
+	return p, nil
+}
+
+// maxPolicy is the size of a policy that is read.
+const maxPolicy = 1 << 20
+
+// demand is what a policy says of the messages of one account or user.
+type demand struct {
+	from  string
+	apart *apart        // it reaches none of these
+	only  []string      // it reaches none but these, if allow
+	allow bool          //
+	flow  *ExpectedFlow // what becomes of one message
+}
+
+// apart is a list of accounts that are isolated from each other.
+type apart struct {
+	at    map[string]int // place in the list
+	users []string       // those that are account:user
+}
+
+// demands are the lines of a policy by whom they are about.
+func (p Policy) demands() []demand {
+	var out []demand
+	for _, list := range p.Isolated {
+		a := &apart{at: map[string]int{}}
+		for i, who := range list {
+			a.at[who] = i
+			if strings.Contains(who, ":") {
+				a.users = append(a.users, who)
+			}
+		}
+		for _, who := range list {
+			out = append(out, demand{from: who, apart: a})
+		}
+	}
+	for _, r := range p.Reaches {
+		out = append(out, demand{from: r.From, allow: true, only: r.Only})
+	}
+	for _, f := range p.Flows {
+		out = append(out, demand{from: f.From, flow: &f})
+	}
+	return out
+}
+
+// named returns every account that a policy speaks of, without its users, once.
+func (p Policy) named() []string {
+	var out []string
+	for _, d := range p.demands() {
+		out = append(append(out, d.from), d.only...)
+		if d.flow != nil {
+			out = append(out, d.flow.To)
+		}
+	}
+	for i, who := range out {
+		out[i], _, _ = strings.Cut(who, ":")
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Check holds the world against a policy.
 func (w *World) Check(p Policy) []Breach {
+	c := checker{w: w, out: w.missing(p.named()), explored: map[string]*explorer{}}
+	for _, d := range p.demands() {
+		c.check(d)
+	}
+	return c.out
+}
+
+// missing are the accounts that a policy names and that are not there.
+func (w *World) missing(names []string) []Breach {
 	out := []Breach{}
-	for _, list := range p.Isolated {
-		for i, a := range list {
-			for _, b := range list[i+1:] {
-				out = w.checkIsolated(out, a, b)
+	for _, name := range names {
+		if w.find(name) == nil {
+			out = append(out, Breach{
+				Rule: name + " is there", Path: []string{"account " + name + " is not among the claims"}, id: "missing " + name,
+			})
+		}
+	}
+	return out
+}
+
+// checker collects what does not hold.
+type checker struct {
+	w        *World
+	out      []Breach
+	explored map[string]*explorer // by where messages come from
+}
+
+// explore follows the messages of an account or user, once.
+func (c *checker) explore(from string) *explorer {
+	x := c.explored[from]
+	if x == nil {
+		x = c.w.explorer(c.w.anyone(from), nil)
+		c.explored[from] = x
+	}
+	return x
+}
+
+func (c *checker) check(d demand) {
+	switch {
+	case d.flow != nil:
+		c.flow(*d.flow)
+	case d.apart != nil:
+		c.apart(d)
+	default:
+		c.only(d)
+	}
+}
+
+func (c *checker) apart(d demand) {
+	c.places(d, c.explore(d.from).found, func(at *tenant) (string, bool) {
+		for _, who := range []string{at.claims.Name, at.claims.Subject} {
+			if _, ok := d.apart.at[who]; ok && who != d.from && c.w.find(who) == at {
+				first, second := d.from, who
+				if d.apart.at[who] < d.apart.at[d.from] {
+					first, second = who, d.from
+				}
+				return fmt.Sprintf("%s and %s are isolated", first, second), true
 			}
 		}
-	}
-	for _, r := range p.Reaches {
-		out = w.checkReaches(out, r)
-	}
-	for _, f := range p.Flows {
-		out = w.checkFlow(out, f)
-	}
-	return out
-}
-
-func (w *World) checkIsolated(out []Breach, a, b string) []Breach {
-	rule := fmt.Sprintf("%s and %s are isolated", a, b)
-	if missing := w.missing(a, b); missing != "" {
-		return append(out, Breach{rule, []string{missing}})
-	}
-	for _, r := range w.Isolated(a, b) {
-		out = append(out, Breach{rule, r.Path})
-	}
-	return out
-}
-
-// missing says which of the accounts are not there, "" for none.
-func (w *World) missing(who ...string) string {
-	for _, name := range who {
-		account, _, _ := strings.Cut(name, ":")
-		if w.find(account) == nil {
-			return "account " + account + " is not among the claims"
+		return "", false
+	})
+	for _, who := range d.apart.users {
+		from, to := c.w.anyone(d.from), c.w.anyone(who)
+		if who == d.from || to.tenant == nil {
+			continue
+		}
+		if p := c.w.explore(from, &to)[to.tenant]; p != nil {
+			c.add(fmt.Sprintf("%s and %s are isolated", d.from, who), from, p)
 		}
 	}
-	return ""
 }
 
-func (w *World) checkReaches(out []Breach, r Allowance) []Breach {
-	only := strings.Join(r.Only, ", ")
+func (c *checker) only(d demand) {
+	only := strings.Join(d.only, ", ")
 	if only == "" {
 		only = "no account"
 	}
-	rule := fmt.Sprintf("%s reaches only %s", r.From, only)
-	if missing := w.missing(append([]string{r.From}, r.Only...)...); missing != "" {
-		return append(out, Breach{rule, []string{missing}})
-	}
-	from := w.anyone(r.From)
-	var found []Breach
-	for _, p := range w.explore(from, nil) {
-		allowed := p.at.claims.Subject == w.cfg.System || slices.ContainsFunc(r.Only, func(o string) bool { return w.find(o) == p.at })
-		if !allowed {
-			found = append(found, Breach{rule, p.reach(from).Path})
-		}
-	}
-	slices.SortFunc(found, func(a, b Breach) int { return slices.Compare(a.Path, b.Path) })
-	return append(out, found...)
+	c.places(d, c.explore(d.from).found, func(at *tenant) (string, bool) {
+		allowed := at.claims.Subject == c.w.cfg.System || slices.ContainsFunc(d.only, func(o string) bool { return c.w.find(o) == at })
+		return fmt.Sprintf("%s reaches only %s", d.from, only), !allowed
+	})
 }
 
-func (w *World) checkFlow(out []Breach, f ExpectedFlow) []Breach {
+// places adds a breach for each account that must not be reached, in the order
+// of their keys.
+func (c *checker) places(d demand, found map[*tenant]*place, forbidden func(*tenant) (rule string, yes bool)) {
+	for _, at := range slices.SortedFunc(maps.Keys(found), func(a, b *tenant) int { return cmp.Compare(a.claims.Subject, b.claims.Subject) }) {
+		if rule, yes := forbidden(at); yes {
+			c.add(rule, c.w.anyone(d.from), found[at])
+		}
+	}
+}
+
+func (c *checker) add(rule string, from endpoint, p *place) {
+	b := Breach{Rule: rule, Path: p.reach(from).Path, id: strings.Join([]string{rule, from.label, p.at.claims.Subject}, " "), via: map[string]bool{}}
+	for q := p; q != nil; q = q.before {
+		b.via[q.at.claims.Subject] = true
+		if q.link != nil {
+			b.via[q.link.importer.claims.Subject], b.via[q.link.exporter.claims.Subject] = true, true
+		}
+	}
+	c.out = append(c.out, b)
+}
+
+func (c *checker) flow(f ExpectedFlow) {
+	w := c.w
+	from, _, _ := strings.Cut(f.From, ":")
+	to, _, _ := strings.Cut(f.To, ":")
+	a, b := w.find(from), w.find(to)
+	if a == nil || b == nil {
+		return // which is a breach of its own
+	}
 	got := w.Flow(Flow{From: f.From, Subject: f.Subject, Reply: f.Reply, To: f.To, Pattern: f.Pattern, Queue: f.Queue})
 	if got.Result == f.Expect && (f.On == "" || slices.Equal(got.Subjects, []string{f.On})) {
-		return out
+		return
 	}
 	rule := fmt.Sprintf("%s from %s to %s is %s", f.Subject, f.From, f.To, f.Expect)
 	if f.On != "" {
 		rule += " on " + f.On
 	}
 	path := append(slices.Clone(got.Path), strings.TrimSpace(fmt.Sprintf("it is %s %s", got.Result, strings.Join(got.Subjects, ", "))))
-	return append(out, Breach{rule, path})
+	c.out = append(c.out, Breach{Rule: rule, Path: path, id: rule, via: map[string]bool{a.claims.Subject: true, b.claims.Subject: true}})
 }
 
 // Valid says what is wrong with a policy itself, "" for nothing.

@@ -3,6 +3,8 @@ package isolation
 import (
 	"cmp"
 	"fmt"
+	"iter"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -67,6 +69,7 @@ type explorer struct {
 	w     *World
 	goal  *endpoint // a user for whom it counts what he may receive; nil for none
 	todo  []*place
+	all   []*place // every place that messages come to
 	seen  map[string]bool
 	found map[*tenant]*place
 }
@@ -74,10 +77,14 @@ type explorer struct {
 // explore searches breadth first, so that the first way to an account is a
 // shortest one. A way that is certain replaces one that is only possible.
 func (w *World) explore(who endpoint, goal *endpoint) map[*tenant]*place {
-	if who.refused != "" || who.tenant.dead != "" {
-		return nil
-	}
+	return w.explorer(who, goal).found
+}
+
+func (w *World) explorer(who endpoint, goal *endpoint) *explorer {
 	x := &explorer{w: w, goal: goal, seen: map[string]bool{}, found: map[*tenant]*place{}}
+	if who.refused != "" || who.tenant.dead != "" {
+		return x
+	}
 	x.renamed(place{at: who.tenant, names: everything()}, who.perms)
 	for len(x.todo) > 0 {
 		p := x.todo[0]
@@ -85,7 +92,7 @@ func (w *World) explore(who endpoint, goal *endpoint) map[*tenant]*place {
 		x.spread(p)
 	}
 	delete(x.found, who.tenant)
-	return x.found
+	return x
 }
 
 // renamed adds a place for each name that the account's mappings give to the
@@ -133,6 +140,7 @@ func (x *explorer) add(p place, who *perms) {
 }
 
 func (x *explorer) reached(p *place) {
+	x.all = append(x.all, p)
 	if g := x.goal; g != nil && g.tenant == p.at && (g.refused != "" || !g.perms.receives(p.names)) {
 		return
 	}
@@ -144,7 +152,7 @@ func (x *explorer) reached(p *place) {
 // spread follows the imports of and from the account of a place.
 func (x *explorer) spread(p *place) {
 	via := p.services()
-	for _, group := range x.w.importers(p.at) {
+	for group := range x.w.importers(p.at).meeting(p.names.pattern) {
 		part, ok := p.names.and(group.remote)
 		if !ok {
 			continue
@@ -157,8 +165,8 @@ func (x *explorer) spread(p *place) {
 			x.reached(next)
 		}
 	}
-	_, services := x.w.links(p.at)
-	for _, l := range services {
+	x.w.links(p.at)
+	for l := range p.at.asked.meeting(p.names.pattern) {
 		part, ok := p.names.and(l.local)
 		if !ok || slices.Contains(via, l) {
 			continue
@@ -240,6 +248,35 @@ func (p *perms) receives(s set) bool {
 	})
 }
 
+// firsts holds patterns by their first tokens: where thousands of tenants meet,
+// each has one of its own.
+type firsts[T any] struct{ by map[string][]T }
+
+func (f *firsts[T]) add(pattern tokens, v T) {
+	if f.by == nil {
+		f.by = map[string][]T{}
+	}
+	f.by[pattern[0]] = append(f.by[pattern[0]], v)
+}
+
+// meeting yields what can have a subject in common with a pattern, always in the
+// same order.
+func (f *firsts[T]) meeting(pattern tokens) iter.Seq[T] {
+	keys := []string{pattern[0], anyToken, anyTail}
+	if pattern[0] == anyToken || pattern[0] == anyTail {
+		keys = slices.Sorted(maps.Keys(f.by))
+	}
+	return func(yield func(T) bool) {
+		for _, key := range keys {
+			for _, v := range f.by[key] {
+				if !yield(v) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // group are the stream imports of one subject of an account.
 type group struct {
 	remote tokens
@@ -247,32 +284,52 @@ type group struct {
 }
 
 // importers returns who imports streams of an account.
-func (w *World) importers(t *tenant) []*group {
+func (w *World) importers(t *tenant) *firsts[*group] {
+	if w.cfg.Source != nil {
+		t.importsOnce.Do(func() {
+			for _, key := range w.cfg.Source.Importers(t.claims.Subject) {
+				if importer := w.compiled(key); importer != nil {
+					w.noteImports(importer, t)
+				}
+			}
+		})
+		return &t.importing
+	}
 	w.importsOnce.Do(func() {
 		w.linkAll()
-		w.importing, w.reading = map[*tenant][]*group{}, map[*tenant][]*link{}
-		byName := map[*tenant]map[string]*group{}
 		for _, ac := range w.cfg.Accounts {
-			streams, services := w.links(w.compiled(ac.Subject))
-			for _, l := range services {
-				w.noteReader(l)
-			}
-			for _, l := range streams {
-				if byName[l.exporter] == nil {
-					byName[l.exporter] = map[string]*group{}
-				}
-				name := l.remote.String()
-				g := byName[l.exporter][name]
-				if g == nil {
-					g = &group{remote: l.remote}
-					byName[l.exporter][name] = g
-					w.importing[l.exporter] = append(w.importing[l.exporter], g)
-				}
-				g.links = append(g.links, l)
-			}
+			w.noteImports(w.compiled(ac.Subject), nil)
 		}
 	})
-	return w.importing[t]
+	return &t.importing
+}
+
+// noteImports tells exporters of their importer t; only one of them, if it is
+// not nil.
+func (w *World) noteImports(t, only *tenant) {
+	streams, services := w.links(t)
+	for _, l := range services {
+		if (only == nil || l.exporter == only) && w.reads(l) {
+			l.exporter.reading = append(l.exporter.reading, l)
+		}
+	}
+	for _, l := range streams {
+		ex := l.exporter
+		if only != nil && ex != only {
+			continue
+		}
+		if ex.byRemote == nil {
+			ex.byRemote = map[string]*group{}
+		}
+		name := l.remote.String()
+		g := ex.byRemote[name]
+		if g == nil {
+			g = &group{remote: l.remote}
+			ex.byRemote[name] = g
+			ex.importing.add(g.remote, g)
+		}
+		g.links = append(g.links, l)
+	}
 }
 
 // linkAll compiles every account, on all processors: to check the signatures of

@@ -39,7 +39,7 @@ func (w *World) systemExports(own []*jwt.Export) []*jwt.Export {
 // every account.
 func (w *World) systemImports(ac *jwt.AccountClaims) []*jwt.Import {
 	sys := w.cfg.System
-	if sys == "" || w.byKey[sys] == nil {
+	if sys == "" || w.tenant(sys) == nil {
 		return nil
 	}
 	service := func(local, remote string) *jwt.Import {
@@ -63,7 +63,7 @@ func (w *World) systemImports(ac *jwt.AccountClaims) []*jwt.Import {
 // one of its own; without limits for JetStream an import that covers it is
 // enough.
 func (w *World) linkJetStream(t *tenant) {
-	sys := w.byKey[w.cfg.System]
+	sys := w.tenant(w.cfg.System)
 	if !w.cfg.JetStream || sys == nil || t == sys {
 		return
 	}

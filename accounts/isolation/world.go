@@ -27,12 +27,24 @@ type Config struct {
 	Operator *jwt.OperatorClaims // nil: accounts of any issuer are trusted
 	Accounts []*jwt.AccountClaims
 	Users    []*jwt.UserClaims
+	Source   Source // in place of Accounts, for questions about a few of many; not for Reaches
+	Admitted bool   // the accounts were looked through for what makes servers refuse them whole
 
 	System    string // public key of the system account; the operator's if empty
 	Now       time.Time
 	Cluster   string // name of the servers' cluster, for mappings bound to one
 	JetStream bool   // the servers run JetStream
 	Domain    string // JetStream domain of the servers
+	Cautious  bool   // what may come to hold counts: activations before their time, mappings of whichever cluster
+}
+
+// Source gives accounts one by one, and the same ones as long as a World asks it.
+type Source interface {
+	// Account returns the claims of a name or key, nil if there are none.
+	Account(nameOrKey string) *jwt.AccountClaims
+	// Importers returns the keys of all accounts that may import from one; too
+	// many do no harm.
+	Importers(key string) []string
 }
 
 // World is a set of accounts and users. Its methods may run at the same time.
@@ -40,13 +52,13 @@ type World struct {
 	cfg     Config
 	strict  bool // the operator lets account keys sign no users
 	signers []string
-	byKey   map[string]*tenant
-	byName  map[string]*tenant // the first one of a name
 	users   map[string]map[string]*jwt.UserClaims
 
+	mu     sync.Mutex // of what a Source gives little by little
+	byKey  map[string]*tenant
+	byName map[string]*tenant // the first one of a name
+
 	importsOnce sync.Once
-	importing   map[*tenant][]*group // streams, by exporter
-	reading     map[*tenant][]*link  // services that reach JetStream, by exporter
 }
 
 // tenant is one account.
@@ -62,7 +74,13 @@ type tenant struct {
 	linksOnce sync.Once
 	streams   []*link
 	services  []*link
+	asked     firsts[*link] // services, by what is asked
 	dropped   []refused
+
+	importsOnce sync.Once      // with a Source
+	importing   firsts[*group] // streams that others import
+	byRemote    map[string]*group
+	reading     []*link // services by which others reach its JetStream
 }
 
 // New makes a World. It costs little: accounts are compiled when they are first
@@ -112,15 +130,42 @@ func (w *World) Account(nameOrKey string) string {
 }
 
 func (w *World) find(nameOrKey string) *tenant {
+	if w.cfg.Source != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+	}
 	if t := w.byKey[nameOrKey]; t != nil {
 		return t
 	}
-	return w.byName[nameOrKey]
+	if t := w.byName[nameOrKey]; t != nil || w.cfg.Source == nil {
+		return t
+	}
+	ac := w.cfg.Source.Account(nameOrKey)
+	if ac == nil {
+		return nil
+	}
+	t := w.byKey[ac.Subject]
+	if t == nil {
+		t = &tenant{claims: ac}
+		w.byKey[ac.Subject] = t
+	}
+	if nameOrKey != ac.Subject {
+		w.byName[nameOrKey] = t
+	}
+	return t
+}
+
+// tenant returns the account of a key, nil if there is none.
+func (w *World) tenant(key string) *tenant {
+	if t := w.find(key); t != nil && t.claims.Subject == key {
+		return t
+	}
+	return nil
 }
 
 // claims is an accounts.Lookup.
 func (w *World) claims(key string) *jwt.AccountClaims {
-	if t := w.byKey[key]; t != nil {
+	if t := w.tenant(key); t != nil {
 		return t.claims
 	}
 	return nil
@@ -128,7 +173,7 @@ func (w *World) claims(key string) *jwt.AccountClaims {
 
 // compiled returns the account of a key, ready for use; nil if there is none.
 func (w *World) compiled(key string) *tenant {
-	t := w.byKey[key]
+	t := w.tenant(key)
 	if t != nil {
 		t.once.Do(func() { w.compile(t) })
 	}
@@ -155,6 +200,9 @@ func (w *World) gate(ac *jwt.AccountClaims) string {
 	if w.signers != nil && !slices.Contains(w.signers, ac.Issuer) {
 		return "it is not signed by a key of the operator"
 	}
+	if w.cfg.Admitted {
+		return w.outside(ac.ClaimsData)
+	}
 	if issues := accounts.Blocking(ac); len(issues) > 0 {
 		return strings.TrimSuffix(issues[0], ".")
 	}
@@ -167,7 +215,7 @@ func (w *World) outside(c jwt.ClaimsData) string {
 	switch {
 	case c.Expires > 0 && now >= c.Expires:
 		return "it has expired"
-	case c.NotBefore > now:
+	case c.NotBefore > now && !w.cfg.Cautious:
 		return "it is not valid yet"
 	}
 	return ""

@@ -5,15 +5,10 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/accountd/accountd/accounts/isolation"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 )
-
-// maxPolicy is the size of a policy file that is read.
-const maxPolicy = 1 << 20
 
 // compliance is the result of verify -f. Its JSON is documented in
 // docs/json-output.md.
@@ -69,23 +64,14 @@ func (a *app) printCompliance(v compliance, file string) error {
 	return nil
 }
 
-// readPolicy reads a policy file. A word that it does not know is an error: a
-// demand that is misspelt must not pass for one that holds.
 func readPolicy(file string) (isolation.Policy, error) {
-	var p isolation.Policy
-	info, err := os.Stat(file)
-	if err == nil && info.Size() > maxPolicy {
-		return p, fault.New(fault.Invalid, "policy %s has %d bytes, %d are read", file, info.Size(), maxPolicy).ByRule("policy file")
-	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return p, fault.New(fault.NotFound, "read the policy: %w", err).About("file", file)
+		return isolation.Policy{}, fault.New(fault.NotFound, "read the policy: %w", err).About("file", file)
 	}
-	if err := yaml.UnmarshalWithOptions(data, &p, yaml.Strict()); err != nil {
-		return p, fault.New(fault.Invalid, "policy %s: %s", file, yaml.FormatError(err, false, false)).About("file", file).ByRule("policy file")
-	}
-	if why := p.Valid(); why != "" {
-		return p, fault.New(fault.Invalid, "policy %s: %s", file, why).About("file", file).ByRule("policy file")
+	p, err := isolation.ParsePolicy(data)
+	if err != nil {
+		return p, fault.New(fault.CodeOf(err), "policy %s: %w", file, err).About("file", file).ByRule("policy file")
 	}
 	return p, nil
 }

@@ -54,9 +54,10 @@ func daemonEnv() daemon.Env {
 
 // cluster is a real accountd dev in a process of its own.
 type cluster struct {
-	dir string
-	cmd *exec.Cmd
-	log *bytes.Buffer
+	dir  string
+	more []string // flags
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
 }
 
 // shared is the cluster of all tests that do not stop anything.
@@ -95,7 +96,8 @@ func (c *cluster) start() error {
 	ready := c.dir + ".ready"
 	_ = os.Remove(ready)
 	c.log = &bytes.Buffer{}
-	c.cmd = exec.Command(os.Args[0], "dev", "--dir", c.dir, "--port", "0", "--http", "127.0.0.1:0", "--ready-file", ready)
+	args := append([]string{"dev", "--dir", c.dir, "--port", "0", "--http", "127.0.0.1:0", "--ready-file", ready}, c.more...)
+	c.cmd = exec.Command(os.Args[0], args...)
 	c.cmd.Env = append(os.Environ(), asDaemon+"=1")
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	if err := c.cmd.Start(); err != nil {
@@ -152,9 +154,9 @@ func (c *cluster) node(t *testing.T, verb, name string) {
 }
 
 // own starts a cluster for one test.
-func own(t *testing.T) *cluster {
+func own(t *testing.T, flags ...string) *cluster {
 	t.Helper()
-	c := &cluster{dir: filepath.Join(t.TempDir(), "dev")}
+	c := &cluster{dir: filepath.Join(t.TempDir(), "dev"), more: flags}
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,9 +14,9 @@ const defaultDir = "accountd-dev"
 
 // devFlags are the flags of accountd dev as given.
 type devFlags struct {
-	dir, host, http, ready, level, store, tools string
-	nodes, port                                 int
-	insecure                                    bool
+	dir, host, http, ready, level, store, tools, policy string
+	nodes, port                                         int
+	insecure                                            bool
 }
 
 func newDev(env Env) *cobra.Command {
@@ -41,13 +41,17 @@ servers log is in DIR/nodes/servers.log.
 It ends at SIGTERM or an interrupt: clients are sent away, and it exits 0 within
 10 seconds. A second signal ends it at once.
 
-Exit codes: 2 the command line is wrong; 4 the folder cannot be written; 5
+With --policy every change that would break what the file demands is refused
+(rule policy); what is broken at the start is said in the log and by nsc status.
+
+Exit codes: 2 the command line is wrong; 3 the policy does not exist; 4 the folder cannot be written; 5
 another process runs on the folder; 6 a port or the HTTP address is taken, or
 the cluster does not become ready; 7 the folder or the store is not ours, or is
-damaged, or the clock is before the claims.`,
+damaged, the clock is before the claims, or the policy is none.`,
 		Example: `  accountd dev
   accountd dev --nodes 1
   accountd dev --dir ./demo --port 0
+  accountd dev --policy policy.yaml
   accountd dev --ready-file /tmp/ready.json --http off`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +71,7 @@ damaged, or the clock is before the claims.`,
 	fl.BoolVar(&f.insecure, "insecure-http", false, "allow HTTP without TLS beyond this machine")
 	fl.StringVar(&f.store, "store", "", "bolt:PATH or postgres://…; fixed at the first start (default bolt:DIR/accountd.db)")
 	fl.StringVar(&f.tools, "account-server", "nats", "how tools find the service: nats or http")
+	fl.StringVar(&f.policy, "policy", "", "YAML file of what no change may break, as of nsc verify -f; given at every start")
 	fl.StringVar(&f.ready, "ready-file", "", "file to write when all servers are healthy and the claims in force")
 	fl.StringVar(&f.level, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 	cmd.AddCommand(newNode(env, &f.dir))
@@ -84,6 +89,9 @@ func (f devFlags) options(env Env, given func(string) bool) (server.DevOptions, 
 		Dir: env.absolute(f.dir), Show: show(f.dir), ReadyFile: env.absolute(f.ready),
 		InsecureHTTP: f.insecure, RuntimeDir: env.RuntimeDir,
 		Out: env.Stdout, Logger: log, Now: env.Now,
+	}
+	if opts.Policy, err = env.policy(f.policy); err != nil {
+		return opts, err
 	}
 	if f.dir == "" {
 		return opts, fault.New(fault.Usage, "--dir is empty").WithHint("accountd dev --dir ./%s", defaultDir)

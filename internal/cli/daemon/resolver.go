@@ -15,7 +15,7 @@ type resolverFlags struct {
 	servers, store                       string
 	http, httpCert, httpKey              string
 	insecureHTTP                         bool
-	readyFile, logLevel                  string
+	readyFile, logLevel, policy          string
 }
 
 func newResolver(env Env) *cobra.Command {
@@ -39,6 +39,9 @@ returns. Full servers need allow_delete: true for deletions.
 with _ for -. A name that is unknown or comes twice and a value of another type
 are refused. What is given on the command line goes first. The password of a
 database comes from PGPASSWORD or a password file.
+
+With --policy every change that would break what the file demands is refused
+(rule policy); what is broken at the start is said in the log and by nsc status.
 
 With --signing-key accountd signs deletions itself; without one they wait for a
 signature. SIGTERM or an interrupt ends it; the servers go on without it.
@@ -81,6 +84,7 @@ func (f *resolverFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.httpCert, "http-cert", "", "file with the certificate of the HTTP listener and those that it needs; read at the start")
 	fl.StringVar(&f.httpKey, "http-key", "", "file with its key")
 	fl.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow HTTP without TLS beyond this machine")
+	fl.StringVar(&f.policy, "policy", "", "YAML file of what no change may break, as of nsc verify -f")
 	fl.StringVar(&f.readyFile, "ready-file", "", "file to write when the first server is served")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 }
@@ -99,10 +103,14 @@ func (f resolverFlags) options(env Env) (server.ResolverOptions, error) {
 	if err != nil {
 		return server.ResolverOptions{}, err
 	}
+	policy, err := env.policy(f.policy)
+	if err != nil {
+		return server.ResolverOptions{}, err
+	}
 	return server.ResolverOptions{
 		Operator: env.absolute(f.operator), SystemAccount: env.absolute(f.systemAccount), SystemCreds: env.absolute(f.systemCreds),
 		SigningKey: env.absolute(f.signingKey), Identity: env.absolute(f.identity), Servers: f.servers, Store: env.storeSpec(f.store),
 		HTTP: f.http, HTTPCert: env.absolute(f.httpCert), HTTPKey: env.absolute(f.httpKey), InsecureHTTP: f.insecureHTTP, ReadyFile: env.absolute(f.readyFile),
-		Out: env.Stdout, Logger: log, Now: env.Now,
+		Policy: policy, Out: env.Stdout, Logger: log, Now: env.Now,
 	}, nil
 }
