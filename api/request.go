@@ -194,6 +194,16 @@ type Proposal struct {
 	Size int    `json:"size,omitempty"` // of that, bytes
 }
 
+// Roll is a fleet with keys that were replaced and are not retired yet.
+type Roll struct {
+	Account string `json:"account"` // public key
+	Name    string `json:"name"`    // of the account
+	Fleet   string `json:"fleet"`
+	Old     int    `json:"old_keys"` // that admit what they signed
+	Next    int64  `json:"next"`     // when the first of them is retired, Unix seconds
+	Last    int64  `json:"last"`     // when the last is
+}
+
 // ListRequest pages through all accounts, tombstones included, in key order, or
 // through what is open of another kind.
 type ListRequest struct {
@@ -314,6 +324,7 @@ type StatusReply struct {
 	More       bool            `json:"more,omitempty"` // there are more of those
 	Tombstones int             `json:"tombstones"`
 	Proposals  []Proposal      `json:"proposals,omitempty"` // what waits for a signature of the operator
+	Rolls      []Roll          `json:"rolls,omitempty"`     // fleets whose replaced keys are not all retired
 	Error      *Error          `json:"error,omitempty"`
 }
 

@@ -63,7 +63,11 @@ func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusR
 	if err == nil {
 		reply.Proposals, err = s.Proposals(ctx)
 	}
+	if err == nil {
+		reply.Rolls, err = s.Rolls(ctx)
+	}
 	if req.Account != "" {
+		reply.Rolls = slices.DeleteFunc(reply.Rolls, func(r api.Roll) bool { return len(one) == 0 || r.Account != one[0].Key })
 		reply.Proposals = slices.DeleteFunc(reply.Proposals, func(p api.Proposal) bool { return len(one) == 0 || p.Account != one[0].Key })
 	}
 	for _, n := range s.cfg.Nodes() {

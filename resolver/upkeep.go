@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -112,11 +113,12 @@ func (s *Service) compact(ctx context.Context, key string) error {
 	return err
 }
 
-// agenda knows when which account is to be compacted. It follows the changes.
+// agenda knows when which account is to be compacted, and which fleets roll. It follows the changes.
 type agenda struct {
 	mu   sync.Mutex
 	seen uint64 // change up to which it knows
 	next map[string]dueAccount
+	roll map[string][]api.Roll // by account
 }
 
 // dueAccount is an account that is due at some time.
@@ -168,6 +170,21 @@ func (s *Service) due(ctx context.Context) (due []dueAccount, next time.Time, er
 	return due, next, nil
 }
 
+// Rolls returns the fleets with keys that were replaced and are not retired yet.
+func (s *Service) Rolls(ctx context.Context) ([]api.Roll, error) {
+	a := &s.agenda
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := s.cfg.Store.View(ctx, a.follow); err != nil {
+		return nil, unavailable(err)
+	}
+	var out []api.Roll
+	for _, key := range slices.Sorted(maps.Keys(a.roll)) {
+		out = append(out, a.roll[key]...)
+	}
+	return out, nil
+}
+
 // follow takes the accounts that have changed since it was last called. The
 // first time it reads all.
 func (a *agenda) follow(r store.Reader) error {
@@ -176,7 +193,7 @@ func (a *agenda) follow(r store.Reader) error {
 		return err
 	}
 	if a.next == nil || head < a.seen {
-		a.next, a.seen = map[string]dueAccount{}, 0
+		a.next, a.roll, a.seen = map[string]dueAccount{}, map[string][]api.Roll{}, 0
 		err := r.Scan(store.Account, "", func(rec store.Record) bool {
 			a.take(rec)
 			return true
@@ -208,6 +225,7 @@ func (a *agenda) follow(r store.Reader) error {
 // take notes when an account is due. A claim that cannot be read never is.
 func (a *agenda) take(rec store.Record) {
 	delete(a.next, rec.Key)
+	delete(a.roll, rec.Key)
 	if rec.Deleted || !hasFleet(rec.JWT) {
 		return
 	}
@@ -221,6 +239,11 @@ func (a *agenda) take(rec store.Record) {
 	}
 	if next, ok := fleet.NextCompaction(ac); ok {
 		a.next[rec.Key] = dueAccount{Key: rec.Key, Name: rec.Name, Compaction: next}
+	}
+	for _, f := range fleet.All(ac) {
+		if r, ok := f.Rolling(ac); ok {
+			a.roll[rec.Key] = append(a.roll[rec.Key], api.Roll{Account: rec.Key, Name: rec.Name, Fleet: f.Name, Old: r.Old, Next: r.Next, Last: r.Last})
+		}
 	}
 }
 

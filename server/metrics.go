@@ -72,7 +72,7 @@ func (m *metrics) measured(cfg resolver.Config) (*resolver.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, m.showProposals(s, cfg.Now)
+	return s, errors.Join(m.showProposals(s, cfg.Now), m.registry.Register(newRolls(s)))
 }
 
 // showProposals shows how many proposals wait, how long the oldest has, and how

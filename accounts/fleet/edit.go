@@ -64,34 +64,6 @@ func Put(ac *jwt.AccountClaims, old, next Fleet) error {
 	return nil
 }
 
-// Roll gives cohorts a key of a new epoch, with the template. The keys they had
-// go on to admit the credentials that they signed, until at, Unix seconds, by
-// when the last of them has expired; at 0 retires them at once, and refuses
-// all of them. It returns the keys that were retired.
-func (f Fleet) Roll(ac *jwt.AccountClaims, template jwt.UserPermissionLimits, public map[int]string, at int64) []Key {
-	epochs := map[int]int{}
-	var old []Key
-	for _, k := range f.Keys(ac) {
-		if _, rolls := public[k.Cohort]; rolls && k.Station == "" {
-			epochs[k.Cohort] = max(epochs[k.Cohort], k.Epoch)
-			old = append(old, k)
-		}
-	}
-	for cohort, key := range public {
-		setKey(ac, key, f.CohortRole(cohort, epochs[cohort]+1), template)
-	}
-	if at == 0 {
-		Retire(ac, old)
-		return old
-	}
-	for _, k := range old {
-		if k.Retires == 0 {
-			ac.Tags.Add(retireTag(k.Role, at))
-		}
-	}
-	return nil
-}
-
 // AddStation gives a station of f a key of its own, to be retired at a time,
 // Unix seconds, 0 for none.
 func (f Fleet) AddStation(ac *jwt.AccountClaims, name, public string, template jwt.UserPermissionLimits, at int64) error {

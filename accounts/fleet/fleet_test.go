@@ -122,7 +122,7 @@ func TestRollKeepsDevices(t *testing.T) {
 			}
 			template := jwt.NewUserScope().Template
 			template.Sub.Allow.Add("iot.news")
-			if gone := f.Roll(ac, template, public, 2000); len(gone) != 0 {
+			if gone := f.Roll(ac, template, public, Until(2000)); len(gone) != 0 {
 				rt.Fatalf("retired %v", gone)
 			}
 			for k, s := range before {
@@ -154,7 +154,7 @@ func TestRollAtOnceRetires(t *testing.T) {
 	f := sensors(3)
 	ac := add(t, f)
 	before := f.Keys(ac)
-	gone := f.Roll(ac, Scope(ac, before[1]), map[int]string{1: publicKeys(t, 1)[0]}, 0)
+	gone := f.Roll(ac, Scope(ac, before[1]), map[int]string{1: publicKeys(t, 1)[0]}, Window{})
 	if len(gone) != 1 || gone[0] != before[1] || ac.SigningKeys.Contains(before[1].Public) || len(f.Keys(ac)) != 3 {
 		t.Fatalf("gone %+v", gone)
 	}
@@ -168,7 +168,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	role := jwt.NewUserScope()
 	role.Key, role.Role = publicKeys(t, 1)[0], "sensors"
 	ac.SigningKeys.AddScopedSigner(role)
-	f.Roll(ac, Scope(ac, f.Keys(ac)[0]), map[int]string{0: publicKeys(t, 1)[0]}, 2000)
+	f.Roll(ac, Scope(ac, f.Keys(ac)[0]), map[int]string{0: publicKeys(t, 1)[0]}, Until(2000))
 	Delete(ac, f)
 	if len(ac.SigningKeys) != 1 || !slices.Equal(ac.Tags, jwt.TagList{"site:7"}) {
 		t.Fatalf("left %v and %v", ac.SigningKeys.Keys(), ac.Tags)

@@ -68,13 +68,13 @@ func TestNothingRevokedComesBack(t *testing.T) {
 			},
 			"roll": func(rt *rapid.T) {
 				if next < len(fresh) {
-					f.Roll(ac, template, map[int]string{rapid.IntRange(0, 1).Draw(rt, "cohort"): fresh[next]}, now+3600+300)
+					f.Roll(ac, template, map[int]string{rapid.IntRange(0, 1).Draw(rt, "cohort"): fresh[next]}, Until(now+3600+300))
 					next++
 				}
 			},
 			"cut a cohort": func(rt *rapid.T) {
 				if next < len(fresh) {
-					for _, k := range f.Roll(ac, template, map[int]string{rapid.IntRange(0, 1).Draw(rt, "cohort"): fresh[next]}, 0) {
+					for _, k := range f.Roll(ac, template, map[int]string{rapid.IntRange(0, 1).Draw(rt, "cohort"): fresh[next]}, Window{}) {
 						cut[k.Public] = true
 					}
 					next++
@@ -102,7 +102,7 @@ func TestCompact(t *testing.T) {
 	f := sensors(2)
 	ac := add(t, f)
 	now := time.Unix(2_000_000_000, 0)
-	f.Roll(ac, Scope(ac, f.Keys(ac)[0]), map[int]string{0: publicKeys(t, 1)[0]}, now.Unix())
+	f.Roll(ac, Scope(ac, f.Keys(ac)[0]), map[int]string{0: publicKeys(t, 1)[0]}, Until(now.Unix()))
 	ac.Revocations = jwt.RevocationList{"UA": 5}
 	done := Compact(ac, now.Add(-time.Second))
 	if !done.Empty() {

@@ -37,7 +37,7 @@ type Plan struct {
 	Entries revocation.List // to be listed
 	Retire  []Key           // refused at once, whatever they signed
 	Renew   []int           // cohorts that get a new key
-	Until   int64           // when the old keys of a graceful plan go, Unix seconds
+	Window  Window          // in which the old keys of a graceful plan go
 	Exposed []Suspect       // that can still connect
 	Last    int64           // until then at the latest, Unix seconds
 }
@@ -59,9 +59,9 @@ func (b Budget) Share(n int) float64 {
 }
 
 // Plan says what refuses suspects. If they can be listed, they are. Else it
-// takes the way that was chosen; fault.Usage without one. It is fault.NotFound
+// takes the way that was chosen, a graceful one within w; fault.Usage without one. It is fault.NotFound
 // where it cannot be known what would refuse a suspect.
-func (f Fleet) Plan(ac *jwt.AccountClaims, suspects []Suspect, b Budget, way Way, now int64) (Plan, error) {
+func (f Fleet) Plan(ac *jwt.AccountClaims, suspects []Suspect, b Budget, way Way, w Window, now int64) (Plan, error) {
 	p := Plan{Entries: revocation.List{}}
 	var listed, unlisted []Suspect
 	known := revocation.List(ac.Revocations)
@@ -85,7 +85,8 @@ func (f Fleet) Plan(ac *jwt.AccountClaims, suspects []Suspect, b Budget, way Way
 	case way == Now:
 		return f.planNow(ac, append(unlisted, listed...), p, b)
 	case way == Graceful:
-		return f.planGraceful(ac, unlisted, listed, p, b, now)
+		p.Window = w
+		return f.planGraceful(ac, unlisted, listed, p, b)
 	case len(unlisted) > 0:
 		return p, fault.New(fault.NotFound, "the keys of %d of %d devices are not known here, such as that of %s, so that they cannot be listed one by one",
 			len(unlisted), len(suspects), unlisted[0].ID).ByRule("unknown-key").About("device", unlisted[0].ID)
@@ -135,14 +136,13 @@ func (f Fleet) renewals(all []Key, going map[string]bool) []int {
 
 // planGraceful lists as many as there is room for and gives the cohorts of the
 // others new keys.
-func (f Fleet) planGraceful(ac *jwt.AccountClaims, unlisted, listed []Suspect, p Plan, b Budget, now int64) (Plan, error) {
+func (f Fleet) planGraceful(ac *jwt.AccountClaims, unlisted, listed []Suspect, p Plan, b Budget) (Plan, error) {
 	cost, err := f.rollCost(ac)
 	if err != nil {
 		return p, err
 	}
 	b.Size += cost
-	p.Until = now + int64((f.TTL + Skew).Seconds())
-	p.Last = p.Until
+	p.Last = p.Window.To
 	entries := p.Entries
 	p.Entries = revocation.List{}
 	room := b.Room()
@@ -173,7 +173,6 @@ func (f Fleet) planGraceful(ac *jwt.AccountClaims, unlisted, listed []Suspect, p
 					WithHint("retire the station: nsc revoke device --station %s --fleet %s -a %s", k.Station, f.Name, fault.Words(ac.Name))
 			}
 			going[k.Public] = true
-			p.Last = max(p.Last, k.Retires)
 		}
 	}
 	p.Renew = f.renewals(r.all, going)
@@ -264,11 +263,11 @@ func (f Fleet) Apply(ac *jwt.AccountClaims, p Plan, fresh map[int]string) error 
 		if err != nil {
 			return err
 		}
-		until := p.Until
-		if until == 0 {
-			until = 1 // they go below, with what p retires beside them
+		w := p.Window
+		if w == (Window{}) {
+			w = Until(1) // they go below, with what p retires beside them
 		}
-		f.Roll(ac, template, fresh, until)
+		f.Roll(ac, template, fresh, w)
 	}
 	var gone []Key
 	for _, k := range f.Keys(ac) {

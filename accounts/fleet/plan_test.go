@@ -73,7 +73,7 @@ func TestGracefulPlanFits(t *testing.T) {
 		suspects = append(suspects, Suspect{ID: fmt.Sprint(i), Key: fmt.Sprintf("U%055d", i)})
 	}
 	const most = 200_000
-	p, err := f.Plan(ac, suspects, Budget{size(), most}, Graceful, 1_800_000_000)
+	p, err := f.Plan(ac, suspects, Budget{size(), most}, Graceful, f.Whole(1_800_000_000), 1_800_000_000)
 	if err != nil || len(p.Exposed) == 0 || len(p.Renew) != 64 {
 		t.Fatalf("%d exposed, %v renewed, %v", len(p.Exposed), p.Renew, err)
 	}
@@ -102,7 +102,7 @@ func newSky(t *testing.T, rt *rapid.T) *sky {
 	s.ac = add(t, s.f)
 	template := Scope(s.ac, s.f.Keys(s.ac)[0])
 	if rapid.Bool().Draw(rt, "rolled") {
-		s.f.Roll(s.ac, template, map[int]string{1: publicKeys(t, 1)[0]}, 9_000_000)
+		s.f.Roll(s.ac, template, map[int]string{1: publicKeys(t, 1)[0]}, Until(9_000_000))
 	}
 	stations := rapid.Bool().Draw(rt, "station")
 	if stations {
@@ -185,7 +185,7 @@ func TestPlansAreHonest(t *testing.T) {
 		suspects, real := s.suspects(rt)
 		b := Budget{Size: 1000, Max: 1000 + rapid.IntRange(1, 70).Draw(rt, "room")*94 + 94}
 		way := rapid.SampledFrom([]Way{Undecided, Now, Graceful}).Draw(rt, "way")
-		p, err := s.f.Plan(s.ac, suspects, b, way, 1_000_100)
+		p, err := s.f.Plan(s.ac, suspects, b, way, s.f.Whole(1_000_100), 1_000_100)
 		if err != nil {
 			if way == Now && fault.RuleOf(err) != "unknown-signer" || fault.RuleOf(err) == "" {
 				rt.Fatalf("%v", err)
@@ -227,16 +227,16 @@ func TestPlanOfWhoMayBeBack(t *testing.T) {
 	ac := add(t, f)
 	gone := publicKeys(t, 1)[0]
 	for issuer, at := range map[string]int64{gone: 5, ac.Subject: 9} {
-		p, err := f.Plan(ac, []Suspect{{ID: "a", Key: "UA", Issuer: issuer, IssuedAt: at}}, Budget{0, 10000}, Undecided, 5)
+		p, err := f.Plan(ac, []Suspect{{ID: "a", Key: "UA", Issuer: issuer, IssuedAt: at}}, Budget{0, 10000}, Undecided, f.Whole(5), 5)
 		if err != nil || p.Entries["UA"] != at {
 			t.Fatalf("%+v, %v", p, err)
 		}
 	}
-	p, err := f.Plan(ac, []Suspect{{ID: "a", Issuer: gone}}, Budget{0, 0}, Now, 5)
+	p, err := f.Plan(ac, []Suspect{{ID: "a", Issuer: gone}}, Budget{0, 0}, Now, f.Whole(5), 5)
 	if err != nil || len(p.Retire) != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	if _, err = f.Plan(ac, []Suspect{{ID: "a", Issuer: ac.Subject}}, Budget{0, 0}, Now, 5); fault.RuleOf(err) != "unknown-signer" {
+	if _, err = f.Plan(ac, []Suspect{{ID: "a", Issuer: ac.Subject}}, Budget{0, 0}, Now, f.Whole(5), 5); fault.RuleOf(err) != "unknown-signer" {
 		t.Fatal(err)
 	}
 }

@@ -21,6 +21,7 @@ type fleetView struct {
 	TTL         int64           `json:"ttl"` // seconds
 	Confine     string          `json:"confine"`
 	Permissions jwt.Permissions `json:"permissions"`
+	Roll        *fleet.Rolling  `json:"roll,omitempty"`
 	Keys        []fleetKey      `json:"keys"`
 }
 
@@ -47,6 +48,9 @@ func (s *session) fleetView(ac *account, f fleet.Fleet) fleetView {
 	}
 	if t, err := f.Newest(ac.claims); err == nil {
 		v.Permissions = t.Permissions
+	}
+	if roll, ok := f.Rolling(ac.claims); ok {
+		v.Roll = &roll
 	}
 	return v
 }
@@ -138,7 +142,19 @@ func (a *app) describeFleet(ctx context.Context, o describeOptions) error {
 	for _, line := range permissionLines(v.Permissions, "everything", "") {
 		fmt.Fprintln(out, "  devices "+line)
 	}
+	if v.Roll != nil {
+		fmt.Fprintln(out, "  rolling: "+rollText(*v.Roll))
+	}
 	return s.fleetKeys(v, o.long || a.flags.output == "wide")
+}
+
+// rollText says how far a roll is.
+func rollText(r fleet.Rolling) string {
+	text := count(r.Old, "old key") + " admit what they signed, retired from " + clock(r.Next)
+	if r.Last != r.Next {
+		text += " to " + clock(r.Last)
+	}
+	return text
 }
 
 // fleetKeys shows the keys of a fleet: all, or those that need a word, since

@@ -21,6 +21,7 @@ type deviceCut struct {
 	Until    int64    `json:"until,omitempty"`   // the last of them, Unix seconds
 	Budget   float64  `json:"budget"`            // share of the largest claim in use afterwards, 0 to 1
 	affected map[string]int
+	healthy  bool // devices may be cut, when keys go before all has expired
 }
 
 // loss says what a plan does to whom.
@@ -38,6 +39,9 @@ func (c *deviceCut) loss(f fleet.Fleet, p fleet.Plan) []string {
 			where = append(where, fmt.Sprintf("%s %d", server, c.affected[server]))
 		}
 		out = append(out, "connected now: "+strings.Join(where, ", "))
+	}
+	if c.Exposed > 0 && c.healthy {
+		out = append(out, "healthy devices of "+count(len(c.Renewed), "cohort")+" that have no new credentials by then are cut")
 	}
 	if c.Exposed > 0 {
 		out = append(out, fmt.Sprintf("%d of %d devices can still connect, until %s at the latest", c.Exposed, c.Devices, clock(p.Last)))
@@ -103,6 +107,9 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 	if c.Exposed > 0 {
 		rec.Proved = "in force everywhere for those"
 		rec.Warnings = append(rec.Warnings, fmt.Sprintf("%d of %d devices can still connect, until %s at the latest", c.Exposed, c.Devices, clock(c.Until)))
+		if c.healthy {
+			rec.Warnings = append(rec.Warnings, "devices of these cohorts that have no new credentials when their old key is retired are cut, the last at "+clock(c.Until))
+		}
 		rec.Lines = append(rec.Lines, "once healthy devices have new credentials, cut the rest with: nsc revoke device --cohort "+commas(p.Renew)+
 			" --fleet "+f.Name+" -a "+shellWords([]string{ac.name}))
 	}

@@ -8,16 +8,19 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/fault"
 )
 
 // editFleetOptions are the flags of edit fleet.
 type editFleetOptions struct {
 	name, account string
 	ttl           *time.Duration
-	roll          bool
+	roll, abort   bool
+	over          *time.Duration // within which replaced keys are retired, nil for the longest lifetime
 	delegate      bool
 	cohorts       []int
 	limits        accounts.LimitsEdit
@@ -31,20 +34,29 @@ func newEditFleet(a *app) *cobra.Command {
 		Long: `Change the longest lifetime of a fleet's credentials, or what its devices may do. A
 role that changes would cut every device of it, so a fleet gets new keys instead,
 which sign from now on; the keys that it had admit what they signed until the last
-of it has expired; retire them then with "nsc compact". --roll gives new keys and
-changes nothing else, of the cohorts that --cohort names or of all.`,
+of it has expired, and are retired then (see "nsc compact"). --roll gives new keys
+and changes nothing else, of the cohorts that --cohort names or of all. With --over
+the old keys are retired sooner, cohort by cohort within that time: who has no new
+credentials by then is cut. --abort-roll puts that off until nobody is.`,
 		Example: `  nsc edit fleet sensors -a app --ttl 48h
   nsc edit fleet sensors -a app --allow-sub 'app.news.>'
-  nsc edit fleet sensors -a app --roll --cohort 7
+  nsc edit fleet sensors -a app --roll --over 1h
+  nsc edit fleet sensors -a app --abort-roll
   nsc edit fleet sensors -a app --delegate
-  nsc edit fleet sensors -a app --rm 'app.news.>' --dry-run`,
+  nsc edit fleet sensors -a app --roll --cohort 7 --dry-run`,
 		Args: args(0, 1, "the fleet's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			if o.name, err = optionalName(o.name, given, "the fleet's name"); err != nil {
 				return err
 			}
-			if err := nothingGiven(cmd, "account", "name", "cohort"); err != nil {
+			if err := nothingGiven(cmd, "account", "name", "cohort", "over"); err != nil {
 				return err
+			}
+			if o.abort {
+				if o.roll || o.delegate || o.ttl != nil || o.over != nil || !o.limits.Empty() {
+					return usage("--abort-roll goes with no other change")
+				}
+				return a.finish(a.abortRoll(cmd.Context(), o))
 			}
 			return a.finish(a.editFleet(cmd.Context(), o))
 		},
@@ -55,6 +67,8 @@ changes nothing else, of the cohorts that --cohort names or of all.`,
 	f.Var(given[time.Duration]{&o.ttl, "duration", readDuration}, "ttl", "longest lifetime of credentials: a Go duration or seconds")
 	f.BoolVar(&o.roll, "roll", false, "give cohorts new keys")
 	f.BoolVar(&o.delegate, "delegate", false, "give accountd the keys of the cohorts, so that devices can enrol and renew")
+	overFlag(f, &o.over)
+	f.BoolVar(&o.abort, "abort-roll", false, "let the keys that a roll replaced admit what they signed until it has expired")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "roll these cohorts only")
 	limitFlags(f, &o.limits, "devices")
 	return cmd
@@ -102,7 +116,15 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 		public[cohort] = fresh[i].public
 	}
 	var warnings []string
-	until := s.now + int64((max(old.TTL, next.TTL)+fleet.Skew)/time.Second)
+	longest := old
+	longest.TTL = max(old.TTL, next.TTL)
+	window, err := rollWindow(longest, o.over, s.now)
+	if err != nil {
+		return nil, err
+	}
+	if o.over != nil && len(cohorts) == 0 {
+		return nil, usage("--over is for new keys").WithHint("give it with --roll, or with what devices may do")
+	}
 	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
 		if err := s.delegateFresh(ctx, r, ac, old, fresh); err != nil {
 			return nil, err
@@ -123,7 +145,7 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 			if err := fleet.Put(c, old, next); err != nil {
 				return err
 			}
-			next.Roll(c, template, public, until)
+			next.Roll(c, template, public, window)
 			return accounts.CheckAccount(c)
 		}})
 	})
@@ -138,11 +160,64 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 	s.fleetReceipt(rec, template)
 	if len(fresh) > 0 {
 		rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s; retire them then with: nsc compact %s",
-			count(len(fresh), "cohort"), clock(until), shellWords([]string{ac.name})))
+			count(len(fresh), "cohort"), clock(window.To), shellWords([]string{ac.name})))
+	}
+	if len(fresh) > 0 && o.over != nil {
+		rec.Warnings = append(rec.Warnings, fmt.Sprintf("devices that have no new credentials by then are cut, cohort by cohort until %s", clock(window.To)))
+		rec.Undo = "nsc edit fleet " + fault.Words(next.Name, "-a", ac.name, "--abort-roll")
 	}
 	if stations := stationNames(old, ac.claims); len(fresh) > 0 && len(stations) > 0 {
 		rec.Warnings = append(rec.Warnings, "stations keep the key and the template that they have: "+strings.Join(stations, ", "))
 	}
+	return rec, err
+}
+
+// overFlag adds --over.
+func overFlag(f *pflag.FlagSet, to **time.Duration) {
+	f.Var(given[time.Duration]{to, "duration", readDuration}, "over", "retire replaced keys within this time (default when all that they signed has expired)")
+}
+
+// rollWindow is when the keys that a roll replaces are retired.
+func rollWindow(f fleet.Fleet, over *time.Duration, now int64) (fleet.Window, error) {
+	whole := f.Whole(now)
+	if over == nil {
+		return whole, nil
+	}
+	to := now + int64(*over/time.Second)
+	if *over < fleet.MinTTL || to > whole.To {
+		return whole, usage("--over %s: between %s and %s, when all has expired anyway", *over, fleet.Span(fleet.MinTTL), fleet.Span(f.TTL+fleet.Skew))
+	}
+	return fleet.Window{From: now, To: to}, nil
+}
+
+// abortRoll puts off the end of the keys that a roll replaced.
+func (a *app) abortRoll(ctx context.Context, o editFleetOptions) (*receipt, error) {
+	s, r, ac, err := a.open(ctx, o.account)
+	if err != nil {
+		return nil, err
+	}
+	f, err := fleet.Find(ac.claims, o.name)
+	if err != nil {
+		return nil, err
+	}
+	var put []fleet.Key
+	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
+		if put = f.Abort(c, s.now); len(put) == 0 {
+			return errUnchanged
+		}
+		return nil
+	}})
+	if rec == nil {
+		return nil, err
+	}
+	rec.Title = fmt.Sprintf("fleet %s in %s", f.Name, ac.name)
+	if rec.Outcome == outcomeSame {
+		rec.Title += "  no roll cuts anybody"
+		return rec, err
+	}
+	s.fleetReceipt(rec, jwt.UserPermissionLimits{})
+	rec.Lines = []string{fmt.Sprintf("%s admit what they signed until it has expired, %s at the latest; new keys stay", count(len(put), "old key"), clock(f.Whole(s.now).To))}
+	rec.Warnings = append(rec.Warnings, "devices that nsc revoke device --graceful could not list can connect until their credentials expire, later than its receipt says")
 	return rec, err
 }
 

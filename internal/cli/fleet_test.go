@@ -106,6 +106,51 @@ func TestEditFleetKeepsKeys(t *testing.T) {
 	}
 }
 
+// TestRollOverTime: old keys are retired one by one within the time that was
+// given, and not before all has expired once that is taken back.
+func TestRollOverTime(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	p.unchanged(func() {
+		p.run("edit", "fleet", "-a", "iot", "--roll", "--over", "1s").exits(2).complains("between 1m and")
+		p.run("edit", "fleet", "-a", "iot", "--roll", "--over", "169h").exits(2)
+		p.run("edit", "fleet", "-a", "iot", "--over", "1h").exits(2)
+		p.run("edit", "fleet", "-a", "iot", "--ttl", "1h", "--over", "1h").exits(2).complains("--over is for new keys")
+		p.run("edit", "fleet", "-a", "iot", "--abort-roll", "--roll").exits(2)
+		p.run("revoke", "device", "x", "-a", "iot", "--over", "1h").exits(2).complains("--graceful")
+		p.ok("edit", "fleet", "-a", "iot", "--abort-roll").says("no roll cuts anybody", "already so")
+	})
+	start := time.Now()
+	p.now = func() time.Time { return start }
+	p.ok("edit", "fleet", "-a", "iot", "--roll", "--over", "1h").says("4 cohorts got new keys", "undo: nsc edit fleet sensors -a iot --abort-roll").
+		complains("are cut, cohort by cohort until")
+	var v struct {
+		Roll struct {
+			Old        int `json:"old_keys"`
+			Next, Last int64
+		}
+	}
+	p.ok("describe", "fleet", "-a", "iot", "--json").json(&v)
+	if v.Roll.Old != 4 || v.Roll.Next != start.Unix()+900 || v.Roll.Last != start.Unix()+3600 {
+		t.Fatalf("%+v", v)
+	}
+	p.now = func() time.Time { return start.Add(31 * time.Minute) }
+	p.ok("compact", "iot").says("sensors/c00e1", "sensors/c01e1")
+	p.ok("describe", "fleet", "-a", "iot").says("rolling: 2 old keys admit what they signed, retired from ")
+	p.ok("edit", "fleet", "-a", "iot", "--abort-roll").says("2 old keys admit what they signed until it has expired").complains("--graceful could not list")
+	p.now = func() time.Time { return start.Add(2 * time.Hour) }
+	p.ok("compact", "iot")
+	_, ac := p.account("iot")
+	if len(ac.SigningKeys) != 6 {
+		t.Fatalf("keys %v", ac.SigningKeys.Keys())
+	}
+	p.now = func() time.Time { return start.Add(169 * time.Hour) }
+	p.ok("compact", "iot").says("sensors/c03e1")
+	if out := p.ok("describe", "fleet", "-a", "iot").out; strings.Contains(out, "rolling") {
+		t.Error(out)
+	}
+}
+
 func TestDeleteFleet(t *testing.T) {
 	t.Parallel()
 	p := iot(t)

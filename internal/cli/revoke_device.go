@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ type revokeDeviceOptions struct {
 	cohorts        []int
 	before         int64
 	now, graceful  bool
+	over           *time.Duration // see rollWindow
 	rest           string
 }
 
@@ -41,7 +43,9 @@ The list in an account's claim has room for some 11,000 devices. Of more, the
 command shows what each way means, and you choose. --now retires the keys of their
 cohorts: all are refused at once, and so are healthy devices of these cohorts, until
 they are issued anew. --graceful lists as many as there is room for and gives the
-cohorts of the others new keys: those can connect until their credentials expire.`,
+cohorts of the others new keys: those can connect until their credentials expire, or with --over
+until the old keys are retired, within that time; so are healthy devices of these
+cohorts that have no new credentials by then.`,
 		Example: `  nsc revoke device sensor-17 -a app
   nsc revoke device --file stolen.txt --from sensors.ndjson -a app --dry-run
   nsc revoke device --station line4 --fleet sensors -a app
@@ -66,6 +70,7 @@ cohorts of the others new keys: those can connect until their credentials expire
 	f.Var((*timeValue)(&o.before), "issued-before", "all users of an account with --fleet-only that were issued until then")
 	f.BoolVar(&o.now, "now", false, "retire the keys of cohorts with more devices than can be listed")
 	f.BoolVar(&o.graceful, "graceful", false, "let devices that cannot be listed connect until their credentials expire")
+	overFlag(f, &o.over)
 	f.StringVar(&o.rest, "rest", "", "write the devices that can still connect to this file")
 	return cmd
 }
@@ -82,6 +87,8 @@ func (o revokeDeviceOptions) check() error {
 		return usage("--now and --graceful exclude each other")
 	case o.rest != "" && !o.graceful:
 		return usage("--rest is for --graceful")
+	case o.over != nil && !o.graceful:
+		return usage("--over is for --graceful")
 	}
 	return o.deviceChoice.check()
 }
@@ -157,7 +164,7 @@ func (s *session) planCut(ctx context.Context, r *root, ac *account, f fleet.Fle
 	}
 	cut.Listed, cut.Renewed = len(plan.Entries), plan.Renew
 	if cut.Exposed = len(plan.Exposed); cut.Exposed > 0 {
-		cut.Until = plan.Last
+		cut.Until, cut.healthy = plan.Last, o.over != nil
 	}
 	var issuers []string
 	for _, k := range plan.Retire {
@@ -211,7 +218,11 @@ func (s *session) devicesCut(ctx context.Context, r *root, ac *account, f fleet.
 	case o.graceful:
 		way = fleet.Graceful
 	}
-	plan, err := f.Plan(ac.claims, l.list, b, way, s.now)
+	w, err := rollWindow(f, o.over, s.now)
+	if err != nil {
+		return fleet.Plan{}, err
+	}
+	plan, err := f.Plan(ac.claims, l.list, b, way, w, s.now)
 	if err == nil || way != fleet.Undecided {
 		return plan, helpUnknown(err)
 	}
@@ -234,7 +245,7 @@ func (s *session) choices(ac *account, f fleet.Fleet, list []fleet.Suspect, b fl
 		return cause
 	}
 	for _, way := range []fleet.Way{fleet.Now, fleet.Graceful} {
-		p, err := f.Plan(ac.claims, list, b, way, s.now)
+		p, err := f.Plan(ac.claims, list, b, way, f.Whole(s.now), s.now)
 		if err != nil {
 			fmt.Fprintf(s.env.Stderr, "--%s  not possible: %v\n", way, err)
 			continue

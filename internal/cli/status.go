@@ -135,6 +135,9 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 		for _, ac := range reply.Accounts {
 			a.accountStatus(&b, ac)
 		}
+		for _, line := range rollLines(reply.Rolls) {
+			b.WriteString("rolling: " + line + "\n")
+		}
 		for _, line := range proposalLines(reply.Proposals, a.started.Unix()) {
 			b.WriteString("to be signed: " + line + "\n")
 		}
@@ -154,6 +157,7 @@ func (a *app) statusText(reply api.StatusReply, operatorName string, one bool) (
 		{"stored everywhere", storedLines(reply)},
 		{"pending", pendingLines(reply.Accounts)},
 		{"findings", findingLines(reply.Accounts)},
+		{"rolling", rollLines(reply.Rolls)},
 		{"to be signed", proposalLines(reply.Proposals, a.started.Unix())},
 		{"servers", serverLines(reply)},
 		{"claim budget", budgetLines(reply.Accounts)},
@@ -256,6 +260,18 @@ func findingLines(accounts []api.AccountStatus) []string {
 		for _, f := range ac.Findings {
 			lines = append(lines, ac.Name+": "+f)
 		}
+	}
+	return lines
+}
+
+// rollLines name fleets with keys that were replaced and are not retired yet.
+func rollLines(rolls []api.Roll) []string {
+	var lines []string
+	for _, r := range rolls[:min(len(rolls), 10)] {
+		lines = append(lines, fmt.Sprintf("fleet %s in %s: %s", r.Fleet, r.Name, rollText(fleet.Rolling{Old: r.Old, Next: r.Next, Last: r.Last})))
+	}
+	if more := len(rolls) - len(lines); more > 0 {
+		lines = append(lines, count(more, "more fleet"))
 	}
 	return lines
 }

@@ -1,0 +1,98 @@
+package fleet
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+// Window is when the keys that a roll replaces are retired: cohort by cohort, at
+// even distances after From, the last at To; Unix seconds. The zero Window is at
+// once.
+type Window struct{ From, To int64 }
+
+// Until is the window in which all keys are retired at t.
+func Until(t int64) Window { return Window{t, t} }
+
+// Whole is the window after which everything that was signed until now has
+// expired: nobody is cut.
+func (f Fleet) Whole(now int64) Window {
+	return Until(now + int64((f.TTL+Skew)/time.Second))
+}
+
+func (w Window) at(i, n int) int64 { return w.From + (w.To-w.From)*int64(i+1)/int64(n) }
+
+// Roll gives cohorts a key of a new epoch, with the template. The keys they had
+// go on to admit the credentials that they signed, as long as w says. At once,
+// it returns the keys that were retired.
+func (f Fleet) Roll(ac *jwt.AccountClaims, template jwt.UserPermissionLimits, public map[int]string, w Window) []Key {
+	epochs := map[int]int{}
+	var old []Key
+	for _, k := range f.Keys(ac) {
+		if _, rolls := public[k.Cohort]; rolls && k.Station == "" {
+			epochs[k.Cohort] = max(epochs[k.Cohort], k.Epoch)
+			old = append(old, k)
+		}
+	}
+	cohorts := slices.Sorted(maps.Keys(public))
+	for _, cohort := range cohorts {
+		setKey(ac, public[cohort], f.CohortRole(cohort, epochs[cohort]+1), template)
+	}
+	if w == (Window{}) {
+		Retire(ac, old)
+		return old
+	}
+	for _, k := range old {
+		i, _ := slices.BinarySearch(cohorts, k.Cohort)
+		if at := w.at(i, len(cohorts)); k.Retires == 0 || at < k.Retires {
+			setRetires(ac, k, at)
+		}
+	}
+	return nil
+}
+
+// Abort ends the roll of a fleet with nobody cut: the keys that it replaced go on
+// to admit what they signed until the last of it has expired. It returns those
+// keys whose time it put off.
+func (f Fleet) Abort(ac *jwt.AccountClaims, now int64) []Key {
+	var out []Key
+	at := f.Whole(now).To
+	for _, k := range f.Keys(ac) {
+		if k.Station == "" && k.Retires > 0 && k.Retires < at {
+			setRetires(ac, k, at)
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// Rolling is a fleet with keys that were replaced and are not retired yet.
+type Rolling struct {
+	Old  int   `json:"old_keys"` // that admit what they signed
+	Next int64 `json:"next"`     // when the first of them is retired, Unix seconds
+	Last int64 `json:"last"`     // when the last is
+}
+
+// Rolling reports the roll of f, false if there is none.
+func (f Fleet) Rolling(ac *jwt.AccountClaims) (Rolling, bool) {
+	var r Rolling
+	for _, k := range f.Keys(ac) {
+		if k.Station != "" || k.Retires == 0 {
+			continue
+		}
+		if r.Old++; r.Next == 0 || k.Retires < r.Next {
+			r.Next = k.Retires
+		}
+		r.Last = max(r.Last, k.Retires)
+	}
+	return r, r.Old > 0
+}
+
+func setRetires(ac *jwt.AccountClaims, k Key, at int64) {
+	if k.Retires > 0 {
+		ac.Tags.Remove(retireTag(k.Role, k.Retires))
+	}
+	ac.Tags.Add(retireTag(k.Role, at))
+}
