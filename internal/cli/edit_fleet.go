@@ -80,57 +80,66 @@ func readDuration(s string) (time.Duration, error) {
 	return time.Duration(d), err
 }
 
+// fleetEdit is what an edit of a fleet comes to.
+type fleetEdit struct {
+	old, next fleet.Fleet
+	template  jwt.UserPermissionLimits
+	cohorts   []int // that get new keys
+	window    fleet.Window
+}
+
+// plan checks the edit against the account as it is.
+func (o editFleetOptions) plan(ac *account, now int64) (e fleetEdit, err error) {
+	if e.old, err = fleet.Find(ac.claims, o.name); err != nil {
+		return e, err
+	}
+	if e.next = e.old; o.ttl != nil {
+		e.next.TTL = *o.ttl
+	}
+	if e.template, err = e.old.Newest(ac.claims); err != nil {
+		return e, err
+	}
+	if err := o.limits.Apply(&e.template); err != nil {
+		return e, err
+	}
+	if e.cohorts, err = o.rolled(e.old); err != nil {
+		return e, err
+	}
+	if o.over != nil && len(e.cohorts) == 0 {
+		return e, usage("--over is for new keys").WithHint("give it with --roll, or with what devices may do")
+	}
+	longest := e.old
+	longest.TTL = max(e.old.TTL, e.next.TTL)
+	if e.window, err = rollWindow(longest, o.over, now); err != nil {
+		return e, err
+	}
+	return e, fleet.Put(copyOf(ac), e.old, e.next)
+}
+
 func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, error) {
 	s, r, ac, err := a.open(ctx, o.account)
 	if err != nil {
 		return nil, err
 	}
-	old, err := fleet.Find(ac.claims, o.name)
+	e, err := o.plan(ac, s.now)
 	if err != nil {
 		return nil, err
 	}
-	next := old
-	if o.ttl != nil {
-		next.TTL = *o.ttl
-	}
-	template, err := old.Newest(ac.claims)
-	if err != nil {
-		return nil, err
-	}
-	if err := o.limits.Apply(&template); err != nil {
-		return nil, err
-	}
-	cohorts, err := o.rolled(old)
-	if err != nil {
-		return nil, err
-	}
-	if err := fleet.Put(copyOf(ac), old, next); err != nil {
-		return nil, err
-	}
-	fresh, err := s.makeKeys(len(cohorts))
+	fresh, err := s.makeKeys(len(e.cohorts))
 	if err != nil {
 		return nil, err
 	}
 	public := map[int]string{}
-	for i, cohort := range cohorts {
+	for i, cohort := range e.cohorts {
 		public[cohort] = fresh[i].public
 	}
 	var warnings []string
-	longest := old
-	longest.TTL = max(old.TTL, next.TTL)
-	window, err := rollWindow(longest, o.over, s.now)
-	if err != nil {
-		return nil, err
-	}
-	if o.over != nil && len(cohorts) == 0 {
-		return nil, usage("--over is for new keys").WithHint("give it with --roll, or with what devices may do")
-	}
 	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
-		if err := s.delegateFresh(ctx, r, ac, old, fresh); err != nil {
+		if err := s.delegateFresh(ctx, r, ac, e.old, fresh); err != nil {
 			return nil, err
 		}
 		if o.delegate {
-			warning, err := s.delegate(ctx, r, ac, old)
+			warning, err := s.delegate(ctx, r, ac, e.old)
 			if err != nil {
 				return nil, err
 			}
@@ -139,13 +148,13 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 			}
 		}
 		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
-			if next == old && len(public) == 0 {
+			if e.next == e.old && len(public) == 0 {
 				return errUnchanged
 			}
-			if err := fleet.Put(c, old, next); err != nil {
+			if err := fleet.Put(c, e.old, e.next); err != nil {
 				return err
 			}
-			next.Roll(c, template, public, window)
+			e.next.Roll(c, e.template, public, e.window)
 			return accounts.CheckAccount(c)
 		}})
 	})
@@ -156,20 +165,26 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 	if o.delegate && len(warnings) == 0 && !s.flags.dryRun {
 		rec.Lines = append(rec.Lines, "accountd has the keys of the cohorts")
 	}
-	rec.Title = fmt.Sprintf("fleet %s in %s  %s, credentials live at most %s", next.Name, ac.name, count(next.Cohorts, "cohort"), fleet.Span(next.TTL))
-	s.fleetReceipt(rec, template)
-	if len(fresh) > 0 {
-		rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s; retire them then with: nsc compact %s",
-			count(len(fresh), "cohort"), clock(window.To), shellWords([]string{ac.name})))
+	s.editedFleet(rec, ac, e, o.over != nil)
+	return rec, err
+}
+
+// editedFleet completes the receipt of an edit.
+func (s *session) editedFleet(rec *receipt, ac *account, e fleetEdit, hurry bool) {
+	rec.Title = fmt.Sprintf("fleet %s in %s  %s, credentials live at most %s", e.next.Name, ac.name, count(e.next.Cohorts, "cohort"), fleet.Span(e.next.TTL))
+	s.fleetReceipt(rec, e.template)
+	if len(e.cohorts) == 0 {
+		return
 	}
-	if len(fresh) > 0 && o.over != nil {
-		rec.Warnings = append(rec.Warnings, fmt.Sprintf("devices that have no new credentials by then are cut, cohort by cohort until %s", clock(window.To)))
-		rec.Undo = "nsc edit fleet " + fault.Words(next.Name, "-a", ac.name, "--abort-roll")
+	rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s; retire them then with: nsc compact %s",
+		count(len(e.cohorts), "cohort"), clock(e.window.To), shellWords([]string{ac.name})))
+	if hurry {
+		rec.Warnings = append(rec.Warnings, "devices that have no new credentials by then are cut, cohort by cohort until "+clock(e.window.To))
+		rec.Undo = "nsc edit fleet " + fault.Words(e.next.Name, "-a", ac.name, "--abort-roll")
 	}
-	if stations := stationNames(old, ac.claims); len(fresh) > 0 && len(stations) > 0 {
+	if stations := stationNames(e.old, ac.claims); len(stations) > 0 {
 		rec.Warnings = append(rec.Warnings, "stations keep the key and the template that they have: "+strings.Join(stations, ", "))
 	}
-	return rec, err
 }
 
 // overFlag adds --over.
