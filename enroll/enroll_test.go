@@ -280,7 +280,7 @@ func TestRolls(t *testing.T) {
 	cohort := w.fleet.Cohort("x")
 	fresh := must(keys.NewAccount())
 	w.publish(func(ac *jwt.AccountClaims) {
-		w.fleet.Roll(ac, must(w.fleet.Template(ac)), map[int]string{cohort: fresh.PublicKey()}, w.clock.Add(2*time.Hour).Unix())
+		w.fleet.Roll(ac, must(w.fleet.Template(ac)), map[int]string{cohort: fresh.PublicKey()}, fleet.Until(w.clock.Add(2*time.Hour).Unix()))
 	})
 	_, err := old.ask()
 	w.refuses("without the new key", err, fault.Unavailable, "cohort-key")
