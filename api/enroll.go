@@ -11,11 +11,12 @@ import (
 const PathEnroll = "/v1/enroll"
 
 // EnrollRequest asks for credentials of a device: by a token, or by those that
-// it has. Without a nonce it asks for one, to prove its keys by.
+// it has. Without a nonce it asks for one, to prove its keys by, and needs no
+// more than the key.
 type EnrollRequest struct {
-	JWT   string `json:"jwt"`          // of a token, or that of the device, which may have expired
-	Key   string `json:"key"`          // public key of the device
-	ID    string `json:"id,omitempty"` // that it asks for, by a token that leaves it open
+	JWT   string `json:"jwt,omitempty"` // of a token, or that of the device, which may have expired
+	Key   string `json:"key"`           // public key of the device
+	ID    string `json:"id,omitempty"`  // that it asks for, by a token that leaves it open
 	Nonce string `json:"nonce,omitempty"`
 	// Signatures over Text by the device's key and, by a token with a seed of
 	// its own, by that.

@@ -142,7 +142,8 @@ func (dr *Draft) Set(name string, value any) error {
 	return nil
 }
 
-// Field returns the string field of a Request token, "" if it has none.
+// Field returns the string field of that name in the token's own part, nats, ""
+// if it has none.
 func (d *Document) Field(name string) string {
 	nats, _ := d.body["nats"].(map[string]any)
 	s, _ := nats[name].(string)

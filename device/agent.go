@@ -181,7 +181,7 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 	if err != nil {
 		return err
 	}
-	if doc.Subject != x.device.PublicKey() || accountOf(doc) != account || doc.Expires <= a.now().Unix() {
+	if doc.Subject != x.device.PublicKey() || doc.Field("issuer_account") != account || doc.Expires <= a.now().Unix() {
 		return fault.New(fault.Untrusted, "the answer holds no credentials of this device").ByRule("answer")
 	}
 	if err := x.try(ctx, login{jwt: doc.Token, pair: x.device}); err != nil {

@@ -97,7 +97,7 @@ func (x exchange) urls(schemes ...string) string {
 func (x exchange) by(ctx context.Context, send way) (reply api.EnrollReply, err error) {
 	req := x.req
 	req.Key = x.device.PublicKey()
-	if reply, err = ask(ctx, send, req); err != nil {
+	if reply, err = ask(ctx, send, api.EnrollRequest{Key: req.Key}); err != nil {
 		return reply, err
 	}
 	req.Nonce = reply.Nonce

@@ -103,7 +103,7 @@ func (f folder) read() (st State, doc *claims.Document, err error) {
 		return st, nil, err
 	}
 	st = State{
-		Schema: schema, ID: doc.Name, Key: doc.Subject, Account: accountOf(doc), Issued: doc.IssuedAt, Expires: doc.Expires,
+		Schema: schema, ID: doc.Name, Key: doc.Subject, Account: doc.Field("issuer_account"), Issued: doc.IssuedAt, Expires: doc.Expires,
 		Renew: doc.IssuedAt + (doc.Expires-doc.IssuedAt)/2, Servers: n.Servers, Pin: n.Pin, Creds: f.creds(),
 	}
 	if n.JWT == doc.ID && n.Renew > doc.IssuedAt {
@@ -148,16 +148,6 @@ func (f folder) claim(now time.Time) (string, bool) {
 		pair.Wipe()
 	}
 	return text, t.Expires > now.Unix()
-}
-
-func accountOf(doc *claims.Document) string {
-	var body struct {
-		NATS struct {
-			Account string `json:"issuer_account"`
-		} `json:"nats"`
-	}
-	_ = claims.Peek(doc.Token, &body) // it was decoded before
-	return body.NATS.Account
 }
 
 func writeFault(file string, err error) error {

@@ -110,12 +110,15 @@ func (a *asked) answer(ctx context.Context) (reply api.EnrollReply, err error) {
 	if reply.Wait, err = a.limited(a.perSource, a.from.Address); err != nil {
 		return reply, err
 	}
-	if err := a.identify(ctx); err != nil {
-		return reply, err
+	if _, err := keys.ParseUser(a.req.Key); err != nil {
+		return reply, fault.New(fault.Invalid, "the key of the device is no public key of a user").ByRule("malformed")
 	}
-	if a.req.Nonce == "" {
+	if a.req.Nonce == "" { // it costs next to nothing, so that anybody may have one
 		a.what = "nonce"
 		reply.Nonce, err = a.nonces.make(a.req.Key, a.now)
+		return reply, err
+	}
+	if err := a.identify(ctx); err != nil {
 		return reply, err
 	}
 	if err := a.prove(a.req.Key, a.req.Proof); err != nil {
@@ -148,9 +151,6 @@ func (a *asked) limited(l *limiter, who string) (seconds int, err error) {
 
 // identify finds out whose request it is, and by what right it asks.
 func (a *asked) identify(ctx context.Context) (err error) {
-	if _, err := keys.ParseUser(a.req.Key); err != nil {
-		return fault.New(fault.Invalid, "the key of the device is no public key of a user").ByRule("malformed")
-	}
 	if len(a.req.JWT) > maxJWT || len(a.req.ID) > maxJWT {
 		return fault.New(fault.Invalid, "the request has a JWT of more than %d bytes", maxJWT).ByRule("size")
 	}

@@ -29,7 +29,7 @@ func must[T any](v T, err error) T {
 // world is a service over a real store with an account iot, its fleet of two
 // cohorts, and a group.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	s        *Service
 	store    store.Store
 	identity string
@@ -43,7 +43,7 @@ type world struct {
 	counted  map[string]int // "what outcome rule"
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, identity: must(operator.NewIdentity()), clock: time.Unix(1_800_000_000, 0), signer: must(keys.NewOperator()),

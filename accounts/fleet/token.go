@@ -15,7 +15,6 @@ import (
 // the key of its group, and as such a credential that can do nothing else.
 type Token struct {
 	ID      string // jti
-	Group   string
 	Account string // public key
 	Key     string // public key of the holder, which is the device's own if Bound
 	Expires int64  // Unix seconds
@@ -84,16 +83,13 @@ func (g Group) Issue(ac *jwt.AccountClaims, s claims.Signer, key string, t Terms
 func ReadToken(d *claims.Document) (t Token, ok bool) {
 	var body struct {
 		NATS struct {
-			Account string `json:"issuer_account"`
-			Enroll  *Terms `json:"enroll"`
+			Enroll *Terms `json:"enroll"`
 		} `json:"nats"`
 	}
 	if d.Type != claims.TypeUser || claims.Peek(d.Token, &body) != nil || body.NATS.Enroll == nil {
 		return t, false
 	}
-	return Token{
-		ID: d.ID, Group: strings.TrimPrefix(d.Name, "enroll-"), Account: body.NATS.Account, Key: d.Subject, Expires: d.Expires, Terms: *body.NATS.Enroll,
-	}, true
+	return Token{ID: d.ID, Account: d.Field("issuer_account"), Key: d.Subject, Expires: d.Expires, Terms: *body.NATS.Enroll}, true
 }
 
 // Name returns the id that a device gets which asks for id and has the public
