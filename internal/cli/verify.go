@@ -9,6 +9,7 @@ type verifyOptions struct {
 	operator, jwtDir string
 	cluster, domain  string
 	jetStream        bool
+	served           bool
 }
 
 func newVerify(a *app) *cobra.Command {
@@ -31,9 +32,12 @@ all of them (isolation), or whatever a policy file demands (-f), for CI:
       expect: delivered
       on: coke.orders.new
 
+The claims are those of the local store; with --jwt-dir those of a folder of JWTs,
+with --served the accounts that accountd holds, and the local store's users.
 Exits 9 if a demand does not hold, and says why.`
 	cmd.Example = `  nsc verify -f policy.yaml
   nsc verify -f policy.yaml --jwt-dir ./claims --json
+  nsc verify -f policy.yaml --served
   nsc verify isolation coke pepsi
   nsc verify flow --from coke --subject orders.new --to pepsi`
 	help := cmd.RunE
@@ -54,6 +58,7 @@ func (a *app) worldFlags(cmd *cobra.Command, o *verifyOptions) {
 	f := cmd.Flags()
 	f.StringVarP(&o.operator, "operator", "o", "", "operator to look at (default the current one, which stays)")
 	f.StringVar(&o.jwtDir, "jwt-dir", "", "judge the *.jwt files below this folder, not the local store")
+	f.BoolVar(&o.served, "served", false, "judge the accounts that accountd holds, not the local store")
 	f.StringVar(&o.cluster, "cluster", "", "name of the servers' cluster, for mappings bound to one")
 	f.StringVar(&o.domain, "domain", "", "JetStream domain of the servers")
 	f.BoolVar(&o.jetStream, "jetstream", true, "the servers run JetStream")

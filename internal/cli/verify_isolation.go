@@ -40,6 +40,7 @@ not.`,
   nsc verify isolation coke:till1 pepsi
   nsc verify isolation --all
   nsc verify isolation --all --diagram
+  nsc verify isolation --all --served
   nsc verify isolation coke pepsi --jwt-dir ./claims --json`,
 		Args: args(0, 2, "two accounts"),
 		RunE: func(cmd *cobra.Command, given []string) error { return a.verifyIsolation(cmd.Context(), o, given) },

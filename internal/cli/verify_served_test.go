@@ -38,3 +38,38 @@ func TestPolicyIsKept(t *testing.T) {
 		t.Errorf("%v: %s", err, reply.Data)
 	}
 }
+
+// TestVerifyServed: what accountd holds is judged, not what the local store has,
+// for every kind of question, with the users that are known here.
+func TestVerifyServed(t *testing.T) {
+	t.Parallel()
+	p := own(t).person(t)
+	for _, name := range []string{"coke", "pepsi", "gone"} {
+		p.ok("add", "account", name)
+	}
+	p.ok("add", "user", "till", "-a", "coke", "--deny-pub", "orders.>")
+	p.ok("offer", "--from", "coke", "--to", "pepsi", "--subject", "orders.*")
+	id := p.contract("offered").ID
+	p.ok("accept", id, "--no-push")
+	policy := filepath.Join(p.dir, "policy.yaml")
+	if err := os.WriteFile(policy, []byte("isolated: [[coke, pepsi]]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.run("verify", "isolation", "coke", "pepsi").exits(9)
+	p.ok("verify", "isolation", "coke", "pepsi", "--served").says("isolated: coke and pepsi")
+	p.ok("verify", "-f", policy, "--served").says("hold")
+	p.ok("push", "-a", "pepsi")
+	p.ok("delete", "account", "gone", "--yes")
+	twin := p.twin()
+	p.ok("contracts", "close", id, "-a", "pepsi")
+	twin.run("verify", "isolation", "coke", "pepsi").exits(9)
+	twin.ok("verify", "isolation", "coke", "pepsi", "--served")
+	p.ok("accept", id)
+	twin.run("verify", "isolation", "--all", "--served").exits(9).says("coke -> pepsi  stream orders.* as coke.orders.*")
+	twin.run("verify", "-f", policy, "--served").exits(9)
+	flow := []string{"verify", "flow", "--subject", "orders.new", "--to", "pepsi", "--pattern", "coke.>", "--served", "--from"}
+	twin.ok(append(flow, "coke")...).says("delivered on coke.orders.new")
+	twin.ok(append(flow, "coke:till")...).says("publish_denied")
+	twin.run(append(flow, "gone")...).exits(3)
+	twin.run("verify", "isolation", "--all", "--served", "--jwt-dir", p.dir).exits(2)
+}

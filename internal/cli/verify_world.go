@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/accountd/accountd/accounts/isolation"
 	"github.com/accountd/accountd/claims"
@@ -20,7 +21,10 @@ import (
 func (a *app) world(ctx context.Context, o verifyOptions, wanted map[string]bool) (*isolation.World, error) {
 	c := collected{byKey: map[string]*claims.Document{}}
 	read := func() error { return a.readStore(ctx, o, wanted, &c) }
-	if o.jwtDir != "" {
+	switch {
+	case o.jwtDir != "" && o.served:
+		return nil, usage("--jwt-dir and --served exclude each other")
+	case o.jwtDir != "":
 		read = func() error { return c.readDir(a.path(o.jwtDir)) }
 	}
 	if err := read(); err != nil {
@@ -99,7 +103,7 @@ func (c *collected) readDir(dir string) error {
 
 // readStore reads the operator, its accounts and the users of wanted accounts.
 func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]bool, c *collected) error {
-	_, r, err := a.operatorAt(ctx, o.operator)
+	s, r, err := a.operatorAt(ctx, o.operator)
 	if err != nil {
 		return err
 	}
@@ -108,12 +112,16 @@ func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]
 	if err != nil {
 		return err
 	}
+	local := map[string]*account{}
 	for _, name := range names {
 		ac, err := r.load(name)
 		if err != nil {
 			return err
 		}
-		c.add(ac.doc)
+		local[ac.key] = ac
+		if !o.served {
+			c.add(ac.doc)
+		}
 		if !wanted[ac.key] && !wanted[ac.claims.Name] {
 			continue
 		}
@@ -123,6 +131,56 @@ func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]
 		})
 		if err != nil {
 			return err
+		}
+	}
+	if o.served {
+		return s.readServed(ctx, r, local, c)
+	}
+	return nil
+}
+
+// maxGets bounds the versions that are asked for at the same time.
+const maxGets = 16
+
+// readServed reads the accounts that accountd holds. A version that the local
+// store has too is taken from there.
+func (s *session) readServed(ctx context.Context, r *root, local map[string]*account, c *collected) error {
+	if r.tenant {
+		return fault.New(fault.Denied, "accountd shows a tenant no accounts of others").ByRule("managed").
+			WithHint("judge a folder of JWTs with --jwt-dir")
+	}
+	client, err := s.client(ctx, r)
+	if err != nil {
+		return err
+	}
+	versions, err := s.versions(ctx, client)
+	if err != nil {
+		return err
+	}
+	docs := make([]*claims.Document, len(versions))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(maxGets)
+	for i, v := range versions {
+		if ac := local[v.Key]; ac != nil && ac.doc.ID == v.ID {
+			docs[i] = ac.doc
+		}
+		if v.Deleted || docs[i] != nil {
+			continue
+		}
+		g.Go(func() error {
+			got, err := s.get(ctx, client, v.Key)
+			if err == nil && !got.Version.Deleted {
+				docs[i], err = r.trusted(v.Key, got.Version.JWT)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, doc := range docs {
+		if doc != nil && !versions[i].Deleted {
+			c.add(doc)
 		}
 	}
 	return nil
