@@ -34,6 +34,7 @@ type tokenOptions struct {
 	account, group, bindKey, ca, out string
 	terms                            fleet.Terms
 	life                             time.Duration
+	qr                               bool
 }
 
 func newTokenCreate(a *app) *cobra.Command {
@@ -49,6 +50,7 @@ The secret part of a token stays with the device: requests carry a proof of it. 
 token for one key (--bind-key) has no secret part and may be public.`,
 		Example: `  nsc token create --group phones -a app --out phone.token
   nsc token create --group phones -a app --uses 500 --expires 24h --id-pattern 'sensor-*'
+  nsc token create --group phones -a app --qr
   nsc token create --group phones -a app --bind-key UDJMQ3KBL3TV3RSBUFFFNHEQJUAPZ4GRH4JLQPEHZMFLXUZBYUT6NBL7
   nsc token create --group phones -a app --url https://accountd.acme.example --ca ca.pem`,
 		Args: args(0, 0, ""),
@@ -65,6 +67,7 @@ token for one key (--bind-key) has no secret part and may be public.`,
 	f.StringSliceVar(&o.terms.Servers, "url", nil, "where devices ask: https, or nats with TLS or not (default the operator's service URLs)")
 	f.StringVar(&o.ca, "ca", "", "file with the certificate whose key the servers must show, in PEM form")
 	f.StringVar(&o.out, "out", stdoutName, "file to write it to")
+	f.BoolVar(&o.qr, "qr", false, "show it as a QR code on stdout, in place of the line")
 	return cmd
 }
 
@@ -97,6 +100,9 @@ func (a *app) createToken(ctx context.Context, o tokenOptions) error {
 	if err := o.resolve(a, r); err != nil {
 		return err
 	}
+	if a.flags.json && o.qr {
+		return usage("a QR code is no JSON").WithHint("leave --json or --qr out")
+	}
 	if a.flags.json && o.bindKey == "" && o.out == stdoutName && !a.flags.dryRun {
 		return usage("JSON holds no secret, and a token that is not shown is lost").WithHint("write it to a file with --out")
 	}
@@ -117,10 +123,8 @@ func (a *app) createToken(ctx context.Context, o tokenOptions) error {
 		if o.out != stdoutName {
 			made.Out = a.path(o.out)
 		}
-		if o.out != stdoutName || !a.flags.json {
-			if err := a.write(o.out, append(text, '\n')); err != nil {
-				return err
-			}
+		if err := a.showToken(o, text); err != nil {
+			return err
 		}
 	}
 	if a.flags.json {
@@ -134,6 +138,23 @@ func (a *app) createToken(ctx context.Context, o tokenOptions) error {
 	}
 	fmt.Fprintf(out, "revoke it with: nsc token revoke %s -a %s\n", made.Key, shellWords([]string{ac.name}))
 	return nil
+}
+
+// showToken writes a token to where it is to be.
+func (a *app) showToken(o tokenOptions, text []byte) error {
+	if o.out != stdoutName || !a.flags.json && !o.qr {
+		if err := a.write(o.out, append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	if !o.qr {
+		return nil
+	}
+	drawn, err := qrText(string(text))
+	if err != nil {
+		return err
+	}
+	return a.write(stdoutName, []byte(drawn))
 }
 
 // resolve completes what the flags leave open.

@@ -18,7 +18,7 @@ import (
 )
 
 // TestStory tells the acts that exist, one after the other on one cluster: an
-// operator comes into being, a laptop joins as a leaf node, is revoked and
+// operator comes into being, devices enrol themselves, a laptop joins as a leaf node, is revoked and
 // un-revoked, and the devices in the cloud notice nothing.
 func TestStory(t *testing.T) {
 	t.Parallel()
@@ -29,6 +29,7 @@ func TestStory(t *testing.T) {
 		play func()
 	}{
 		{"bootstrap", s.bootstrap},
+		{"provision", s.provisions},
 		{"devices", s.devices},
 		{"leaf", s.joins},
 		{"revoke", s.revoked},
