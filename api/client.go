@@ -76,6 +76,11 @@ func (c *Client) GiveKeys(ctx context.Context, s claims.Signer, req KeysRequest)
 	return signed[DoneReply](ctx, c, s, SubjectKeys, req)
 }
 
+// Deny lets devices get no new credentials; signed by s.
+func (c *Client) Deny(ctx context.Context, s claims.Signer, req DenyRequest) (DoneReply, error) {
+	return signed[DoneReply](ctx, c, s, SubjectDeny, req)
+}
+
 // Get returns a stored claim.
 func (c *Client) Get(ctx context.Context, req GetRequest) (GetReply, error) {
 	return call[GetReply](ctx, c, SubjectGet, req)

@@ -34,6 +34,7 @@ const (
 	SubjectReject  = "accountd.v1.proposals.reject"
 	SubjectSealer  = "accountd.v1.keys.recipient"
 	SubjectKeys    = "accountd.v1.keys.put"
+	SubjectDeny    = "accountd.v1.devices.deny"
 	KindPermit     = "permit"   // of GetRequest and ListRequest: an account that may be made
 	KindProposal   = "proposal" // a version that waits for a signature of the operator
 	MetaOperator   = "operator"
@@ -357,6 +358,20 @@ type RejectRequest struct {
 	Host    string `json:"host,omitempty"`
 	Request string `json:"request,omitempty"`
 }
+
+// DenyRequest lets devices get no new credentials, by enrolling or renewing, until
+// a time; or lifts that.
+type DenyRequest struct {
+	Account string `json:"account"`         // public key
+	Marks   []byte `json:"marks"`           // 8 bytes each, at most MaxMarks; see fleet.Mark
+	Until   int64  `json:"until,omitempty"` // Unix seconds
+	Lift    bool   `json:"lift,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Request string `json:"request,omitempty"`
+}
+
+// MaxMarks bounds the devices of one DenyRequest, so that it fits a message.
+const MaxMarks = 50_000
 
 // DoneReply answers requests that have nothing to tell but that it was done.
 type DoneReply struct {

@@ -262,6 +262,35 @@ func TestEnds(t *testing.T) {
 	w.refuses("signed by a retired key", err, fault.Denied, "retired-key")
 }
 
+// TestDenied: who cannot be listed gets no new credentials meanwhile, by none of
+// what it has.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.device("a", fleet.Terms{Uses: 9})
+	a, b := d.enrol(), d.same("b").enrol()
+	until := w.clock.Add(time.Hour)
+	denied := fleet.Denied{w.fleet.MarkID("a"): until.Unix(), fleet.MarkKey(b.pair.PublicKey()): until.Unix()}
+	w.put(store.Record{Kind: store.Denied, Key: must(w.record()).Key, JWT: denied.Encode()}, func(old, next *store.Record) {})
+	for _, x := range []*device{a, b} {
+		_, err := x.ask()
+		w.refuses("renewal", err, fault.Denied, "revoked")
+	}
+	_, err := d.same("a").ask()
+	w.refuses("its id with a token", err, fault.Denied, "revoked")
+	again := d.same("b2")
+	again.pair = b.pair
+	_, err = again.ask()
+	w.refuses("its key with a token", err, fault.Denied, "revoked")
+	if _, err := d.same("c").ask(); err != nil {
+		t.Errorf("another one: %v", err)
+	}
+	w.clock = until
+	if _, err := a.ask(); err != nil {
+		t.Errorf("later: %v", err)
+	}
+}
+
 func (w *world) record() (rec store.Record, err error) {
 	err = w.store.View(w.t.Context(), func(r store.Reader) error {
 		rec, err = r.Get(store.Account, w.account.PublicKey())

@@ -228,6 +228,9 @@ func (a *asked) byToken(ctx context.Context, reply *api.EnrollReply) (d bulkDevi
 	if d.ID, err = token.Name(a.req.ID, a.req.Key); err != nil {
 		return d, err
 	}
+	if a.denied(d.ID) {
+		return d, revoked(a.req.Key)
+	}
 	d.tags = token.Tags
 	return d, a.count(ctx, token, d.ID)
 }
@@ -270,8 +273,16 @@ func (a *asked) byCredentials(reply *api.EnrollReply) (d bulkDevice, err error) 
 	if err := fleet.CheckID(d.ID); err != nil {
 		return d, err
 	}
+	if a.denied(d.ID) {
+		return d, revoked(a.req.Key)
+	}
 	d.tags = a.doc.Strings("tags")
 	return d, nil
+}
+
+// denied reports whether a device is to get no new credentials.
+func (a *asked) denied(id string) bool {
+	return a.tenant.denied.Has(a.now.Unix(), a.fleet.MarkID(id), fleet.MarkKey(a.req.Key))
 }
 
 func revoked(key string) error {

@@ -21,13 +21,14 @@ import (
 // tenant is what one version of an account says about its devices. It is not
 // changed once it is made.
 type tenant struct {
-	revision, keysRevision uint64
+	revision, keysRevision, deniedRevision uint64
 
 	claims  *jwt.AccountClaims
 	roles   map[string]role        // by signing key
 	signers map[string][]fleet.Key // of the cohorts, by the fleet's name
 	retired map[string]int64
 	dropped []revocation.Dropped
+	denied  fleet.Denied
 	pairs   map[string]keys.AccountPair // that accountd has, by public key
 }
 
@@ -128,7 +129,7 @@ func (ts *tenants) get(ctx context.Context, account string) (*tenant, error) {
 
 // load reads an account, unless the version that is known is the stored one.
 func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err error) {
-	var rec, sealed store.Record
+	var rec, sealed, denied store.Record
 	err = ts.store.View(ctx, func(r store.Reader) (err error) {
 		if rec, err = r.Get(store.Account, account); err != nil {
 			return err
@@ -136,6 +137,12 @@ func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err err
 		sealed, err = r.Get(store.DeviceKeys, account)
 		if errors.Is(err, store.ErrNotFound) {
 			sealed, err = store.Record{}, nil
+		}
+		if err == nil {
+			denied, err = r.Get(store.Denied, account)
+		}
+		if errors.Is(err, store.ErrNotFound) {
+			denied, err = store.Record{}, nil
 		}
 		return err
 	})
@@ -145,10 +152,13 @@ func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err err
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "the account cannot be read: %w", err)
 	}
-	if was := ts.before[account]; was != nil && was.revision == rec.Revision && was.keysRevision == sealed.Revision {
+	if was := ts.before[account]; was != nil && was.revision == rec.Revision && was.keysRevision == sealed.Revision && was.deniedRevision == denied.Revision {
 		return was, nil
 	}
-	t = &tenant{revision: rec.Revision, keysRevision: sealed.Revision, retired: rec.Retired, dropped: rec.Dropped, roles: map[string]role{}, signers: map[string][]fleet.Key{}}
+	t = &tenant{revision: rec.Revision, keysRevision: sealed.Revision, deniedRevision: denied.Revision, retired: rec.Retired, dropped: rec.Dropped, roles: map[string]role{}, signers: map[string][]fleet.Key{}}
+	if t.denied, err = fleet.DecodeDenied(denied.JWT); err != nil {
+		return nil, err
+	}
 	doc, err := claims.Decode(rec.JWT)
 	if err != nil {
 		return nil, err

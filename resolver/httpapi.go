@@ -33,6 +33,7 @@ func (s *Service) apiRoutes(mux *http.ServeMux) {
 	handle(api.SubjectAllow, signedHTTP(s.Allow))
 	handle(api.SubjectReject, signedHTTP(s.Reject))
 	handle(api.SubjectKeys, signedHTTP(s.GiveKeys))
+	handle(api.SubjectDeny, signedHTTP(s.Deny))
 	handle(api.SubjectSealer, readHTTP(s, s.Sealer))
 	handle(api.SubjectGet, readHTTP(s, s.Get))
 	handle(api.SubjectList, readHTTP(s, s.List))

@@ -108,6 +108,7 @@ func (d *natsDoor) endpoints(parts Part) map[string]func(micro.Request) any {
 		out[api.SubjectAllow] = signedNATS(d, d.s.Allow)
 		out[api.SubjectReject] = signedNATS(d, d.s.Reject)
 		out[api.SubjectKeys] = signedNATS(d, d.s.GiveKeys)
+		out[api.SubjectDeny] = signedNATS(d, d.s.Deny)
 		out[api.SubjectSealer] = plain(d, d.s.Sealer)
 		out[api.SubjectGet] = plain(d, d.s.Get)
 		out[api.SubjectList] = plain(d, d.s.List)

@@ -80,6 +80,8 @@ const (
 	// DeviceKeys holds the keys of an account's fleets that were given to
 	// accountd, sealed.
 	DeviceKeys Kind = "device-keys"
+	// Denied holds the devices of an account that get no new credentials.
+	Denied Kind = "denied"
 )
 
 // Enrolment is one use of a token: a device that got credentials for its key.

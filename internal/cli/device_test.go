@@ -258,3 +258,25 @@ func boolToInt(b bool) int {
 	}
 	return 0
 }
+
+// TestExposedDevicesDoNotRenew: a device that cannot be listed gets no new
+// credentials until its old key goes, so that the time in the receipt holds; its
+// neighbours of the cohort do.
+func TestExposedDevicesDoNotRenew(t *testing.T) {
+	t.Parallel()
+	p := enrolling(t, "exposed")
+	token := p.token("exposed", "a.token", "--uses", "5")
+	for _, id := range []string{"bad", "good"} {
+		p.ok("device", "enroll", "--token", token, "--dir", id, "--id", id)
+	}
+	p.ok("revoke", "device", "bad", "-a", "exposed", "--graceful", "--over", "30m", "--yes").
+		complains("1 of 1 devices can still connect, until ", "are cut, the last at")
+	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
+	p.run("device", "enroll", "--token", token, "--dir", "again", "--id", "bad").exits(4).complains("revoked")
+	p.ok("device", "renew", "--dir", "good").says("device good")
+	p.ok("unrevoke", "device", strings.TrimSpace(p.keyOf("bad")), "-a", "exposed").says("already so")
+	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked") // its id is denied still
+	p.put("bad.txt", "bad "+p.keyOf("bad")+"\n")
+	p.ok("unrevoke", "device", "--file", "bad.txt", "-a", "exposed")
+	p.ok("device", "renew", "--dir", "bad").says("device bad")
+}

@@ -117,6 +117,9 @@ func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receip
 	if err := s.writeRest(o.rest, plan.Exposed); err != nil {
 		return nil, err
 	}
+	if err := s.deny(ctx, r, ac, f, plan.Exposed, plan.Last, false); err != nil {
+		return nil, err
+	}
 	fresh, err := s.makeKeys(len(plan.Renew))
 	if err != nil {
 		return nil, err

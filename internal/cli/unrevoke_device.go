@@ -97,6 +97,9 @@ func (a *app) unrevokeDevices(ctx context.Context, o unrevokeDeviceOptions) (*re
 		return nil, err
 	}
 	back.Fleet = f.Name
+	if err := s.deny(ctx, r, ac, f, l.list, 0, true); err != nil {
+		return nil, err
+	}
 	rec, err := s.editAccount(ctx, r, ac, change{unrevoke: keys, edit: func(c *jwt.AccountClaims) error {
 		before := len(c.Revocations)
 		for _, key := range keys {

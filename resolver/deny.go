@@ -1,0 +1,67 @@
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/store"
+)
+
+// Deny decides a signed request that some devices get no new credentials until a
+// time, or do again.
+func (s *Service) Deny(ctx context.Context, via, token string, body []byte) api.DoneReply {
+	var req api.DenyRequest
+	err := decodeBody(body, &req)
+	if err == nil {
+		_, err = keys.ParseAccount(req.Account)
+	}
+	if err == nil && (len(req.Marks)%8 != 0 || len(req.Marks) > api.MaxMarks*8) {
+		err = fault.New(fault.Invalid, "%d bytes of marks: 8 each, at most %d of them", len(req.Marks), api.MaxMarks).ByRule("malformed")
+	}
+	if err == nil && !req.Lift && (req.Until <= s.now().Unix() || req.Until > s.now().Add(fleet.MaxTTL+fleet.Skew).Unix()) {
+		err = fault.New(fault.Invalid, "denied until %s: within %s from now", time.Unix(req.Until, 0).UTC().Format(time.RFC3339), fleet.Span(fleet.MaxTTL)).ByRule("malformed")
+	}
+	if err == nil {
+		who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
+		err = s.decide(ctx, who, token, body, nil, func(tx store.Tx, g grounds) error { return deny(tx, req, g) })
+	}
+	return s.done(err)
+}
+
+func deny(tx store.Tx, req api.DenyRequest, g grounds) error {
+	ac, err := tx.Get(store.Account, req.Account)
+	if err != nil {
+		return notStored(err, "account", req.Account)
+	}
+	old, err := tx.Get(store.Denied, req.Account)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	denied, err := fleet.DecodeDenied(old.JWT)
+	if err != nil {
+		return fault.New(fault.Internal, "denied devices of %s: %w", req.Account, err)
+	}
+	marks := make([]fleet.Mark, 0, len(req.Marks)/8)
+	for raw := req.Marks; len(raw) > 0; raw = raw[8:] {
+		marks = append(marks, fleet.Mark(binary.BigEndian.Uint64(raw)))
+	}
+	if err := denied.Change(marks, req.Until, g.now.Unix(), req.Lift); err != nil {
+		return err
+	}
+	rec := store.Record{Kind: store.Denied, Key: req.Account, Name: ac.Name, JWT: denied.Encode()}
+	if rec.JWT == old.JWT {
+		return nil
+	}
+	action := "deny"
+	if req.Lift {
+		action = "admit"
+	}
+	_, err = tx.Put(old.Revision, rec, g.who.change(action, old, rec, g.now, ""))
+	return err
+}
