@@ -33,7 +33,7 @@ func ReadyRoles() []ReadyRole {
 		{Name: "service", About: "publishes, subscribes and answers below the namespace", pub: append([]string{ns}, answers...), sub: []string{ns, inbox}},
 		{
 			Name: "leaf", About: "a leaf node that carries the namespace and replies, both ways",
-			pub: append([]string{ns}, answers...), sub: []string{ns, "_INBOX.>"}, types: []string{jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS},
+			pub: append([]string{ns}, answers...), sub: []string{ns, "_INBOX.>", "$LDS.>"}, types: []string{jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS},
 		},
 		{Name: "dashboard", About: "subscribes below the namespace, and publishes nothing", noPub: true, sub: []string{ns}},
 		{
