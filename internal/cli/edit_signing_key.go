@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 )
@@ -100,6 +101,9 @@ func (s *session) roleKey(ac *account, o editRoleOptions) (newKey, error) {
 }
 
 func (s *session) runEditRole(ctx context.Context, r *root, ac *account, o editRoleOptions, k newKey) (*receipt, error) {
+	if err := r.fitsUsers(ac, o.edit); err != nil {
+		return nil, err
+	}
 	var done edited
 	rec, err := s.withSeeds(ctx, []newKey{k}, r.accountNames(ac.name), func() (*receipt, error) {
 		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
@@ -117,10 +121,30 @@ func (s *session) runEditRole(ctx context.Context, r *root, ac *account, o editR
 	s.describe(&done, rec, title)
 	rec.Lines = append(rec.Lines, madeLines("signing key", []newKey{k})...)
 	if role != "" && rec.Outcome != outcomeSame {
-		rec.Lines = append(rec.Lines, "issue users of it with: nsc add user <name> -a "+shellWords([]string{ac.name})+" --role "+shellWords([]string{role}))
+		rec.Lines = append(rec.Lines, "issue users of it with: nsc add user <name> -a "+shellWords([]string{ac.name})+" -K "+shellWords([]string{role}))
 	}
 	rec.Warnings = append(rec.Warnings, r.plainUsers(ac, k.public)...)
 	return rec, err
+}
+
+// fitsUsers refuses a change of a role that users of the store, by their names and
+// tags, would widen.
+func (r *root) fitsUsers(ac *account, edit accounts.RoleEdit) error {
+	after := copyOf(ac)
+	if err := edit.Apply(after); err != nil {
+		return err
+	}
+	role := accounts.RoleOf(after, edit.Key)
+	return r.eachUser(ac.name, func(_ string, doc *claims.Document) error {
+		if doc.Issuer != edit.Key {
+			return nil
+		}
+		uc, err := claims.As[jwt.UserClaims](doc)
+		if err != nil {
+			return err
+		}
+		return accounts.CheckLiteral(uc, after, role)
+	})
 }
 
 func roleOf(ac *jwt.AccountClaims, o editRoleOptions) string {

@@ -56,6 +56,20 @@ func TestRoles(t *testing.T) {
 	}
 	p.ok("list", "roles", "-a", "app").says("thing", "app.{{name()}}.>")
 	p.ok("list", "roles", "-a", "app", "-o", "name").says("thing")
+	p.ok("add", "role", "plain", "-a", "app", "--template", "service")
+	p.ok("add", "user", "a.b", "-a", "app", "--role", "plain")
+	p.unchanged(func() {
+		p.run("edit", "role", "plain", "-a", "app", "--template", "device").exits(7).complains(`user "a.b"`, "(literal)")
+		p.run("edit", "signing-key", "plain", "-a", "app", "--allow-pub", "x.{{name()}}").exits(7).complains("(literal)")
+	})
+	p.editAccount("app", func(ac *jwt.AccountClaims) { // by another tool
+		key, _, err := accounts.KeyNamed(ac, "plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		accounts.RoleOf(ac, key).Template.Pub.Allow.Add("x.{{name()}}")
+	})
+	p.run("generate", "creds", "-a", "app", "-n", "a.b").exits(7).complains("(literal)")
 	p.ok("edit", "role", "thing", "-a", "app", "--template", "dashboard").says("could publish to nothing and subscribe to app.>")
 	p.ok("delete", "role", "thing", "-a", "app", "--yes").says("what it signed is refused")
 	p.run("describe", "role", "thing", "-a", "app").exits(3)
@@ -127,4 +141,27 @@ func TestConfinedAccount(t *testing.T) {
 	}
 	p.ok("edit", "account", name, "--confine=false")
 	p.ok("edit", "account", name, "--confine").complains("grants anything to these users: nobody")
+}
+
+// TestTagsOfDevicesAreLiteral: a fleet whose devices are told apart by a tag takes
+// no tag that is more than a token.
+func TestTagsOfDevicesAreLiteral(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "fleet", "f", "-a", "app", "--cohorts", "1", "--allow-pub", "site.{{tag(site)}}.>")
+	p.run("issue", "--fleet", "f", "-a", "app", "--count", "2", "--tag", "site:>", "--out", "-").exits(7).complains("(literal)")
+	p.ok("issue", "--fleet", "f", "-a", "app", "--count", "2", "--tag", "site:7", "--out", "-")
+}
+
+// TestRenameMovesNobody: a role has the namespace that its account had.
+func TestRenameMovesNobody(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "role", "device", "-a", "app", "--template", "device")
+	p.ok("rename", "account", "app", "shop", "--OK")
+	_, ac := p.account("shop")
+	key, _, err := accounts.KeyNamed(ac, "device")
+	if err != nil || !slices.Equal(accounts.RoleOf(ac, key).Template.Pub.Allow, []string{"app.{{name()}}.>"}) {
+		t.Errorf("%v: %+v", err, ac.SigningKeys)
+	}
 }
