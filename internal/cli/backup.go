@@ -173,7 +173,6 @@ func (a *app) restoreOperator(ctx context.Context, file string) error {
 		return err
 	}
 	if !a.flags.dryRun {
-		s.context.FromCwd = false
 		if err := s.remember(ctx, res.Operator, ""); err != nil {
 			return err
 		}

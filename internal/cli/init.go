@@ -64,7 +64,11 @@ func (a *app) initSession(o initOptions) (*session, error) {
 	remembered := a.flags.dataDir
 	defer func() { a.flags.dataDir = remembered }()
 	a.flags.dataDir = first(o.dir, a.flags.dataDir)
-	return a.session()
+	s, err := a.session()
+	if err == nil && o.dir != "" && !a.cwdOnly() {
+		s.context.Elsewhere = false
+	}
+	return s, err
 }
 
 func (a *app) init(ctx context.Context, o initOptions) (*receipt, error) {
@@ -107,7 +111,6 @@ func (a *app) init(ctx context.Context, o initOptions) (*receipt, error) {
 		return nil, err
 	}
 	rec.Lines = append(rec.Lines, "credentials: "+a.shown(rec.Creds))
-	s.context.FromCwd = false
 	return rec, s.remember(ctx, o.name, o.name)
 }
 
@@ -148,7 +151,7 @@ func (a *app) initManaged(ctx context.Context, o initOptions) (*receipt, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.context.FromCwd, s.context.Operator = false, doc.Name
+	s.context.Operator = doc.Name
 	if err := s.remember(ctx, doc.Name, o.name); err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func (a *app) use(ctx context.Context, storeDir, operatorName, accountName strin
 		return err
 	}
 	set := storeDir != "" || operatorName != "" || accountName != ""
-	if set && a.env.Getenv("NSC_CWD_ONLY") != "" {
+	if set && a.cwdOnly() {
 		return usage("NSC_CWD_ONLY is set: the current folder decides the operator and account")
 	}
 	if operatorName != "" {
@@ -97,7 +97,7 @@ func (a *app) use(ctx context.Context, storeDir, operatorName, accountName strin
 		}
 	}
 	if set && !a.flags.dryRun {
-		s.context.FromCwd, a.flags.dataDir = false, ""
+		s.context.Elsewhere = false
 		if err := s.remember(ctx, s.context.Operator, s.context.Account); err != nil {
 			return err
 		}

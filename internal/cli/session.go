@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -117,11 +118,14 @@ func (a *app) dirs() (nscstore.Dirs, nscstore.Context, error) {
 	}
 	where := nscstore.ResolveContext(nscstore.ContextOptions{
 		Config: config, Stores: dirs.Stores, DataDir: a.path(dataDir),
-		Cwd: a.env.Dir, CwdOnly: a.env.Getenv("NSC_CWD_ONLY") != "",
+		Cwd: a.env.Dir, CwdOnly: a.cwdOnly(),
 	}, nscstore.DiskTree{})
 	dirs.Stores = where.StoreRoot
 	return dirs, where, nil
 }
+
+// cwdOnly reports whether nsc.json is neither read nor written.
+func (a *app) cwdOnly() bool { return a.env.Getenv("NSC_CWD_ONLY") != "" }
 
 // session opens the store that the command works on.
 func (a *app) session() (*session, error) {
@@ -340,9 +344,13 @@ func (s *session) judge(r *root, ac *account, doc *claims.Document) (*jwt.UserCl
 }
 
 // remember makes an operator and account the current ones, unless the current
-// folder or --data-dir decided the context or NSC_CWD_ONLY forbids it.
+// folder or --data-dir chose another store than the one of nsc.json.
 func (s *session) remember(ctx context.Context, operatorName, accountName string) error {
-	if s.context.FromCwd || s.flags.dataDir != "" || s.env.Getenv("NSC_CWD_ONLY") != "" {
+	if s.context.Elsewhere {
+		if !s.cwdOnly() {
+			fmt.Fprintf(s.env.Stderr, "nsc: warning: what is current stays as it is, since %s is not the current store; make it that with: nsc env --store %s\n",
+				s.context.StoreRoot, shellWords([]string{s.context.StoreRoot}))
+		}
 		return nil
 	}
 	return nscstore.UpdateConfig(ctx, s.store.Dirs().Config, s.started, func(c *nscstore.Config) error {

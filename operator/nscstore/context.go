@@ -32,29 +32,37 @@ type Context struct {
 	StoreRoot string
 	Operator  string // folder name, "" if several or none
 	Account   string // "" if several or none
-	FromCwd   bool   // the current folder overrode nsc.json: do not remember it
+	Elsewhere bool   // the store is not that of nsc.json: do not remember it
 }
 
 // ResolveContext finds the context as the official tool does: what nsc.json
 // remembers, overridden by the current folder (a folder of an operator, a
 // folder of operators, or anything below an operator, in this order),
 // overridden by DataDir. Then a remembered name that is gone is dropped, and an
-// only operator or account is chosen. The result depends on the arguments
-// alone, and nothing is saved.
+// only operator or account is chosen. The remembered account is one of its
+// operator in its store: it chooses none elsewhere. The result depends on the
+// arguments alone, and nothing is saved.
 func ResolveContext(o ContextOptions, tree Tree) Context {
-	c := Context{StoreRoot: o.Stores}
+	c := Context{StoreRoot: first(o.Config.StoreRoot, o.Stores)}
+	if o.CwdOnly {
+		c.StoreRoot = o.Cwd
+	}
+	root, operator, account := fromCwd(o.Cwd, tree)
+	root = first(o.DataDir, root, c.StoreRoot)
+	known := o.Config.StoreRoot != "" || len(tree.Operators(c.StoreRoot)) > 0
+	c.Elsewhere = o.CwdOnly || known && filepath.Clean(root) != filepath.Clean(c.StoreRoot)
+	c.StoreRoot = root
 	if !o.CwdOnly {
-		c.StoreRoot = first(o.Config.StoreRoot, o.Stores)
-		c.Operator, c.Account = o.Config.Operator, o.Config.Account
+		c.Operator = o.Config.Operator
 	}
-	if root, operator, account := fromCwd(o.Cwd, tree); root != "" {
-		c.FromCwd = true
-		c.StoreRoot = root
-		c.Operator = first(operator, c.Operator)
-		c.Account = first(account, c.Account)
+	if !c.Elsewhere {
+		c.Account = o.Config.Account
 	}
-	if o.DataDir != "" {
-		c.StoreRoot, c.FromCwd = o.DataDir, false
+	if o.DataDir == "" && operator != "" {
+		if operator != c.Operator {
+			c.Account = ""
+		}
+		c.Operator, c.Account = operator, first(account, c.Account)
 	}
 	c.Operator = choose(c.Operator, tree.Operators(c.StoreRoot))
 	if c.Operator == "" {

@@ -93,7 +93,7 @@ func (f fakeTree) Accounts(root, operator string) []string { return f[filepath.J
 
 func TestResolveContext(t *testing.T) {
 	t.Parallel()
-	tree := fakeTree{"/s/O": {"A", "B"}, "/s/P": {"C"}, "/one/Q": {"A"}, "/empty/R": nil}
+	tree := fakeTree{"/s/O": {"A", "B"}, "/s/P": {"C"}, "/one/Q": {"A"}, "/copy/O": {"A", "B"}, "/copy/P": {"C", "D"}, "/empty/R": nil}
 	remembered := Config{StoreRoot: "/s", Operator: "O", Account: "B"}
 	for _, c := range []struct {
 		name string
@@ -105,14 +105,22 @@ func TestResolveContext(t *testing.T) {
 		{"vanished account", ContextOptions{Config: Config{StoreRoot: "/s", Operator: "O", Account: "Z"}}, Context{StoreRoot: "/s", Operator: "O"}},
 		{"vanished operator", ContextOptions{Config: Config{StoreRoot: "/s", Operator: "Z", Account: "A"}}, Context{StoreRoot: "/s"}},
 		{"only account", ContextOptions{Config: Config{StoreRoot: "/s", Operator: "P", Account: "Z"}}, Context{StoreRoot: "/s", Operator: "P", Account: "C"}},
-		{"in operator", ContextOptions{Config: remembered, Cwd: "/s/P"}, Context{StoreRoot: "/s", Operator: "P", Account: "C", FromCwd: true}},
-		{"in store root", ContextOptions{Config: remembered, Cwd: "/one"}, Context{StoreRoot: "/one", Operator: "Q", Account: "A", FromCwd: true}},
-		{"in account", ContextOptions{Config: remembered, Cwd: "/s/O/accounts/A/users"}, Context{StoreRoot: "/s", Operator: "O", Account: "A", FromCwd: true}},
-		{"in accounts", ContextOptions{Config: remembered, Cwd: "/s/O/accounts"}, Context{StoreRoot: "/s", Operator: "O", Account: "B", FromCwd: true}},
-		{"in operator without accounts", ContextOptions{Config: remembered, Cwd: "/empty/R"}, Context{StoreRoot: "/empty", Operator: "R", FromCwd: true}},
-		{"data dir", ContextOptions{Config: remembered, Cwd: "/s/O", DataDir: "/one"}, Context{StoreRoot: "/one", Operator: "Q", Account: "A"}},
-		{"cwd only", ContextOptions{Config: remembered, Stores: "/d", CwdOnly: true, Cwd: "/x"}, Context{StoreRoot: "/d"}},
-		{"cwd only, in account", ContextOptions{Config: remembered, Stores: "/d", CwdOnly: true, Cwd: "/s/O/accounts/A"}, Context{StoreRoot: "/s", Operator: "O", Account: "A", FromCwd: true}},
+		{"in operator", ContextOptions{Config: remembered, Cwd: "/s/P"}, Context{StoreRoot: "/s", Operator: "P", Account: "C"}},
+		{"in another operator", ContextOptions{Config: Config{StoreRoot: "/s", Operator: "P", Account: "A"}, Cwd: "/s/O"}, Context{StoreRoot: "/s", Operator: "O"}},
+		{"in store root", ContextOptions{Config: remembered, Cwd: "/s"}, Context{StoreRoot: "/s", Operator: "O", Account: "B"}},
+		{"in another store", ContextOptions{Config: remembered, Cwd: "/copy"}, Context{StoreRoot: "/copy", Operator: "O", Elsewhere: true}},
+		{"in an account", ContextOptions{Config: remembered, Cwd: "/s/O/accounts/A/users"}, Context{StoreRoot: "/s", Operator: "O", Account: "A"}},
+		{"in an account of another store", ContextOptions{Config: remembered, Cwd: "/copy/O/accounts/A"}, Context{StoreRoot: "/copy", Operator: "O", Account: "A", Elsewhere: true}},
+		{"in accounts", ContextOptions{Config: remembered, Cwd: "/s/O/accounts"}, Context{StoreRoot: "/s", Operator: "O", Account: "B"}},
+		{"in operator without accounts", ContextOptions{Config: remembered, Cwd: "/empty/R"}, Context{StoreRoot: "/empty", Operator: "R", Elsewhere: true}},
+		{"in a store, nothing remembered", ContextOptions{Stores: "/d", Cwd: "/s/O"}, Context{StoreRoot: "/s", Operator: "O"}},
+		{"in a store beside the usual one", ContextOptions{Stores: "/one", Cwd: "/s/P"}, Context{StoreRoot: "/s", Operator: "P", Account: "C", Elsewhere: true}},
+		{"data dir", ContextOptions{Config: remembered, Cwd: "/s/O", DataDir: "/one"}, Context{StoreRoot: "/one", Operator: "Q", Account: "A", Elsewhere: true}},
+		{"data dir of another store", ContextOptions{Config: remembered, DataDir: "/copy"}, Context{StoreRoot: "/copy", Operator: "O", Elsewhere: true}},
+		{"data dir that is remembered", ContextOptions{Config: remembered, Cwd: "/one/Q", DataDir: "/s"}, Context{StoreRoot: "/s", Operator: "O", Account: "B"}},
+		{"data dir, nothing remembered", ContextOptions{Stores: "/d", DataDir: "/s"}, Context{StoreRoot: "/s"}},
+		{"cwd only", ContextOptions{Config: remembered, Stores: "/d", CwdOnly: true, Cwd: "/x"}, Context{StoreRoot: "/x", Elsewhere: true}},
+		{"cwd only, in account", ContextOptions{Config: remembered, Stores: "/d", CwdOnly: true, Cwd: "/s/O/accounts/A"}, Context{StoreRoot: "/s", Operator: "O", Account: "A", Elsewhere: true}},
 	} {
 		if diff := cmp.Diff(c.want, ResolveContext(c.opts, tree)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
@@ -124,7 +132,7 @@ func TestDiskTree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	got := ResolveContext(ContextOptions{Cwd: filepath.Join(w.dirs.Stores, "O", "accounts", "A")}, DiskTree{})
-	if want := (Context{StoreRoot: w.dirs.Stores, Operator: "O", Account: "A", FromCwd: true}); got != want {
+	if want := (Context{StoreRoot: w.dirs.Stores, Operator: "O", Account: "A"}); got != want {
 		t.Errorf("context %+v, want %+v", got, want)
 	}
 	if got := ResolveContext(ContextOptions{Stores: "/nowhere"}, DiskTree{}); got != (Context{StoreRoot: "/nowhere"}) {
