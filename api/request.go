@@ -366,8 +366,12 @@ type DenyRequest struct {
 	Marks   []byte `json:"marks"`           // 8 bytes each, at most MaxMarks; see fleet.Mark
 	Until   int64  `json:"until,omitempty"` // Unix seconds
 	Lift    bool   `json:"lift,omitempty"`
-	Host    string `json:"host,omitempty"`
-	Request string `json:"request,omitempty"`
+	// Spare are signing keys of Fleet that go although nobody stole them: other
+	// devices may renew by what they signed until then.
+	Fleet   string   `json:"fleet,omitempty"`
+	Spare   []string `json:"spare,omitempty"`
+	Host    string   `json:"host,omitempty"`
+	Request string   `json:"request,omitempty"`
 }
 
 // MaxMarks bounds the devices of one DenyRequest, so that it fits a message.

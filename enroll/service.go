@@ -170,7 +170,7 @@ func (a *asked) identify(ctx context.Context) (err error) {
 	if err := a.tenant.open(a.now); err != nil {
 		return err
 	}
-	role, ok := a.tenant.roles[a.doc.Issuer]
+	role, ok := a.tenant.role(a.doc.Issuer, a.now)
 	switch {
 	case ok && role.group.Public != "":
 		a.what, a.group, a.fleet = "enroll", role.group, role.fleet
@@ -178,7 +178,7 @@ func (a *asked) identify(ctx context.Context) (err error) {
 	case ok:
 		a.what, a.fleet = "renew", role.fleet
 		return nil
-	case a.tenant.retired[a.doc.Issuer] != 0:
+	case a.tenant.retired[a.doc.Issuer] != 0, a.tenant.roles[a.doc.Issuer].until > 0:
 		return fault.New(fault.Denied, "the key that signed this JWT is retired: nobody can tell any more who made it").ByRule("retired-key").
 			WithHint("enrol the device anew, with a token: nsc token create")
 	}

@@ -21,7 +21,7 @@ import (
 // tenant is what one version of an account says about its devices. It is not
 // changed once it is made.
 type tenant struct {
-	revision, keysRevision, deniedRevision uint64
+	revisions [4]uint64 // of the records that it was made of
 
 	claims  *jwt.AccountClaims
 	roles   map[string]role        // by signing key
@@ -29,6 +29,7 @@ type tenant struct {
 	retired map[string]int64
 	dropped []revocation.Dropped
 	denied  fleet.Denied
+	spared  fleet.Spared
 	pairs   map[string]keys.AccountPair // that accountd has, by public key
 }
 
@@ -36,6 +37,25 @@ type tenant struct {
 type role struct {
 	fleet fleet.Fleet
 	group fleet.Group // zero for a key that signs devices
+	until int64       // when it is retired, Unix seconds, 0 for not known
+}
+
+// role returns what a signing key is for. A key that was retired, or is to be by
+// now, is for nothing; but what one that is spared signed is still good to renew
+// by.
+func (t *tenant) role(key string, now time.Time) (role, bool) {
+	r, ok := t.roles[key]
+	if !ok || r.until > 0 && r.until <= now.Unix() {
+		r, ok = role{}, false
+	}
+	if spare := t.spared[key]; !ok && spare.Until > now.Unix() && t.retired[key] != 0 {
+		for _, f := range fleet.All(t.claims) {
+			if f.Name == spare.Fleet {
+				return role{fleet: f}, true
+			}
+		}
+	}
+	return r, ok
 }
 
 // open refuses an account that lets nobody in.
@@ -129,22 +149,17 @@ func (ts *tenants) get(ctx context.Context, account string) (*tenant, error) {
 
 // load reads an account, unless the version that is known is the stored one.
 func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err error) {
-	var rec, sealed, denied store.Record
+	var rec, sealed, denied, spared store.Record
 	err = ts.store.View(ctx, func(r store.Reader) (err error) {
 		if rec, err = r.Get(store.Account, account); err != nil {
 			return err
 		}
-		sealed, err = r.Get(store.DeviceKeys, account)
-		if errors.Is(err, store.ErrNotFound) {
-			sealed, err = store.Record{}, nil
+		for kind, to := range map[store.Kind]*store.Record{store.DeviceKeys: &sealed, store.Denied: &denied, store.Spared: &spared} {
+			if *to, err = r.Get(kind, account); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
 		}
-		if err == nil {
-			denied, err = r.Get(store.Denied, account)
-		}
-		if errors.Is(err, store.ErrNotFound) {
-			denied, err = store.Record{}, nil
-		}
-		return err
+		return nil
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound) || err == nil && rec.Deleted:
@@ -152,11 +167,15 @@ func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err err
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "the account cannot be read: %w", err)
 	}
-	if was := ts.before[account]; was != nil && was.revision == rec.Revision && was.keysRevision == sealed.Revision && was.deniedRevision == denied.Revision {
+	revisions := [4]uint64{rec.Revision, sealed.Revision, denied.Revision, spared.Revision}
+	if was := ts.before[account]; was != nil && was.revisions == revisions {
 		return was, nil
 	}
-	t = &tenant{revision: rec.Revision, keysRevision: sealed.Revision, deniedRevision: denied.Revision, retired: rec.Retired, dropped: rec.Dropped, roles: map[string]role{}, signers: map[string][]fleet.Key{}}
+	t = &tenant{revisions: revisions, retired: rec.Retired, dropped: rec.Dropped, roles: map[string]role{}, signers: map[string][]fleet.Key{}}
 	if t.denied, err = fleet.DecodeDenied(denied.JWT); err != nil {
+		return nil, err
+	}
+	if t.spared, err = fleet.DecodeSpared(spared.JWT); err != nil {
 		return nil, err
 	}
 	doc, err := claims.Decode(rec.JWT)
@@ -169,7 +188,7 @@ func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err err
 	for _, f := range fleet.All(t.claims) {
 		t.signers[f.Name], _ = f.Signers(t.claims) // none if a cohort lacks its key, which who asks is told
 		for _, k := range f.Keys(t.claims) {
-			t.roles[k.Public] = role{fleet: f}
+			t.roles[k.Public] = role{fleet: f, until: k.Retires}
 		}
 	}
 	for _, g := range fleet.Groups(t.claims) {

@@ -47,6 +47,9 @@ func deny(tx store.Tx, req api.DenyRequest, g grounds) error {
 	if err != nil {
 		return fault.New(fault.Internal, "denied devices of %s: %w", req.Account, err)
 	}
+	if err := spare(tx, req, ac.Name, g); err != nil {
+		return err
+	}
 	marks := make([]fleet.Mark, 0, len(req.Marks)/8)
 	for raw := req.Marks; len(raw) > 0; raw = raw[8:] {
 		marks = append(marks, fleet.Mark(binary.BigEndian.Uint64(raw)))
@@ -63,5 +66,32 @@ func deny(tx store.Tx, req api.DenyRequest, g grounds) error {
 		action = "admit"
 	}
 	_, err = tx.Put(old.Revision, rec, g.who.change(action, old, rec, g.now, ""))
+	return err
+}
+
+// spare notes the keys of a request that are spared.
+func spare(tx store.Tx, req api.DenyRequest, name string, g grounds) error {
+	if len(req.Spare) == 0 {
+		return nil
+	}
+	for _, key := range req.Spare {
+		if _, err := keys.ParseAccount(key); err != nil {
+			return err
+		}
+	}
+	old, err := tx.Get(store.Spared, req.Account)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	spared, err := fleet.DecodeSpared(old.JWT)
+	if err != nil {
+		return fault.New(fault.Internal, "spared keys of %s: %w", req.Account, err)
+	}
+	spared.Change(req.Fleet, req.Spare, req.Until, g.now.Unix())
+	rec := store.Record{Kind: store.Spared, Key: req.Account, Name: name}
+	if rec.JWT, err = spared.Encode(); err != nil || rec.JWT == old.JWT {
+		return err
+	}
+	_, err = tx.Put(old.Revision, rec, g.who.change("spare", old, rec, g.now, ""))
 	return err
 }

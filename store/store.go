@@ -82,6 +82,8 @@ const (
 	DeviceKeys Kind = "device-keys"
 	// Denied holds the devices of an account that get no new credentials.
 	Denied Kind = "denied"
+	// Spared holds the retired keys of an account by which devices still renew.
+	Spared Kind = "spared"
 )
 
 // Enrolment is one use of a token: a device that got credentials for its key.

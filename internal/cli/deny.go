@@ -12,7 +12,9 @@ import (
 
 // deny tells accountd that devices get no new credentials until a time, or with
 // lift that they do again. Where no accountd answers, nobody renews them.
-func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet, devices []fleet.Suspect, until int64, lift bool) error {
+//
+// spare are keys that go with them: other devices may renew by what they signed.
+func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet, devices []fleet.Suspect, until int64, lift bool, spare ...string) error {
 	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun || len(devices) == 0 {
 		return nil
 	}
@@ -36,9 +38,14 @@ func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet,
 			marks = binary.BigEndian.AppendUint64(marks, uint64(m))
 		}
 	}
-	for part := range slices.Chunk(marks, api.MaxMarks*8) {
+	parts := slices.Collect(slices.Chunk(marks, api.MaxMarks*8))
+	for i, part := range parts {
+		req := api.DenyRequest{Account: ac.key, Fleet: f.Name, Marks: part, Until: until, Lift: lift, Host: s.env.Host, Request: keys.Nonce()}
+		if i == len(parts)-1 { // nobody renews by them who was not denied first
+			req.Spare = spare
+		}
 		ctx, end := s.patience(ctx)
-		reply, err := c.Deny(ctx, pair, api.DenyRequest{Account: ac.key, Marks: part, Until: until, Lift: lift, Host: s.env.Host, Request: keys.Nonce()})
+		reply, err := c.Deny(ctx, pair, req)
 		end()
 		if err == nil {
 			err = reply.Error.Fault()
@@ -48,4 +55,19 @@ func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet,
 		}
 	}
 	return nil
+}
+
+// denyCut denies new credentials to devices that a plan cannot list. Where the
+// keys of their cohorts go at once, healthy devices come back by renewing, unless
+// whole cohorts or stations were named: their keys may be stolen.
+func (s *session) denyCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, p fleet.Plan, cut *deviceCut) error {
+	if len(p.Retire) == 0 || len(cut.suspects) == 0 || len(f.Groups(ac.claims)) == 0 {
+		return s.deny(ctx, r, ac, f, p.Exposed, p.Last, false)
+	}
+	var spare []string
+	for _, k := range p.Retire {
+		spare = append(spare, k.Public)
+	}
+	cut.returns = true
+	return s.deny(ctx, r, ac, f, cut.suspects, s.now+int64((f.TTL+fleet.Skew).Seconds()), false, spare...)
 }

@@ -21,7 +21,9 @@ type deviceCut struct {
 	Until    int64    `json:"until,omitempty"`   // the last of them, Unix seconds
 	Budget   float64  `json:"budget"`            // share of the largest claim in use afterwards, 0 to 1
 	affected map[string]int
-	healthy  bool // devices may be cut, when keys go before all has expired
+	suspects []fleet.Suspect // that were named
+	returns  bool            // healthy devices renew by what the keys that went signed
+	healthy  bool            // devices may be cut, when keys go before all has expired
 }
 
 // loss says what a plan does to whom.
@@ -102,7 +104,11 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 		rec.Lines = append(rec.Lines, count(len(p.Retire), "signing key")+" ("+shorten(c.Retired)+"): each "+retirement(rec))
 	}
 	if len(p.Renew) > 0 {
-		rec.Lines = append(rec.Lines, "cohorts "+intsText(p.Renew)+" have new keys; issue their healthy devices anew with: nsc issue --fleet "+f.Name+" -a "+shellWords([]string{ac.name}))
+		again := "issue their healthy devices anew with: nsc issue --fleet " + f.Name + " -a " + shellWords([]string{ac.name})
+		if c.returns {
+			again = "healthy devices that enrolled renew by themselves within " + fleet.Span(f.TTL) + "; issue others anew with: nsc issue --fleet " + f.Name + " -a " + shellWords([]string{ac.name})
+		}
+		rec.Lines = append(rec.Lines, "cohorts "+intsText(p.Renew)+" have new keys; "+again)
 	}
 	if c.Exposed > 0 {
 		rec.Proved = "in force everywhere for those"

@@ -194,6 +194,33 @@ func TestTokensEnd(t *testing.T) {
 	p.run("device", "renew", "--dir", "b").exits(4).complains("suspended")
 }
 
+// TestHealthyDevicesReturn: where devices are cut with their cohort, the healthy
+// ones of it renew by proof of their key, and the others do not; where the key
+// itself is not trusted any more, nobody does.
+func TestHealthyDevicesReturn(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	p.ok("add", "account", "ret")
+	p.ok("add", "fleet", "devices", "-a", "ret", "--cohorts", "1", "--ttl", "1h")
+	p.ok("add", "enrollment-group", "phones", "-a", "ret")
+	token := p.token("ret", "many.token", "--uses", "9")
+	for _, id := range []string{"good", "bad"} {
+		p.ok("device", "enroll", "--token", token, "--dir", id, "--id", id)
+	}
+	p.ok("revoke", "device", "bad", "-a", "ret", "--now", "--yes").says("refused everywhere", "healthy devices that enrolled renew by themselves")
+	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
+	p.ok("device", "renew", "--dir", "good")
+	doc, creds := p.device("good")
+	if _, ac := p.account("ret"); !ac.SigningKeys.Contains(doc.Issuer) {
+		t.Error("a healthy device has credentials of the key that went")
+	}
+	if !p.may(nats.UserCredentials(creds), publishing("ret.good.x")) {
+		t.Error("a healthy device may not publish")
+	}
+	p.ok("revoke", "device", "--cohort", "0", "-a", "ret", "--yes").says("refused everywhere")
+	p.run("device", "renew", "--dir", "good").exits(4).complains("retired-key")
+}
+
 // TestDeviceSurvivesKills: whenever the agent is killed, what it left is whole,
 // and the next run ends with credentials for the same key, by one use of the
 // token.

@@ -117,7 +117,7 @@ func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receip
 	if err := s.writeRest(o.rest, plan.Exposed); err != nil {
 		return nil, err
 	}
-	if err := s.deny(ctx, r, ac, f, plan.Exposed, plan.Last, false); err != nil {
+	if err := s.denyCut(ctx, r, ac, f, plan, cut); err != nil {
 		return nil, err
 	}
 	fresh, err := s.makeKeys(len(plan.Renew))
@@ -213,7 +213,7 @@ func (s *session) devicesCut(ctx context.Context, r *root, ac *account, f fleet.
 	if err != nil {
 		return fleet.Plan{}, err
 	}
-	cut.Devices = len(l.list)
+	cut.Devices, cut.suspects = len(l.list), l.list
 	way := fleet.Undecided
 	switch {
 	case o.now:
