@@ -32,15 +32,11 @@ func namespaceOf(rec store.Record) string {
 	if rec.JWT == "" || rec.Deleted {
 		return ""
 	}
-	doc, err := claims.Decode(rec.JWT)
-	if err != nil {
+	var ac jwt.AccountClaims
+	if claims.Peek(rec.JWT, &ac) != nil { // it was checked when it was stored
 		return ""
 	}
-	ac, err := claims.As[jwt.AccountClaims](doc)
-	if err != nil {
-		return ""
-	}
-	space, err := accounts.Namespace(ac)
+	space, err := accounts.Namespace(&ac)
 	if err != nil {
 		return ""
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	maxWait   = time.Minute
 	maxStatus = 300       // accounts in one status reply, so that it fits a message
 	maxProofs = 900 << 10 // bytes of the proofs in one reply, for the same reason
+
+	proofsAtOnce = 64 // versions that each server is asked about in a row
 )
 
 // Get returns a stored claim, by public key or by an account's name.
@@ -178,8 +181,8 @@ func (s *Service) Proof(ctx context.Context, req api.ProofRequest) api.ProofRepl
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(req.WaitMs)*time.Millisecond, maxWait))
 	defer cancel()
-	proofs := s.each(func(n Node) api.NodeProof { return n.Await(ctx, req.Key, req.Revision) })
-	return api.ProofReply{Schema: api.Schema, Proven: proven(proofs), Nodes: proofs}
+	p := s.awaitAll(ctx, []api.ProofItem{{Key: req.Key, Revision: req.Revision}})[0]
+	return api.ProofReply{Schema: api.Schema, Proven: p.Proven, Nodes: p.Nodes}
 }
 
 // Proofs returns what every expected server shows for several versions, waiting
@@ -197,31 +200,41 @@ func (s *Service) Proofs(ctx context.Context, req api.ProofsRequest) api.ProofsR
 	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(req.WaitMs)*time.Millisecond, maxWait))
 	defer cancel()
 	size := 0
-	for _, item := range req.Items {
-		proofs := s.each(func(n Node) api.NodeProof { return n.Await(ctx, item.Key, item.Revision) })
-		p := api.Proof{Proven: proven(proofs), Nodes: proofs}
-		text, err := json.Marshal(p)
-		if err != nil {
-			reply.Error = s.readError(err)
-			return reply
+	for items := range slices.Chunk(req.Items, proofsAtOnce) {
+		for _, p := range s.awaitAll(ctx, items) {
+			text, err := json.Marshal(p)
+			if err != nil {
+				reply.Error = s.readError(err)
+				return reply
+			}
+			if size += len(text); size > maxProofs && len(reply.Proofs) > 0 {
+				return reply
+			}
+			reply.Proofs = append(reply.Proofs, p)
 		}
-		if size += len(text); size > maxProofs && len(reply.Proofs) > 0 {
-			return reply
-		}
-		reply.Proofs = append(reply.Proofs, p)
 	}
 	return reply
 }
 
-// each asks all nodes at once and keeps their order.
-func (s *Service) each(ask func(Node) api.NodeProof) []api.NodeProof {
+// awaitAll waits on all nodes at once for what each shows of several versions.
+func (s *Service) awaitAll(ctx context.Context, items []api.ProofItem) []api.Proof {
 	nodes := s.cfg.Nodes()
-	out := make([]api.NodeProof, len(nodes))
+	out := make([]api.Proof, len(items))
+	for i := range out {
+		out[i].Nodes = make([]api.NodeProof, len(nodes))
+	}
 	var wg sync.WaitGroup
-	for i, n := range nodes {
-		wg.Go(func() { out[i] = ask(n) })
+	for at, n := range nodes {
+		wg.Go(func() {
+			for i, item := range items {
+				out[i].Nodes[at] = n.Await(ctx, item.Key, item.Revision)
+			}
+		})
 	}
 	wg.Wait()
+	for i := range out {
+		out[i].Proven = proven(out[i].Nodes)
+	}
 	return out
 }
 

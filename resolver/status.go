@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -171,4 +172,16 @@ func count(reply *api.StatusReply, st api.AccountStatus) {
 	case api.Stored:
 		reply.Stored++
 	}
+}
+
+// each asks all nodes at once and keeps their order.
+func (s *Service) each(ask func(Node) api.NodeProof) []api.NodeProof {
+	nodes := s.cfg.Nodes()
+	out := make([]api.NodeProof, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() { out[i] = ask(n) })
+	}
+	wg.Wait()
+	return out
 }

@@ -85,8 +85,10 @@ func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct
 		return k.out.proof, k.wake
 	case k.out != nil && k.out.proof.State == api.InForce:
 		return k.out.proof, nil
-	case k.out != nil, k.err == nil && k.held.Revision >= revision:
+	case k.out != nil:
 		return n.Proof(key), nil // a rejection may have healed since
+	case k.err == nil && k.held.Revision >= revision:
+		return n.shown(k), nil
 	case k.source != nil:
 		return n.pending(k.held, "cannot follow the store: "+k.source.Error()), k.wake
 	}
@@ -96,7 +98,11 @@ func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct
 // Proof returns, without waiting, what the node can show right now for an
 // account or operator: it reads the server's state anew and sweeps.
 func (n *Node) Proof(key string) api.NodeProof {
-	k := n.known(key, 0)
+	return n.shown(n.known(key, 0))
+}
+
+// shown is Proof for what is known.
+func (n *Node) shown(k known) api.NodeProof {
 	switch {
 	case errors.Is(k.err, errNotHeld):
 		return n.pending(entry{}, "not received yet")

@@ -8,7 +8,7 @@ import (
 
 // Bounds of what a node remembers of past changes.
 const (
-	maxResults = 512  // accounts with nothing under way
+	maxResults = 4096 // accounts with nothing under way; some times what one request changes
 	maxClosed  = 1000 // connections listed for one change; all are closed
 )
 
