@@ -131,6 +131,9 @@ func checkHeader(part string) error {
 	if err := json.Unmarshal(raw, &h); err != nil {
 		return malformed("the header is not JSON")
 	}
+	if h.Alg == "ed25519" {
+		return versionOne()
+	}
 	if !strings.EqualFold(h.Typ, "jwt") || h.Alg != headerAlg {
 		return malformed("the header names type %q and algorithm %q, expected JWT and %s", h.Typ, h.Alg, headerAlg)
 	}
@@ -152,7 +155,7 @@ func (d *Document) readFields() error {
 		}
 	}
 	if _, old := d.body["type"]; old {
-		return malformed("this is a version 1 token; issue it anew with a current tool")
+		return versionOne()
 	}
 	nats, ok := d.body["nats"].(map[string]any)
 	if !ok {
@@ -198,6 +201,12 @@ func readInt(m map[string]any, name string, to *int64) error {
 		return nil
 	}
 	return malformed("the field %s is not a number", name)
+}
+
+// versionOne refuses a token as tools made them before 2021.
+func versionOne() *fault.Error {
+	return malformed("the token is of version 1, and version 2 is needed").ByRule("version-1").
+		WithHint("upgrade the store with the official tool: nsc upgrade-jwt")
 }
 
 func malformed(format string, args ...any) *fault.Error {

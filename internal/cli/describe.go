@@ -184,7 +184,7 @@ func decodeJWT(name string, data []byte) (*claims.Document, error) {
 	}
 	doc, err := claims.Decode(strings.TrimSpace(token))
 	if err != nil {
-		return nil, fault.New(fault.CodeOf(err), "JWT in %s: %w", name, err).About("file", name)
+		return nil, within(err, "JWT in "+name).About("file", name)
 	}
 	return doc, nil
 }

@@ -194,7 +194,7 @@ func (s *session) root(ctx context.Context) (*root, error) {
 	}
 	r := &root{Operator: op, names: map[string]string{}}
 	if r.doc, err = claims.Decode(token); err != nil {
-		return nil, fault.New(fault.CodeOf(err), "operator %s: %w", name, err).About("operator", name)
+		return nil, within(err, "operator "+name).About("operator", name)
 	}
 	if r.claims, err = claims.As[jwt.OperatorClaims](r.doc); err != nil {
 		return nil, err
@@ -292,14 +292,26 @@ func (r *root) reload(ac *account) (*account, error) {
 func decodeAccount(name, token string) (*account, error) {
 	doc, err := claims.Decode(token)
 	if err != nil {
-		return nil, fault.New(fault.CodeOf(err), "account %s: %w", name, err).About("account", name).
-			WithHint("take the version in force with: nsc pull -a %s -F", name)
+		f := within(err, "account "+name).About("account", name)
+		if f.Hint == "" {
+			f = f.WithHint("take the version in force with: nsc pull -a %s -F", name)
+		}
+		return nil, f
 	}
 	ac, err := claims.As[jwt.AccountClaims](doc)
 	if err != nil {
 		return nil, err
 	}
 	return &account{name: name, key: doc.Subject, doc: doc, claims: ac}, nil
+}
+
+// within is err of what is named, with its hint.
+func within(err error, what string) *fault.Error {
+	f := fault.New(fault.CodeOf(err), "%s: %w", what, err)
+	if in := fault.As(err); in != nil {
+		f.Hint = in.Hint
+	}
+	return f
 }
 
 // user reads the claims of a user.
@@ -310,7 +322,7 @@ func (r *root) user(account, name string) (*claims.Document, error) {
 	}
 	doc, err := claims.Decode(token)
 	if err != nil {
-		return nil, fault.New(fault.CodeOf(err), "user %s in %s: %w", name, account, err).About("user", name)
+		return nil, within(err, "user "+name+" in "+account).About("user", name)
 	}
 	return doc, nil
 }

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 )
@@ -59,5 +60,21 @@ func TestWordsAndFlags(t *testing.T) {
 		complains("with --conns 0 no client can connect", "no leaf node can connect", "nobody can subscribe")
 	if r := p.ok("edit", "account", "app", "--conns", "5", "--leaf-conns", "-1", "--subscriptions", "-1"); strings.Contains(r.err, "warning") {
 		t.Error(r.err)
+	}
+}
+
+// TestStoreOfVersionOne: a store of 2020 says what upgrades it.
+func TestStoreOfVersionOne(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	token, err := p.operator().JWT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	token = base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"jwt","alg":"ed25519"}`)) + "." + rest
+	file := p.put("data/nats/nsc/stores/acme/acme.jwt", token)
+	for _, line := range []string{"list accounts", "add account b", "edit operator --tag x", "push -A", "validate", "describe jwt --file " + file} {
+		p.run(strings.Fields(line)...).exits(7).complains("version-1", "official tool: nsc upgrade-jwt")
 	}
 }
