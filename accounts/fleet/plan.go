@@ -141,7 +141,7 @@ func (f Fleet) planGraceful(ac *jwt.AccountClaims, unlisted, listed []Suspect, p
 	if err != nil {
 		return p, err
 	}
-	b.Size += cost
+	b.Size += 2 * cost // this roll, and room for the next one
 	p.Last = p.Window.To
 	entries := p.Entries
 	p.Entries = revocation.List{}

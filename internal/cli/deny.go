@@ -62,7 +62,7 @@ func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet,
 // whole cohorts or stations were named: their keys may be stolen.
 func (s *session) denyCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, p fleet.Plan, cut *deviceCut) error {
 	if len(p.Retire) == 0 || len(cut.suspects) == 0 || len(f.Groups(ac.claims)) == 0 {
-		return s.deny(ctx, r, ac, f, p.Exposed, p.Last, false)
+		return s.deny(ctx, r, ac, f, p.Exposed, cut.Until, false)
 	}
 	var spare []string
 	for _, k := range p.Retire {

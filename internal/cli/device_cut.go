@@ -46,7 +46,7 @@ func (c *deviceCut) loss(f fleet.Fleet, p fleet.Plan) []string {
 		out = append(out, "healthy devices of "+count(len(c.Renewed), "cohort")+" that have no new credentials by then are cut")
 	}
 	if c.Exposed > 0 {
-		out = append(out, fmt.Sprintf("%d of %d devices can still connect, until %s at the latest", c.Exposed, c.Devices, clock(p.Last)))
+		out = append(out, fmt.Sprintf("%d of %d devices can still connect, until %s at the latest", c.Exposed, c.Devices, clock(c.Until)))
 	}
 	if len(out) == 0 {
 		out = append(out, "nobody of fleet "+f.Name+" is refused who was not before")
@@ -114,7 +114,8 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 		rec.Proved = "in force everywhere for those"
 		rec.Warnings = append(rec.Warnings, fmt.Sprintf("%d of %d devices can still connect, until %s at the latest", c.Exposed, c.Devices, clock(c.Until)))
 		if c.healthy {
-			rec.Warnings = append(rec.Warnings, "devices of these cohorts that have no new credentials when their old key is retired are cut, the last at "+clock(c.Until))
+			rec.Warnings = append(rec.Warnings, "devices of these cohorts that have no new credentials when their old key is retired are cut, the last by "+clock(c.Until)+
+				"; without a key of its own accountd leaves that to: nsc sign proposals")
 		}
 		rec.Lines = append(rec.Lines, "once healthy devices have new credentials, cut the rest with: nsc revoke device --cohort "+commas(p.Renew)+
 			" --fleet "+f.Name+" -a "+shellWords([]string{ac.name}))

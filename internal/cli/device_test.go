@@ -297,7 +297,7 @@ func TestExposedDevicesDoNotRenew(t *testing.T) {
 		p.ok("device", "enroll", "--token", token, "--dir", id, "--id", id)
 	}
 	p.ok("revoke", "device", "bad", "-a", "exposed", "--graceful", "--over", "30m", "--yes").
-		complains("1 of 1 devices can still connect, until ", "are cut, the last at")
+		complains("1 of 1 devices can still connect, until ", "are cut, the last by")
 	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
 	p.run("device", "enroll", "--token", token, "--dir", "again", "--id", "bad").exits(4).complains("revoked")
 	p.ok("device", "renew", "--dir", "good").says("device good")

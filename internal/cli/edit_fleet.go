@@ -179,7 +179,7 @@ func (s *session) editedFleet(rec *receipt, ac *account, e fleetEdit, hurry bool
 	rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s; retire them then with: nsc compact %s",
 		count(len(e.cohorts), "cohort"), clock(e.window.To), shellWords([]string{ac.name})))
 	if hurry {
-		rec.Warnings = append(rec.Warnings, "devices that have no new credentials by then are cut, cohort by cohort until "+clock(e.window.To))
+		rec.Warnings = append(rec.Warnings, "devices that have no new credentials by then are cut, cohort by cohort until "+clock(e.window.To+retireTime))
 		rec.Undo = "nsc edit fleet " + fault.Words(e.next.Name, "-a", ac.name, "--abort-roll")
 	}
 	if stations := stationNames(e.old, ac.claims); len(stations) > 0 {
@@ -192,6 +192,10 @@ func overFlag(f *pflag.FlagSet, to **time.Duration) {
 	f.Var(given[time.Duration]{to, "duration", readDuration}, "over", "retire replaced keys within this time (default when all that they signed has expired)")
 }
 
+// retireTime is how long, in seconds, it takes at most until servers refuse what a
+// key signed whose time has come, where accountd has a key to sign that with.
+const retireTime = 10
+
 // rollWindow is when the keys that a roll replaces are retired.
 func rollWindow(f fleet.Fleet, over *time.Duration, now int64) (fleet.Window, error) {
 	whole := f.Whole(now)
@@ -202,7 +206,7 @@ func rollWindow(f fleet.Fleet, over *time.Duration, now int64) (fleet.Window, er
 	if *over < fleet.MinTTL || to > whole.To {
 		return whole, usage("--over %s: between %s and %s, when all has expired anyway", *over, fleet.Span(fleet.MinTTL), fleet.Span(f.TTL+fleet.Skew))
 	}
-	return fleet.Window{From: now, To: to}, nil
+	return fleet.Window{From: now, To: to - retireTime}, nil
 }
 
 // abortRoll puts off the end of the keys that a roll replaced.

@@ -131,7 +131,7 @@ func TestRollOverTime(t *testing.T) {
 		}
 	}
 	p.ok("describe", "fleet", "-a", "iot", "--json").json(&v)
-	if v.Roll.Old != 4 || v.Roll.Next != start.Unix()+900 || v.Roll.Last != start.Unix()+3600 {
+	if v.Roll.Old != 4 || v.Roll.Next != start.Unix()+3590/4 || v.Roll.Last != start.Unix()+3590 {
 		t.Fatalf("%+v", v)
 	}
 	p.now = func() time.Time { return start.Add(31 * time.Minute) }

@@ -168,6 +168,9 @@ func (s *session) planCut(ctx context.Context, r *root, ac *account, f fleet.Fle
 	cut.Listed, cut.Renewed = len(plan.Entries), plan.Renew
 	if cut.Exposed = len(plan.Exposed); cut.Exposed > 0 {
 		cut.Until, cut.healthy = plan.Last, o.over != nil
+		if cut.healthy {
+			cut.Until += retireTime
+		}
 	}
 	var issuers []string
 	for _, k := range plan.Retire {

@@ -32,6 +32,7 @@ type cloud struct {
 	ready  ready
 	daemon *natstest.Process
 	starts int
+	limit  time.Duration // of one command, 0 for the usual one
 }
 
 // ready is what the tests read of the file that accountd dev writes when the
@@ -109,7 +110,7 @@ func (r result) String() string {
 // run runs a program in the environment of the cloud. It may be called from any
 // goroutine.
 func (c *cloud) run(name string, args ...string) result {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), max(c.limit, 2*patience))
 	defer cancel()
 	path := name
 	if !strings.Contains(name, "/") {
