@@ -18,6 +18,7 @@ type ReadyRole struct {
 
 	pub, sub []string // NS is the namespace, OWN what tells the user from others
 	noPub    bool
+	crossing bool // with what the account shares, as it is when the role is written
 	types    []string
 }
 
@@ -34,6 +35,10 @@ func ReadyRoles() []ReadyRole {
 		{
 			Name: "leaf", About: "a leaf node that carries the namespace and replies, both ways",
 			pub: append([]string{ns}, answers...), sub: []string{ns, "_INBOX.>", "$LDS.>"}, types: []string{jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS},
+		},
+		{
+			Name: "edge", About: "a leaf node that carries what the account exports and imports, and nothing else",
+			crossing: true, types: []string{jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS},
 		},
 		{Name: "dashboard", About: "subscribes below the namespace, and publishes nothing", noPub: true, sub: []string{ns}},
 		{
@@ -60,6 +65,9 @@ func ReadyRoleNamed(name string) (ReadyRole, error) {
 // Lines says in words of the template what users of the role may do.
 func (r ReadyRole) Lines() []string {
 	pub, sub := strings.Join(r.pub, ", "), strings.Join(r.sub, ", ")
+	if r.crossing {
+		return []string{"publish    streams that are exported, services that are imported, _R_.>", "subscribe  services that are exported, streams that are imported, _INBOX.>"}
+	}
 	if r.noPub {
 		pub = "nothing"
 	}
@@ -89,6 +97,11 @@ func (r ReadyRole) Template(ac *jwt.AccountClaims, byKey bool) (jwt.UserPermissi
 	t.Pub.Allow, t.Sub.Allow = written(r.pub), written(r.sub)
 	if r.noPub {
 		t.Pub.Deny = jwt.StringList{anyTail}
+	}
+	if r.crossing {
+		c := CrossingOf(ac)
+		t.Pub.Allow, t.Sub.Allow = c.Up, c.Down
+		Close(&t.Permissions)
 	}
 	t.AllowedConnectionTypes = slices.Clone(r.types)
 	return t, nil

@@ -8,13 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/internal/durable"
-	"github.com/accountd/accountd/operator/nscstore"
 	"github.com/accountd/accountd/operator/serverconfig"
 )
 
@@ -24,6 +23,9 @@ type configOptions struct {
 	leaf                      []string // URLs of the hub
 	accounts                  []string
 	user, creds               string
+	shared                    bool // only what the accounts share crosses
+	domain                    string
+	tags                      []string
 	file, dir                 string
 	allowDelete, force        bool
 	system                    string
@@ -37,12 +39,16 @@ func newGenerateConfig(a *app) *cobra.Command {
 it finds accounts. The memory form holds the accounts themselves; servers of the
 resolver forms are given them later, by accountd or nsc push. The leaf form is for
 a server at the edge: it holds the accounts named with -a and links each to the
-hub with the credentials of one of its users.`,
+hub with the credentials of one of its users. With --shared-only the user may do at
+the hub no more than what the account exports and imports needs, or nothing is
+written: the hub decides that, whatever runs at the edge. nsc add role --template
+edge makes such a user's role.`,
 		Example: `  nsc generate config --nats-resolver --config-file resolver.conf
-  nsc generate config --nats-resolver-cache --config-file cache.conf --force
+  nsc generate config --nats-resolver-cache --server-tag dedicated:app --config-file cache.conf --force
   nsc generate config --mem-resolver
   nsc generate config --mem-resolver --sys-account SYS --config-file server.conf
-  nsc generate config --leaf nats://hub.example.com:7422 -a app -u edge --config-file leaf.conf`,
+  nsc generate config --leaf nats://hub.example.com:7422 -a app -u edge --config-file leaf.conf
+  nsc generate config --leaf nats://hub.example.com:7422 -a app -u edge --shared-only --domain edge`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -60,6 +66,9 @@ hub with the credentials of one of its users.`,
 	f.StringSliceVarP(&o.accounts, "account", "a", nil, "with --leaf: account names or public keys (default the current account)")
 	f.StringVarP(&o.user, "user", "u", "", "with --leaf: whose credentials link the accounts (default the only user)")
 	f.StringVar(&o.creds, "creds", "", "with --leaf: path of the credentials file on the leaf's machine (default the one here)")
+	f.BoolVar(&o.shared, "shared-only", false, "with --leaf: only what the accounts export and import may cross")
+	f.StringVar(&o.domain, "domain", "", "with --leaf: JetStream on the leaf node, with this domain")
+	f.StringSliceVar(&o.tags, "server-tag", nil, "tag of the server, by which JetStream places streams")
 	f.StringVar(&o.file, "config-file", stdoutName, "write to this file, -- for stdout")
 	f.StringVar(&o.dir, "dir", "", "with --mem-resolver: write resolver.conf and a file a claim into this folder")
 	f.BoolVar(&o.allowDelete, "allow-delete", false, "with --nats-resolver: take deletions of accounts")
@@ -89,8 +98,12 @@ func (o configOptions) check() error {
 		return usage("--dir is for --mem-resolver")
 	case o.dir != "" && o.file != stdoutName:
 		return usage("--dir and --config-file exclude each other")
-	case o.leaf == nil && (len(o.accounts) > 0 || o.user != "" || o.creds != ""):
-		return usage("--account, --user and --creds are for --leaf")
+	case o.leaf == nil && (len(o.accounts) > 0 || o.user != "" || o.creds != "" || o.shared || o.domain != ""):
+		return usage("--account, --user, --creds, --shared-only and --domain are for --leaf")
+	case o.domain != "" && !accounts.IsToken(o.domain):
+		return usage("%q is no domain: letters, digits and - _", o.domain)
+	case len(o.tags) > 0 && (o.nkey || o.dir != ""):
+		return usage("--server-tag is for one file of a server with an operator")
 	case o.allowDelete && !o.full:
 		return usage("--allow-delete is for --nats-resolver")
 	}
@@ -134,6 +147,9 @@ func (a *app) generateConfig(ctx context.Context, o configOptions) error {
 	}
 	if err != nil {
 		return err
+	}
+	if len(o.tags) > 0 {
+		files[o.file] += serverconfig.Tags(o.tags)
 	}
 	return a.writeNew(files, o.force)
 }
@@ -222,78 +238,4 @@ func (r *root) configAccounts() ([]serverconfig.Account, error) {
 		out = append(out, configAccount(ac))
 	}
 	return out, nil
-}
-
-// leafConfig links each account to the hub by one of its users, and warns where
-// the hub would not take the link.
-func (s *session) leafConfig(r *root, trust serverconfig.Trust, o configOptions) (string, error) {
-	linked, err := s.selected(r, pushOptions{accounts: o.accounts})
-	if err != nil {
-		return "", err
-	}
-	if o.creds != "" && len(linked) > 1 {
-		return "", usage("--creds names one file, and there are %d accounts", len(linked))
-	}
-	var remotes []serverconfig.Remote
-	for _, ac := range linked {
-		if r.sysOf(ac) && o.user == "" {
-			return "", usage("the system account is not linked unasked").WithHint("name the user with -u if that is meant")
-		}
-		name, err := r.oneUser(ac, o.user)
-		if err != nil {
-			return "", err
-		}
-		path, err := s.store.Keystore().CredsPath(r.Name(), ac.name, name)
-		if err != nil {
-			return "", err
-		}
-		if o.creds == "" {
-			if err := s.hasCreds(r, ac, name, path); err != nil {
-				return "", err
-			}
-		}
-		if err := s.warnLeaf(r, ac, name); err != nil {
-			return "", err
-		}
-		remotes = append(remotes, serverconfig.Remote{Account: configAccount(ac), Creds: first(o.creds, path)})
-	}
-	return serverconfig.Leaf(trust, o.leaf, remotes), nil
-}
-
-// hasCreds is fault.NotFound unless the user has a credentials file at path,
-// where the keystore keeps it.
-func (s *session) hasCreds(r *root, ac *account, user, path string) error {
-	creds, err := s.store.Keystore().Creds(r.Name(), ac.name, user)
-	nscstore.Wipe(creds)
-	if fault.Is(err, fault.NotFound) {
-		return fault.New(fault.NotFound, "user %q of account %q has no credentials file here", user, ac.name).About("user", user).
-			WithHint("write one with: nsc generate creds -a %s -n %s -o %s",
-				shellWords([]string{ac.name}), shellWords([]string{user}), shellWords([]string{path}))
-	}
-	return err
-}
-
-// warnLeaf says why the hub would not take a link as a user.
-func (s *session) warnLeaf(r *root, ac *account, user string) error {
-	doc, err := r.user(ac.name, user)
-	if err != nil {
-		return err
-	}
-	_, v, err := s.judge(r, ac, doc)
-	if err != nil {
-		return err
-	}
-	why := ""
-	if len(v.Refusals) > 0 {
-		why = v.Refusals[0].Why
-	}
-	for _, d := range v.Doors {
-		if d.Type == jwt.ConnectionTypeLeafnode {
-			why = d.Why
-		}
-	}
-	if why != "" {
-		s.warn("the hub refuses a leaf node as user %s of %s: %s", user, ac.name, why)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,6 +131,44 @@ func TestServersTakeTheLeafConfig(t *testing.T) {
 		_, err := at.Request("ask", nil, time.Second)
 		return err
 	})
+}
+
+// TestServersTakeTags: servers are tagged, for streams that are to lie on them.
+func TestServersTakeTags(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	for _, form := range []string{"--mem-resolver", "--nats-resolver"} {
+		s := natstest.StartServer(t, inFolder(t, p.config(form, "--server-tag", "dedicated:app", "--server-tag", "eu")))
+		var varz struct{ Tags []string }
+		if err := s.Monitoring("/varz", &varz); err != nil || !slices.Equal(varz.Tags, []string{"dedicated:app", "eu"}) {
+			t.Errorf("%s: %v, %v", form, varz.Tags, err)
+		}
+	}
+}
+
+// TestSharedOnly: a leaf node's user may do at the hub what the account shares,
+// and nothing more.
+func TestSharedOnly(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	config := func(user string, more ...string) result {
+		return p.run(append([]string{"generate", "config", "--leaf", "nats://hub:7422", "-a", "app", "-u", user, "--shared-only"}, more...)...)
+	}
+	config("one").exits(4).complains("user one of app could do at the hub", "publish >; receive >", "--template edge")
+	p.ok("add", "role", "edge", "-a", "app", "--template", "edge")
+	p.ok("add", "user", "edge", "-a", "app", "-K", "edge")
+	config("edge").exits(0).says(`deny_imports: ["$JS.>","$KV.>","$O.>","$SYS.>"]`) // nothing is shared, nothing crosses
+	p.ok("add", "export", "-a", "app", "-s", "stock.*")
+	p.ok("add", "export", "-a", "app", "-s", "$KV.public.>")
+	config("edge").exits(0).complains("not all that app shares crosses as user edge: it lacks publish $KV.public.>, stock.*")
+	p.ok("edit", "role", "edge", "-a", "app", "--template", "edge")
+	if r := config("edge", "--domain", "edge").exits(0).says(`deny_imports: ["$JS.>","$O.>","$SYS.>"]`, `domain: "edge"`); strings.Contains(r.err, "not all") {
+		t.Error(r.err)
+	}
+	p.ok("edit", "role", "edge", "-a", "app", "--allow-pub", "secret")
+	config("edge").exits(4).complains("publish secret", "nsc edit role edge -a app --template edge")
+	config("edge", "--domain", "a b").exits(2)
+	p.run("generate", "config", "--mem-resolver", "--shared-only").exits(2)
 }
 
 func TestGenerateConfigRefuses(t *testing.T) {

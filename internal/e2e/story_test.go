@@ -19,7 +19,8 @@ import (
 
 // TestStory tells the acts that exist, one after the other on one cluster: an
 // operator comes into being, devices enrol themselves, a laptop joins as a leaf node, is revoked and
-// un-revoked, and the devices in the cloud notice nothing.
+// un-revoked, and the devices in the cloud notice nothing; then a tenant keeps its
+// data on a leaf node of its own.
 func TestStory(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
@@ -34,6 +35,7 @@ func TestStory(t *testing.T) {
 		{"leaf", s.joins},
 		{"revoke", s.revoked},
 		{"unrevoke", s.returns},
+		{"physical isolation", s.physical},
 	} {
 		t.Log(act.name)
 		act.play()

@@ -82,13 +82,19 @@ func noSystemAccount(t Trust) error {
 // speak to the hub as the user of the credentials.
 type Remote struct {
 	Account Account
-	Creds   string // path of the credentials file
+	Creds   string   // path of the credentials file
+	Keep    []string // subjects that the leaf node neither sends nor asks for
+}
+
+// LeafOptions say more of a leaf node.
+type LeafOptions struct {
+	Domain string // of its own JetStream, "" for none
 }
 
 // Leaf returns the configuration of a leaf node: the remotes' accounts and the
 // system account, and no other tenant's. The hub's URLs are those of its
 // leaf-node listeners.
-func Leaf(t Trust, hub []string, remotes []Remote) string {
+func Leaf(t Trust, hub []string, remotes []Remote, o LeafOptions) string {
 	var b strings.Builder
 	t.write(&b)
 	b.WriteString("resolver: MEMORY\n\n")
@@ -102,14 +108,24 @@ func Leaf(t Trust, hub []string, remotes []Remote) string {
 		}
 	}
 	preload(&b, known)
+	if o.Domain != "" {
+		fmt.Fprintf(&b, "\n# its own streams: nats --js-domain %s\njetstream {\n  store_dir: \"./jetstream\"\n  domain: %s\n}\n", o.Domain, quoted(o.Domain))
+	}
 	b.WriteString("\nleafnodes {\n  remotes [\n")
 	for _, r := range remotes {
-		fmt.Fprintf(&b, "    { # account %s\n      urls: %s\n      account: %s\n      credentials: %s\n    }\n",
+		fmt.Fprintf(&b, "    { # account %s\n      urls: %s\n      account: %s\n      credentials: %s\n",
 			comment(r.Account.Name), quoted(hub), r.Account.Key, quoted(r.Creds))
+		if len(r.Keep) > 0 {
+			fmt.Fprintf(&b, "      deny_imports: %s\n      deny_exports: %[1]s\n", quoted(r.Keep))
+		}
+		b.WriteString("    }\n")
 	}
 	b.WriteString("  ]\n}\n")
 	return b.String()
 }
+
+// Tags are what the placement of JetStream can ask of a server.
+func Tags(tags []string) string { return "\nserver_tags: " + quoted(tags) + "\n" }
 
 func (t Trust) write(b *strings.Builder) {
 	fmt.Fprintf(b, "# operator %s\noperator: %s\n\n", comment(t.Name), t.JWT)
