@@ -98,14 +98,20 @@ func (o configOptions) check() error {
 		return usage("--dir is for --mem-resolver")
 	case o.dir != "" && o.file != stdoutName:
 		return usage("--dir and --config-file exclude each other")
-	case o.leaf == nil && (len(o.accounts) > 0 || o.user != "" || o.creds != "" || o.shared || o.domain != ""):
-		return usage("--account, --user, --creds, --shared-only and --domain are for --leaf")
-	case o.domain != "" && !accounts.IsToken(o.domain):
-		return usage("%q is no domain: letters, digits and - _", o.domain)
 	case len(o.tags) > 0 && (o.nkey || o.dir != ""):
 		return usage("--server-tag is for one file of a server with an operator")
 	case o.allowDelete && !o.full:
 		return usage("--allow-delete is for --nats-resolver")
+	}
+	return o.checkLeaf()
+}
+
+func (o configOptions) checkLeaf() error {
+	switch {
+	case o.leaf == nil && (len(o.accounts) > 0 || o.user != "" || o.creds != "" || o.shared || o.domain != ""):
+		return usage("--account, --user, --creds, --shared-only and --domain are for --leaf")
+	case o.domain != "" && !accounts.IsToken(o.domain):
+		return usage("%q is no domain: letters, digits and - _", o.domain)
 	}
 	for _, u := range o.leaf {
 		if !hasScheme(u, "nats", "nats-leaf", "tls", "ws", "wss") {
