@@ -237,8 +237,12 @@ func (a *Agent) Run(ctx context.Context, tell func(State)) error {
 			if final(err) {
 				return err
 			}
-			a.log.Warn("the credentials are not renewed yet", "err", err, "again_in", pause.String(), "expires", st.Expires)
-			if !sleep(ctx, jittered(pause)) {
+			wait := jittered(pause)
+			if l := (later{}); errors.As(err, &l) {
+				wait = l.wait + wait
+			}
+			a.log.Warn("the credentials are not renewed yet", "err", err, "again_in", wait.String(), "expires", st.Expires)
+			if !sleep(ctx, wait) {
 				return nil
 			}
 			pause = min(2*pause, retryMost)

@@ -77,6 +77,11 @@ func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 		return api.EnrollReply{}, fault.New(fault.Denied, "the credentials have expired, and there is no way left to ask for new ones").ByRule("too-late").
 			WithHint("enrol the device anew, in another folder: nsc device enroll --token FILE --dir DIR")
 	}
+	for _, err := range failed {
+		if fault.RuleOf(err) != "" { // accountd says so itself
+			return api.EnrollReply{}, err
+		}
+	}
 	return api.EnrollReply{}, fault.New(fault.Unavailable, "nobody who was asked could answer: %w", errors.Join(failed...))
 }
 
@@ -126,8 +131,20 @@ func ask(ctx context.Context, send way, req api.EnrollRequest) (reply api.Enroll
 	if err := json.Unmarshal(data, &reply); err != nil || reply.Schema == 0 {
 		return reply, fault.New(fault.Unavailable, "the answer is not one of accountd")
 	}
+	if reply.Error != nil && reply.Wait > 0 {
+		return reply, later{reply.Error.Fault(), time.Duration(reply.Wait) * time.Second}
+	}
 	return reply, reply.Error.Fault()
 }
+
+// later is a refusal that says when to ask again.
+type later struct {
+	error
+	wait time.Duration
+}
+
+// Unwrap returns the refusal.
+func (l later) Unwrap() error { return l.error }
 
 // connect opens a connection as l.
 func (x exchange) connect(ctx context.Context, urls string, l login) (*nats.Conn, error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/accountd/accountd/revocation"
 )
 
-// bulkDevice is who gets credentials.
-type bulkDevice struct {
+// applicant is a device that is to get credentials.
+type applicant struct {
 	ID   string
 	tags []string
 }
@@ -30,11 +30,7 @@ func accountOf(d *claims.Document) (string, error) {
 }
 
 // issue signs credentials of a device.
-func (a *asked) issue(d bulkDevice) (reply api.EnrollReply, err error) {
-	signer, err := a.tenant.signer(a.fleet, d.ID)
-	if err != nil {
-		return reply, err
-	}
+func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply, err error) {
 	at := max(a.now.Unix(), a.tenant.claims.Revocations[revocation.All]+1) // servers refuse what is not after it
 	is, err := bulk.New(bulk.Options{
 		Account: a.tenant.claims.Subject, Fleet: a.fleet, Signers: []claims.Signer{signer}, Tags: d.tags, Now: time.Unix(at, 0),

@@ -124,16 +124,24 @@ func (a *asked) answer(ctx context.Context) (reply api.EnrollReply, err error) {
 	if err := a.prove(a.req.Key, a.req.Proof); err != nil {
 		return reply, err
 	}
-	var device bulkDevice
+	var device applicant
+	var token fleet.Token
 	if a.what == "enroll" {
-		device, err = a.byToken(ctx, &reply)
+		device, token, err = a.byToken(&reply)
 	} else {
 		device, err = a.byCredentials(&reply)
 	}
 	if err != nil {
 		return reply, err
 	}
-	return a.issue(device)
+	signer, err := a.tenant.signer(a.fleet, device.ID)
+	if err == nil && a.what == "enroll" { // what cannot be signed is no use of the token
+		err = a.count(ctx, token, device.ID)
+	}
+	if err != nil {
+		return reply, err
+	}
+	return a.issue(device, signer)
 }
 
 // limited refuses an asker that asks too often, and says how long to wait.
@@ -196,43 +204,43 @@ func (a *asked) prove(key string, sig []byte) error {
 	return nil
 }
 
-// byToken decides what a token gives, and counts its use.
-func (a *asked) byToken(ctx context.Context, reply *api.EnrollReply) (d bulkDevice, err error) {
+// byToken decides what a token gives.
+func (a *asked) byToken(reply *api.EnrollReply) (d applicant, token fleet.Token, err error) {
 	if reply.Wait, err = a.limited(a.perGroup, a.group.Public); err != nil {
-		return d, err
+		return d, token, err
 	}
 	token, ok := fleet.ReadToken(a.doc)
 	if !ok {
-		return d, fault.New(fault.Invalid, "this is no enrolment token").ByRule("token")
+		return d, token, fault.New(fault.Invalid, "this is no enrolment token").ByRule("token")
 	}
 	switch {
 	case a.doc.Expires == 0 || a.doc.Expires <= a.now.Unix():
-		return d, fault.New(fault.Expired, "the token expired at %s", time.Unix(a.doc.Expires, 0).UTC().Format(time.RFC3339)).ByRule("token")
+		return d, token, fault.New(fault.Expired, "the token expired at %s", time.Unix(a.doc.Expires, 0).UTC().Format(time.RFC3339)).ByRule("token")
 	case a.doc.IssuedAt > a.now.Add(fleet.Skew).Unix():
-		return d, fault.New(fault.Expired, "the token was issued at %s, which is not yet", time.Unix(a.doc.IssuedAt, 0).UTC().Format(time.RFC3339)).ByRule("clock")
+		return d, token, fault.New(fault.Expired, "the token was issued at %s, which is not yet", time.Unix(a.doc.IssuedAt, 0).UTC().Format(time.RFC3339)).ByRule("clock")
 	case a.tenant.refuses(a.doc.Subject, a.doc.IssuedAt):
-		return d, fault.New(fault.Denied, "the token is revoked").ByRule("revoked").About("token", a.doc.Subject)
+		return d, token, fault.New(fault.Denied, "the token is revoked").ByRule("revoked").About("token", a.doc.Subject)
 	case a.tenant.names(a.req.Key):
-		return d, revoked(a.req.Key)
+		return d, token, revoked(a.req.Key)
 	case token.Bound && token.Key != a.req.Key:
-		return d, fault.New(fault.Denied, "the token is for another key").ByRule("bound-key")
+		return d, token, fault.New(fault.Denied, "the token is for another key").ByRule("bound-key")
 	}
 	if err := token.Check(); err != nil {
-		return d, err
+		return d, token, err
 	}
 	if !token.Bound {
 		if err := a.prove(token.Key, a.req.TokenProof); err != nil {
-			return d, err
+			return d, token, err
 		}
 	}
 	if d.ID, err = token.Name(a.req.ID, a.req.Key); err != nil {
-		return d, err
+		return d, token, err
 	}
 	if a.denied(d.ID) {
-		return d, revoked(a.req.Key)
+		return d, token, revoked(a.req.Key)
 	}
 	d.tags = token.Tags
-	return d, a.count(ctx, token, d.ID)
+	return d, token, nil
 }
 
 // count counts a use of a token.
@@ -255,7 +263,7 @@ func (a *asked) count(ctx context.Context, token fleet.Token, id string) error {
 }
 
 // byCredentials decides what credentials give that a device has already.
-func (a *asked) byCredentials(reply *api.EnrollReply) (d bulkDevice, err error) {
+func (a *asked) byCredentials(reply *api.EnrollReply) (d applicant, err error) {
 	if reply.Wait, err = a.limited(a.perDevice, a.req.Key); err != nil {
 		return d, err
 	}

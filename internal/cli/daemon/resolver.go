@@ -77,7 +77,7 @@ func (f *resolverFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.systemAccount, "system-account", "", "file with the system account's JWT, for the first start without a server that has it")
 	fl.StringVar(&f.systemCreds, "system-creds", "", "credentials file of a user of the system account")
 	fl.StringVar(&f.signingKey, "signing-key", "", "file with the seed of an operator's signing key for accountd itself, plain or sealed")
-	fl.StringVar(&f.identity, "identity", "", "file with the identity that opens a sealed signing key")
+	fl.StringVar(&f.identity, "identity", "", "file with the identity that opens a sealed signing key, and the keys of fleets, which devices need to enrol")
 	fl.StringVar(&f.servers, "servers", "", "nats:// URLs of the servers, separated by commas")
 	fl.StringVar(&f.store, "store", "", "bolt:PATH or postgres://user@host/database")
 	fl.StringVar(&f.http, "http", "127.0.0.1:9222", "address of the HTTP listener; off for none")
