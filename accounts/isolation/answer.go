@@ -8,7 +8,7 @@ const replyName = "_R_.<account>.<request>"
 
 // Answer predicts who hears what the subscriber of a request answers, once and
 // to the reply subject that it sees. heard names the hearer as the To of a
-// flow, with its Pattern and Queue.
+// flow, with its Pattern and Queue. Who answers and hears is a client.
 func (w *World) Answer(request, heard Flow) Outcome {
 	return enumerate(func(c *choices) Outcome {
 		asked := w.trial(c, request)

@@ -29,6 +29,7 @@ type cluster struct {
 	system   *tenantKeys
 	resolver *server.MemAccResolver
 	nodes    []*server.Server
+	leafs    []int   // ports for leaf nodes
 	control  []*conn // one connection to each node, in an account of their own
 	beats    int
 }
@@ -59,7 +60,8 @@ func startCluster(t testing.TB) *cluster {
 	c.claims = jwt.NewOperatorClaims(c.operator.pub)
 	c.claims.SystemAccount = c.system.pub
 	c.store(t, c.system.claims)
-	ports := natstest.FreePorts(t, 2)
+	ports := natstest.FreePorts(t, 4)
+	ports, c.leafs = ports[:2], ports[2:]
 	for i := range ports {
 		c.nodes = append(c.nodes, c.start(t, i, ports))
 	}
@@ -86,6 +88,7 @@ func (c *cluster) start(t testing.TB, i int, ports []int) *server.Server {
 		ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
 		TrustedOperators: []*jwt.OperatorClaims{c.claims}, SystemAccount: c.system.pub, AccountResolver: c.resolver,
 		JetStream: true, StoreDir: t.TempDir(), JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 64 << 20,
+		LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: c.leafs[i], Compression: server.CompressionOpts{Mode: server.CompressionOff}},
 		// One connection between the servers keeps everything in order.
 		Cluster: server.ClusterOpts{Name: clusterName, Host: "127.0.0.1", Port: ports[i], PoolSize: -1},
 		Routes:  []*url.URL{{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[1-i])}},
@@ -159,23 +162,39 @@ type message struct{ subject, reply, id string }
 // conn is a client of the bare protocol, which sends what a hostile client can
 // and sees errors in their order.
 type conn struct {
-	t   testing.TB
-	nc  net.Conn
-	r   *bufio.Reader
-	got map[string][]string // subjects on which the message of an id arrived
+	t    testing.TB
+	leaf bool // it speaks as a leaf node does
+	nc   net.Conn
+	r    *bufio.Reader
+	got  map[string][]string // subjects on which the message of an id arrived
 	// replies of the messages, by id
 	reply map[string]string
 }
 
-// dial logs in and returns why the server refuses, "" if it does not.
+// dial logs in as a client and returns why the server refuses, "" if it does not.
 func dial(t testing.TB, s *server.Server, u *user) (*conn, string) {
 	t.Helper()
-	nc, err := net.Dial("tcp", s.Addr().String())
+	return dialAt(t, s.Addr().String(), u, false)
+}
+
+// dial logs in to one server, as a client or as a hostile leaf node, which keeps
+// back nothing that the server would have to refuse.
+func (c *cluster) dial(t testing.TB, node int, u *user, leaf bool) (*conn, string) {
+	t.Helper()
+	if !leaf {
+		return dial(t, c.nodes[node], u)
+	}
+	return dialAt(t, fmt.Sprintf("127.0.0.1:%d", c.leafs[node]), u, true)
+}
+
+func dialAt(t testing.TB, addr string, u *user, leaf bool) (*conn, string) {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	c := &conn{t: t, nc: nc, r: bufio.NewReader(nc), got: map[string][]string{}, reply: map[string]string{}}
+	c := &conn{t: t, leaf: leaf, nc: nc, r: bufio.NewReader(nc), got: map[string][]string{}, reply: map[string]string{}}
 	var info struct {
 		Nonce string `json:"nonce"`
 	}
@@ -190,9 +209,14 @@ func dial(t testing.TB, s *server.Server, u *user) (*conn, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hello, err := json.Marshal(map[string]any{
-		"jwt": u.token, "sig": base64.RawURLEncoding.EncodeToString(sig), "headers": true, "protocol": 1, "verbose": false, "pedantic": false, "lang": "go",
-	})
+	say := map[string]any{"jwt": u.token, "sig": base64.RawURLEncoding.EncodeToString(sig), "headers": true, "protocol": 1}
+	if leaf {
+		name := nc.LocalAddr().String() // no two are called the same
+		say["name"], say["server_id"], say["version"] = name, name, server.VERSION
+	} else {
+		say["verbose"], say["pedantic"], say["lang"] = false, false, "go"
+	}
+	hello, err := json.Marshal(say)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +256,7 @@ func (c *conn) untilPong() string {
 			_, _ = c.nc.Write([]byte("PONG\r\n"))
 		case "-ERR":
 			problem = rest
-		case "MSG", "HMSG":
+		case "MSG", "HMSG", "LMSG":
 			c.take(op, strings.Fields(rest))
 		}
 	}
@@ -245,9 +269,13 @@ func (c *conn) take(op string, words []string) {
 		c.t.Fatal(err)
 	}
 	head := 0
-	fixed := 3
+	before := 2 // subject and subscription
+	if c.leaf {
+		before = 1
+	}
+	fixed := before + 1
 	if op == "HMSG" {
-		fixed = 4
+		fixed++
 		if head, err = strconv.Atoi(words[len(words)-2]); err != nil {
 			c.t.Fatal(err)
 		}
@@ -262,21 +290,34 @@ func (c *conn) take(op string, words []string) {
 	}
 	id := string(body[head:size])
 	c.got[id] = append(c.got[id], words[0])
-	if len(words) > fixed {
-		c.reply[id] = words[2]
+	if len(words) > fixed && words[before] != "|" { // which goes before queues
+		c.reply[id] = words[before]
+		if words[before] == "+" {
+			c.reply[id] = words[before+1]
+		}
 	}
 }
 
 // subscribe returns why the server refuses.
 func (c *conn) subscribe(pattern, queue string) string {
+	switch {
+	case c.leaf && queue != "":
+		return c.exchange(fmt.Sprintf("LS+ %s %s 1\r\n", pattern, queue))
+	case c.leaf:
+		return c.exchange(fmt.Sprintf("LS+ %s\r\n", pattern))
+	}
 	return c.exchange(fmt.Sprintf("SUB %s %s 1\r\n", pattern, queue))
 }
 
 // publish sends messages and returns the errors of those that are refused.
 func (c *conn) publish(list []message) []string {
 	var b strings.Builder
+	op := "PUB"
+	if c.leaf {
+		op = "LMSG"
+	}
 	for _, m := range list {
-		fmt.Fprintf(&b, "PUB %s %s %d\r\n%s\r\nPING\r\n", m.subject, m.reply, len(m.id), m.id)
+		fmt.Fprintf(&b, op+" %s %s %d\r\n%s\r\nPING\r\n", m.subject, m.reply, len(m.id), m.id)
 	}
 	if _, err := c.nc.Write([]byte(b.String())); err != nil {
 		c.t.Fatal(err)

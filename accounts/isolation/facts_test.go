@@ -20,6 +20,8 @@ type fact struct {
 	reply    string
 	pattern  string
 	queue    string
+	fromLeaf bool // the publisher is a leaf node
+	toLeaf   bool // the subscriber is
 	apart    bool // subscriber and publisher are on different servers
 	want     isolation.Result
 	subjects []string
@@ -135,10 +137,10 @@ func facts() []fact {
 func TestFacts(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
-	for _, f := range slices.Concat(facts(), roleFacts(), readyFacts()) {
+	for _, f := range slices.Concat(facts(), roleFacts(), readyFacts(), leafFacts()) {
 		s := f.scene()
 		r := c.run(t, s)
-		y := &tally{results: map[isolation.Result]int{}, rules: map[string]int{}}
+		y := newTally()
 		y.compare(t, r, f.name)
 		got, subjects := r.observed(0, 0)
 		out := r.world.Flow(r.flow(0, 0))
@@ -157,8 +159,8 @@ func (f fact) scene() *scene {
 		f.to = last.newUser("to")
 	}
 	s := &scene{tenants: f.tenants}
-	s.subs = []subscriber{{who: last, user: f.to, pattern: f.pattern, queue: f.queue}}
-	s.pubs = []publisher{{who: first, user: f.from, message: message{f.subject, f.reply, f.name}}}
+	s.subs = []subscriber{{who: last, user: f.to, pattern: f.pattern, queue: f.queue, leaf: f.toLeaf}}
+	s.pubs = []publisher{{who: first, user: f.from, leaf: f.fromLeaf, message: message{f.subject, f.reply, f.name}}}
 	if f.apart {
 		s.pubs[0].node = 1
 	}

@@ -18,6 +18,9 @@ type Flow struct {
 	Pattern string    `json:"pattern,omitempty"`
 	Queue   string    `json:"queue,omitempty"` // queue group of the subscription, in which it is alone
 	Place   Placement `json:"place,omitempty"`
+
+	FromLeaf bool `json:"from_leaf,omitempty"` // From is the user of a leaf node, which sends what its own users publish
+	ToLeaf   bool `json:"to_leaf,omitempty"`   // To is, and asks for what its own users subscribe to
 }
 
 // Placement says to which servers the two connect. It matters where a message
@@ -96,7 +99,7 @@ func (w *World) trial(c *choices, f Flow) *trial {
 	if f.Pattern == "" {
 		f.Pattern = f.Subject
 	}
-	return &trial{choices: c, w: w, flow: f, from: w.login(f.From), to: w.login(f.To)}
+	return &trial{choices: c, w: w, flow: f, from: w.login(f.From, f.FromLeaf), to: w.login(f.To, f.ToLeaf)}
 }
 
 // enumerate tries every combination of choices. Answers that differ make one
@@ -157,7 +160,9 @@ func (t *trial) admit(who ...endpoint) *Outcome {
 	switch {
 	case !valid(t.flow.Pattern):
 		return refuse(SubscribeDenied, RuleSubject, "%s is not a subject that one can subscribe to", t.flow.Pattern)
-	case t.flow.Queue == "_sys_" || !t.to.perms.maySubscribe(pattern, t.flow.Queue):
+	case t.to.leaf && !t.to.perms.mayAskFor(pattern):
+		return refuse(SubscribeDenied, RuleSubscribe, "%s may not subscribe to %s, and is cut", t.to.label, pattern)
+	case !t.to.leaf && (t.flow.Queue == "_sys_" || !t.to.perms.maySubscribe(pattern, t.flow.Queue)):
 		return refuse(SubscribeDenied, RuleSubscribe, "%s may not subscribe to %s%s", t.to.label, pattern, queueText(t.flow.Queue))
 	}
 	t.watch = t.interests(t.to.tenant, pattern)
@@ -202,6 +207,9 @@ func (t *trial) block(rule, format string, args ...any) {
 func (t *trial) publish() Outcome {
 	at := t.from.tenant
 	t.step(RulePublish, "%s publishes %s", t.from.label, t.flow.Subject)
+	if t.from.leaf {
+		return t.publishFromLeaf()
+	}
 	subject, _ := t.rename(at, split(t.flow.Subject))
 	name := subject.String()
 	switch {
@@ -217,6 +225,25 @@ func (t *trial) publish() Outcome {
 		return t.stop(PublishDenied, RuleReply, "servers keep the reply subject %s for themselves", t.flow.Reply)
 	}
 	t.deliver(at, subject, nil)
+	return t.conclude(subject)
+}
+
+// publishFromLeaf judges a message that a leaf node sends: permitted first, by the
+// name that it has on the wire, and renamed second. The ways of answers are open
+// to every leaf node of the account.
+func (t *trial) publishFromLeaf() Outcome {
+	wire := t.flow.Subject
+	if t.from.maxPayload == 0 {
+		return t.stop(PublishDenied, RulePayload, "%s may send empty messages only", t.from.label)
+	}
+	if !t.from.perms.mayPublish(split(wire)) && !strings.HasPrefix(wire, "_R_.") && !strings.HasPrefix(wire, "$JS.ACK.") {
+		return t.stop(PublishDenied, RulePublishPermission, "%s may not send %s, and is cut", t.from.label, wire)
+	}
+	subject, _ := t.rename(t.from.tenant, split(wire))
+	if t.flow.Queue != "" && t.pick(2, "a leaf node says itself which queue groups get what it sends") == 1 {
+		return t.stop(None, RuleChance, "it leaves out the queue group %s", t.flow.Queue)
+	}
+	t.deliver(t.from.tenant, subject, nil)
 	return t.conclude(subject)
 }
 
@@ -267,8 +294,8 @@ func (t *trial) deliver(at *tenant, subject tokens, via []*link) {
 			copies = t.arrive(copies, in, subject, via)
 		}
 	}
-	if t.flow.Queue != "" && len(copies) > 1 { // its ways into the account are one group
-		copies = copies[t.pick(len(copies), "a queue subscription takes one copy of those that reach an account in several ways"):][:1]
+	if (t.flow.Queue != "" || t.to.leaf) && len(copies) > 1 { // its ways into the account are one group, or one link
+		copies = copies[t.pick(len(copies), "a queue subscription or a leaf node takes one copy of those that reach an account in several ways"):][:1]
 	}
 	t.got = append(t.got, copies...)
 	if t.routed {
@@ -308,12 +335,21 @@ func (t *trial) arrive(copies []arrival, in interest, subject tokens, via []*lin
 		subject = in.link.rename(subject)
 		t.step(rule, "%s imports %s from %s as a stream%s", in.link.importer.label(), was, in.at.label(), asText(was, subject))
 	}
-	if t.to.perms.filters(split(t.flow.Pattern), t.flow.Queue, subject) {
+	if t.to.perms.filters(split(t.flow.Pattern), t.flow.Queue, subject) || t.to.leaf && !t.to.perms.mayAskFor(subject) {
 		t.block(RuleFilter, "%s may not receive %s", t.to.label, subject)
+		return copies
+	}
+	if t.to.leaf && kept(subject.String()) && t.pick(2, "whether servers send a leaf node what is JetStream's own depends on their domains") == 1 {
+		t.block(RuleReserved, "servers keep %s from leaf nodes", subject)
 		return copies
 	}
 	t.step(rule, "%s receives it on %s", t.to.label, subject)
 	return append(copies, arrival{subject, via, in.link, t.path})
+}
+
+// kept reports whether a subject is one that JetStream uses within a domain.
+func kept(name string) bool {
+	return strings.HasPrefix(name, "$JS.API.") || strings.HasPrefix(name, "$KV.") || strings.HasPrefix(name, "$OBJ.") || strings.HasPrefix(name, "$O.")
 }
 
 func asText(was, is tokens) string {
@@ -327,6 +363,10 @@ func asText(was, is tokens) string {
 // to importers of a stream. One server stops it; the route to another server
 // does not say where the message came from, and the other server lets it pass.
 func (t *trial) crosses(in interest) bool {
+	if t.to.leaf {
+		t.step(RuleServiceStream, "servers pass on to leaf nodes what came through a service import, too")
+		return true
+	}
 	apart := t.flow.Place == Apart
 	if t.flow.Place == Anywhere {
 		apart = t.pick(2, "what came through a service import reaches importers of a stream on other servers than the publisher's") == 1

@@ -126,12 +126,14 @@ type subscriber struct {
 	node    int
 	pattern string
 	queue   string
+	leaf    bool
 }
 
 type publisher struct {
 	who  *tenantKeys
 	user *user
 	node int
+	leaf bool
 	message
 }
 
@@ -177,7 +179,18 @@ func (g *generator) scene(sys *tenantKeys) *scene {
 			g.meeting(s)
 		}
 	}
+	g.leafs(s, sys)
 	return s
+}
+
+// leafs makes leaf nodes of some.
+func (g *generator) leafs(s *scene, sys *tenantKeys) {
+	for i := range s.subs {
+		s.subs[i].leaf = s.subs[i].who != sys && g.chance(12)
+	}
+	for i := range s.pubs {
+		s.pubs[i].leaf = s.pubs[i].who != sys && g.chance(12)
+	}
 }
 
 // meeting adds a publisher and a subscriber at the two ends of an import.

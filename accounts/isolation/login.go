@@ -22,13 +22,16 @@ type endpoint struct {
 	maybe   string // why it may fail
 
 	maxPayload, maxSubs int64
+
+	leaf bool // it is a leaf node
 }
 
 // login judges the connection of who, "account" or "account:user", as a NATS
-// client. A user that is not named or not known has no permissions of his own.
-func (w *World) login(who string) endpoint {
+// client or as a leaf node. A user that is not named or not known has no
+// permissions of his own.
+func (w *World) login(who string, leaf bool) endpoint {
 	account, name, _ := strings.Cut(who, ":") // a name may hold more colons
-	e := endpoint{label: who, tenant: w.find(account), maxPayload: jwt.NoLimit, maxSubs: jwt.NoLimit}
+	e := endpoint{label: who, tenant: w.find(account), maxPayload: jwt.NoLimit, maxSubs: jwt.NoLimit, leaf: leaf}
 	if e.tenant == nil {
 		e.refused = fmt.Sprintf("account %s is not known", account)
 		return e
@@ -49,7 +52,9 @@ func (w *World) login(who string) endpoint {
 	case e.refused != "":
 	case accounts.Suspended(ac):
 		e.refused = fmt.Sprintf("account %s is suspended", t.label())
-	case ac.Limits.Conn == 0:
+	case leaf && ac.Limits.LeafNodeConn == 0:
+		e.refused = fmt.Sprintf("account %s may have no leaf node", t.label())
+	case !leaf && ac.Limits.Conn == 0:
 		e.refused = fmt.Sprintf("account %s may have no connection", t.label())
 	case ac.Authorization.IsEnabled():
 		e.maybe = fmt.Sprintf("account %s leaves logins to a callout, which decides when it is asked", t.label())
@@ -93,20 +98,23 @@ func (w *World) admit(e *endpoint, t *tenant, uc *jwt.UserClaims) (refused, mayb
 		e.perms = p
 	}
 	e.maxPayload, e.maxSubs = rights.Payload, rights.Subs
-	return w.circumstances(t, uc, rights)
+	return w.circumstances(t, uc, rights, e.leaf)
 }
 
 // circumstances judges what depends on when, from where and how a user
 // connects.
-func (w *World) circumstances(t *tenant, uc *jwt.UserClaims, rights jwt.UserPermissionLimits) (refused, maybe string) {
-	kinds := rights.AllowedConnectionTypes
+func (w *World) circumstances(t *tenant, uc *jwt.UserClaims, rights jwt.UserPermissionLimits, leaf bool) (refused, maybe string) {
+	kinds, kind, as := rights.AllowedConnectionTypes, jwt.ConnectionTypeStandard, "an ordinary client"
+	if leaf {
+		kind, as = jwt.ConnectionTypeLeafnode, "a leaf node"
+	}
 	switch {
 	case rights.ProxyRequired || uc.ProxyRequired:
 		maybe = "user " + uc.Name + " must come through a trusted proxy"
 	case uc.BearerToken && t.claims.Limits.DisallowBearer, rights.BearerToken && t.claims.Limits.DisallowBearer:
 		refused = "account " + t.label() + " forbids bearer tokens"
-	case len(kinds) > 0 && !slices.ContainsFunc(kinds, isStandard):
-		refused = "user " + uc.Name + " may not connect as an ordinary client"
+	case len(kinds) > 0 && !slices.ContainsFunc(kinds, func(k string) bool { return strings.EqualFold(k, kind) }):
+		refused = "user " + uc.Name + " may not connect as " + as
 	case revocation.List(t.claims.Revocations).Covers(uc.Subject, uc.IssuedAt):
 		refused = "user " + uc.Name + " is revoked"
 	case !accounts.InTimes(rights, w.cfg.Now):
@@ -116,5 +124,3 @@ func (w *World) circumstances(t *tenant, uc *jwt.UserClaims, rights jwt.UserPerm
 	}
 	return refused, maybe
 }
-
-func isStandard(kind string) bool { return strings.EqualFold(kind, jwt.ConnectionTypeStandard) }

@@ -107,6 +107,18 @@ func (p *perms) maySubscribe(pattern tokens, queue string) bool {
 	return !p.denies(pattern, queue)
 }
 
+// mayAskFor judges a literal subject that a leaf node subscribes to or is to
+// receive: entries that name a queue do not count. What it asks for with wildcards
+// is judged message by message.
+func (p *perms) mayAskFor(subject tokens) bool {
+	if p == nil || subject.wild() {
+		return true
+	}
+	plain, _, _ := lookup(p.subAllow, subject, "")
+	denied, _, _ := lookup(p.subDeny, subject, "")
+	return (plain || !p.onlySub) && !denied
+}
+
 func (p *perms) denies(text tokens, queue string) bool {
 	plain, _, named := lookup(p.subDeny, text, queue)
 	return plain || queue != "" && named

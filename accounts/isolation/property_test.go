@@ -49,7 +49,7 @@ func (c *cluster) run(t testing.TB, s *scene) *trial {
 	r.world = isolation.New(r.config)
 	c.load(s)
 	for _, sub := range s.subs {
-		k, why := dial(t, c.nodes[sub.node], sub.user)
+		k, why := c.dial(t, sub.node, sub.user, sub.leaf)
 		r.login = append(r.login, why == "")
 		if why == "" {
 			why = k.subscribe(sub.pattern, sub.queue)
@@ -59,11 +59,11 @@ func (c *cluster) run(t testing.TB, s *scene) *trial {
 	c.settle(t)
 	senders := map[string]*conn{}
 	for _, p := range s.pubs {
-		key := fmt.Sprint(p.user.pub, p.node)
+		key := fmt.Sprint(p.user.pub, p.node, p.leaf)
 		k, known := senders[key]
 		if !known {
 			var why string
-			if k, why = dial(t, c.nodes[p.node], p.user); why != "" {
+			if k, why = c.dial(t, p.node, p.user, p.leaf); why != "" {
 				k = nil
 			}
 			senders[key] = k
@@ -71,7 +71,7 @@ func (c *cluster) run(t testing.TB, s *scene) *trial {
 		r.pubOut = append(r.pubOut, k == nil)
 		why := ""
 		if k != nil {
-			if why = k.publish([]message{p.message})[0]; strings.Contains(why, "Payload") {
+			if why = k.publish([]message{p.message})[0]; strings.Contains(why, "Payload") || p.leaf && why != "" {
 				delete(senders, key) // the server closes the connection
 			}
 		}
@@ -117,11 +117,11 @@ func (r *trial) answer(c *cluster, t testing.TB) {
 		used[p.reply]++
 	}
 	for i, p := range r.pubs {
-		if used[p.reply] > 1 {
+		if used[p.reply] > 1 || p.leaf {
 			continue // response permissions count by reply subject
 		}
 		for j, k := range r.conns {
-			if r.subs[j].who.claims.Limits.Payload == 0 {
+			if r.subs[j].who.claims.Limits.Payload == 0 || r.subs[j].leaf {
 				continue // the server would close the connection, which is to hear more
 			}
 			if reply := k.reply[p.id]; reply != "" && !strings.HasPrefix(p.subject, "$") {
@@ -212,7 +212,7 @@ func (r *trial) flow(pub, sub int) isolation.Flow {
 	p, s := r.pubs[pub], r.subs[sub]
 	f := isolation.Flow{
 		From: p.who.pub + ":" + p.user.pub, Subject: p.subject, Reply: p.reply,
-		To: s.who.pub + ":" + s.user.pub, Pattern: s.pattern, Queue: s.queue, Place: isolation.Apart,
+		To: s.who.pub + ":" + s.user.pub, Pattern: s.pattern, Queue: s.queue, Place: isolation.Apart, FromLeaf: p.leaf, ToLeaf: s.leaf,
 	}
 	if p.node == s.node {
 		f.Place = isolation.Together
@@ -281,8 +281,13 @@ type tally struct {
 	rules    map[string]int
 	mistakes int
 	answers  int
+	leafs    map[isolation.Result]int // of flows from and to leaf nodes
 
 	crossed, sure int // messages between accounts; ways of the analysis of whole accounts
+}
+
+func newTally() *tally {
+	return &tally{results: map[isolation.Result]int{}, leafs: map[isolation.Result]int{}, rules: map[string]int{}}
 }
 
 // compare judges every flow of a trial.
@@ -295,6 +300,9 @@ func (y *tally) compare(t *testing.T, r *trial, mark string) {
 			got, subjects := r.observed(i, j)
 			y.flows++
 			y.results[out.Result]++
+			if f.FromLeaf || f.ToLeaf {
+				y.leafs[got]++
+			}
 			for _, rule := range slices.Compact(slices.Sorted(slices.Values(out.Rules))) {
 				y.rules[rule]++
 			}
@@ -321,6 +329,9 @@ func (y *tally) compareAnswers(t *testing.T, r *trial, mark string) {
 	for _, a := range r.answers {
 		for j := range r.subs {
 			f, h := r.flow(a.pub, a.sub), r.flow(a.pub, j)
+			if h.ToLeaf {
+				continue // [isolation.World.Answer] is about clients
+			}
 			out := r.world.Answer(f, h)
 			got, subjects := r.heard(a, j)
 			y.flows++
@@ -401,7 +412,7 @@ func TestPredictionsAgreeWithServers(t *testing.T) {
 	if s == 0 {
 		s = uint64(time.Now().UnixNano())
 	}
-	y := &tally{results: map[isolation.Result]int{}, rules: map[string]int{}}
+	y := newTally()
 	for n := uint64(0); y.flows < *flows; n++ {
 		g := &generator{Rand: rand.New(rand.NewPCG(s, n)), serial: int(n) * 1000}
 		r, mark := c.run(t, g.scene(c.system)), fmt.Sprintf("seed %d, scene %d", s, n)
@@ -413,10 +424,15 @@ func TestPredictionsAgreeWithServers(t *testing.T) {
 		return
 	}
 	y.covers(t)
+	for _, r := range []isolation.Result{isolation.Delivered, isolation.None, isolation.PublishDenied, isolation.SubscribeDenied, isolation.LoginRefused} {
+		if y.leafs[r] == 0 {
+			t.Errorf("no flow of a leaf node was %s", r)
+		}
+	}
 	if y.crossed == 0 || y.sure == 0 {
 		t.Errorf("%d messages crossed, %d ways were sure", y.crossed, y.sure)
 	}
-	t.Logf("%d flows, of them %d answers, results %v", y.flows, y.answers, y.results)
+	t.Logf("%d flows, of them %d answers, results %v, of leaf nodes %v", y.flows, y.answers, y.results, y.leafs)
 	for _, rule := range slices.Sorted(maps.Keys(y.rules)) {
 		t.Logf("  %6d %s", y.rules[rule], rule)
 	}

@@ -418,7 +418,7 @@ func (w *World) Isolated(a, b string) []Reach {
 func (w *World) anyone(who string) endpoint {
 	account, user, _ := strings.Cut(who, ":")
 	if user != "" {
-		return w.login(who)
+		return w.login(who, false)
 	}
 	t := w.find(account)
 	if t == nil {

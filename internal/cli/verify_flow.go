@@ -31,11 +31,14 @@ func newVerifyFlow(a *app) *cobra.Command {
 subscription of another: on which subjects it is delivered, or which rule stops
 it. The logins are judged first, then the subscription, then the message. A user
 that is not named or not known stands for one without permissions of its own.
+Leaf nodes have the rights of the user whose credentials they have, by the names
+that messages have on the wire: see --from-leaf and --to-leaf.
 With --file every line is one flow as a JSON object (from, subject, reply, to,
-pattern, queue, place), and every answer is one line of JSON.`,
+pattern, queue, place, from_leaf, to_leaf), and every answer is one line of JSON.`,
 		Example: `  nsc verify flow --from coke --subject orders.new --to pepsi
   nsc verify flow --from coke:till1 --subject orders.new --to pepsi:audit --pattern 'coke.>'
   nsc verify flow --from coke --subject orders.new --to pepsi --json
+  nsc verify flow --from coke:till1 --from-leaf --subject orders.new --to pepsi
   nsc verify flow --from coke --subject orders.new --to pepsi --jwt-dir ./claims
   nsc verify flow --file flows.ndjson --servers same`,
 		Args: args(0, 0, ""),
@@ -48,6 +51,8 @@ pattern, queue, place), and every answer is one line of JSON.`,
 	f.StringVar(&o.flow.To, "to", "", "account or account:user that subscribes")
 	f.StringVar(&o.flow.Pattern, "pattern", "", "what it subscribes to (default the subject)")
 	f.StringVar(&o.flow.Queue, "queue", "", "queue group of the subscription, in which it is alone")
+	f.BoolVar(&o.flow.FromLeaf, "from-leaf", false, "a leaf node publishes, with the user's credentials")
+	f.BoolVar(&o.flow.ToLeaf, "to-leaf", false, "a leaf node subscribes, with the user's credentials")
 	f.StringVar(&o.place, "servers", "any", "where the two connect: same, apart or any")
 	f.StringVar(&o.file, "file", "", "answer every flow of this file, - for stdin")
 	a.worldFlags(cmd, &o.verifyOptions)

@@ -28,6 +28,8 @@ type war struct {
 type attempt struct {
 	name, from, subject, reply, to, pattern, queue string
 
+	leaf bool // a leaf node publishes
+
 	want string // what both the analysis and the servers say
 	on   string // the subject on which it is delivered
 }
@@ -56,7 +58,7 @@ func (w *war) predicted(list []attempt) []prediction {
 	var lines bytes.Buffer
 	for i, a := range list {
 		list[i].pattern = cmp.Or(a.pattern, a.subject)
-		flow := map[string]string{"from": a.from, "subject": a.subject, "reply": a.reply, "to": a.to, "pattern": list[i].pattern, "queue": a.queue}
+		flow := map[string]any{"from": a.from, "subject": a.subject, "reply": a.reply, "to": a.to, "pattern": list[i].pattern, "queue": a.queue, "from_leaf": a.leaf}
 		if err := json.NewEncoder(&lines).Encode(flow); err != nil {
 			t.Fatal(err)
 		}
