@@ -151,6 +151,9 @@ type Ending struct {
 	Type          jwt.ExportType
 	Remote, Local string // of the exporter and of the importer, references as wildcards
 	At            int64  // Unix seconds: from then on it is not valid
+	// Unnoticed says that servers that have loaded the importer go on, since their
+	// timer is set for the subject of the activation.
+	Unnoticed bool
 }
 
 // Endings returns the imports of ac that end, whether they have or will.
@@ -165,7 +168,11 @@ func Endings(ac *jwt.AccountClaims) []Ending {
 			continue
 		}
 		remote, local := patterns(im)
-		out = append(out, Ending{Exporter: im.Account, Type: im.Type, Remote: remote, Local: local, At: act.Expires})
+		e := Ending{Exporter: im.Account, Type: im.Type, Remote: remote, Local: local, At: act.Expires}
+		if e.Unnoticed = string(act.ImportSubject) != remote; im.IsService() {
+			e.Unnoticed = string(act.ImportSubject) != local
+		}
+		out = append(out, e)
 	}
 	return out
 }

@@ -64,6 +64,9 @@ type Config struct {
 	// Policy is what no change of an account may break; nil for none. It names no
 	// users: see [isolation.Policy.Users].
 	Policy *isolation.Policy
+	// Unaware reports whether servers are served that do not end every contract by
+	// themselves; nil where there are none.
+	Unaware func() bool
 	// Streams names the JetStream streams of an account, whose deletion would
 	// lose them; nil where nobody can tell.
 	Streams func(ctx context.Context, account string) ([]string, error)
@@ -92,6 +95,7 @@ type Service struct {
 	importers importers
 	spaces    namespaces
 	policy    *policies
+	contracts contracts
 	trusted   atomic.Pointer[trusted]
 	agenda    agenda
 }

@@ -61,6 +61,13 @@ func (s *Service) upkeep(ctx context.Context) (next time.Time, err error) {
 	if err != nil || s.cfg.Signer == nil {
 		return next, err
 	}
+	end, err := s.endUnnoticed(ctx)
+	if err != nil {
+		return next, err
+	}
+	if next.IsZero() || !end.IsZero() && end.Before(next) {
+		next = end
+	}
 	for _, d := range due {
 		err := s.compact(ctx, d.Key)
 		if ctx.Err() != nil {

@@ -30,8 +30,8 @@ func (s *Service) custody(trust operator.Trust) string {
 	return Offline
 }
 
-// Warnings returns what is wrong with the operator, or soon will be, and what
-// does not hold of the policy.
+// Warnings returns what is wrong with the operator, or soon will be, what does not
+// hold of the policy, and which contracts end soon.
 func (s *Service) Warnings(ctx context.Context) (out []string, err error) {
 	err = s.cfg.Store.View(ctx, func(r store.Reader) error {
 		op, trust, err := s.trust(r)
@@ -49,6 +49,11 @@ func (s *Service) warnings(r store.Reader, op store.Record, trust operator.Trust
 	if err != nil {
 		return nil, err
 	}
+	ending, err := s.contractWarnings(r)
+	if err != nil {
+		return nil, err
+	}
+	out = append(slices.Clone(out), ending...)
 	if s.cfg.Delegated != "" && !s.delegates(trust) {
 		out = append(out, fmt.Sprintf("accountd's signing key %s is none of the operator's: accountd signs nothing", keys.Short(s.cfg.Delegated)))
 	}

@@ -72,7 +72,33 @@ func (m *metrics) measured(cfg resolver.Config) (*resolver.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, errors.Join(m.showProposals(s, cfg.Now), m.registry.Register(newRolls(s)))
+	return s, errors.Join(m.showProposals(s, cfg.Now), m.registry.Register(newRolls(s)), m.showContracts(s, cfg.Now))
+}
+
+// showContracts shows when the next contract ends, and how many end within a month.
+func (m *metrics) showContracts(s *resolver.Service, now func() time.Time) error {
+	gauge := func(name, help string, value func(soon int, next time.Time) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+			defer cancel()
+			soon, next, err := s.Contracts(ctx)
+			if err != nil {
+				return math.NaN()
+			}
+			return value(soon, next)
+		})
+	}
+	return errors.Join(
+		m.registry.Register(gauge("accountd_contract_expiry_seconds", "Until the next contract ends, +Inf if none does.",
+			func(_ int, next time.Time) float64 {
+				if next.IsZero() {
+					return math.Inf(1)
+				}
+				return next.Sub(now()).Seconds()
+			})),
+		m.registry.Register(gauge("accountd_contracts_ending", "Contracts that end within 30 days.",
+			func(soon int, _ time.Time) float64 { return float64(soon) })),
+	)
 }
 
 // showProposals shows how many proposals wait, how long the oldest has, and how

@@ -200,6 +200,7 @@ func (d *dev) newService() (*resolver.Service, error) {
 	return d.metrics.measured(resolver.Config{
 		Keyring: d.enroll.Keyring(),
 		Streams: d.streams, Forget: d.forget,
+		Unaware: func() bool { return len(fleetNodes(d.beside.fleet.Load())) > 0 },
 		Notify: func(ctx context.Context, account string) error {
 			return notifyServers(ctx, d.beside.fleet.Load(), account)
 		},

@@ -152,9 +152,10 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		Store: a.store, Nodes: a.nodes, Server: id,
 		Self:   resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
 		Policy: a.opts.Policy, Now: a.opts.Now, Logger: a.log,
-		Forget: func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
-		Peer:   a.peer,
-		Known:  stock.Known,
+		Forget:  func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
+		Peer:    a.peer,
+		Unaware: func() bool { return true },
+		Known:   stock.Known,
 		Streams: func(ctx context.Context, account string) ([]string, error) {
 			if f := a.fleet.Load(); f != nil {
 				return f.Streams(ctx, account)

@@ -102,8 +102,8 @@ func (s *session) acceptInto(ctx context.Context, r *root, ac *account, cs contr
 		c.State = accounts.ContractActive
 		rec.about(cs, c, "")
 		if c.Type == jwt.Service && c.Expires != 0 && c.Local != c.Subject {
-			rec.Warnings = append(rec.Warnings, "at "+clock(c.Expires)+" nodes of accountd end it; stock nats-servers that have loaded the account "+
-				"do not notice the end of a renamed service: close it for them with nsc contracts close "+c.ID())
+			rec.Warnings = append(rec.Warnings, "at "+clock(c.Expires)+" accountd ends it, on stock servers if it has a key to sign with; otherwise servers "+
+				"that have loaded the account do not notice the end of a renamed service: close it with nsc contracts close "+c.ID())
 		}
 	}
 	return rec, err

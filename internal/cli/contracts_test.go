@@ -97,6 +97,10 @@ func TestContractsOfOneExport(t *testing.T) {
 			t.Errorf("a service that is passed on does not show as such: %+v", c)
 		}
 	}
+	p.ok("contracts", "show", list[0].ID).says("passed on", "shop exports it as app.q.*")
+	p.ok("add", "account", "third")
+	p.ok("add", "import", "-a", "third", "--src-account", "shop", "--remote-subject", "app.q.*", "--service", "--local-subject", "q.$1")
+	p.run("verify", "isolation", "third", "app").exits(9).says("third -> app  service q.*", "third imports the service app.q.* of shop", "shop imports the service q.a of app")
 	p.ok("contracts", "close", list[0].ID, "-a", "app").complains("this ended too: contract "+list[1].ID, "nsc contracts renew "+list[1].ID)
 	p.ok("contracts", "renew", list[1].ID)
 	for _, c := range p.contracts() {
@@ -141,6 +145,51 @@ func TestContractAcrossStores(t *testing.T) {
 	q.contract("expired")
 	p.ok("contracts", "close", c.ID).says("closed by app")
 	q.ok("contracts", "close", c.ID).says("closed by buyer")
+}
+
+// TestContractsRenewDue: what ends soon is renewed for as long as before, and
+// nothing that has ended or ends later; somebody else's by what is handed over.
+func TestContractsRenewDue(t *testing.T) {
+	t.Parallel()
+	p, q := sharing(t), alone(t)
+	q.ok("add", "operator", "other")
+	q.ok("add", "account", "buyer")
+	for subject, life := range map[string]string{"soon": "2d", "later": "90d", "gone": "1h", "never": "0"} {
+		p.ok("offer", "--from", "app", "--to", "shop", "--subject", subject, "--expiry", life)
+	}
+	for _, c := range p.contracts() {
+		p.ok("accept", c.ID)
+	}
+	p.ok("offer", "--from", "app", "--to", q.accountKey("buyer"), "--subject", "orders.*", "--expiry", "2d", "-o", "offer.jwt")
+	q.ok("accept", filepath.Join(p.dir, "offer.jwt"))
+	p.now = func() time.Time { return time.Now().Add(36 * time.Hour) }
+	ends := func() map[string]int64 {
+		out := map[string]int64{}
+		for _, c := range p.contracts() {
+			out[c.Subject] = c.Expires
+		}
+		return out
+	}
+	before := ends()
+	p.unchanged(func() {
+		p.ok("contracts", "renew", "--due", "7d", "--dry-run").says("soon", "orders.*")
+		p.run("contracts", "renew").exits(2)
+		p.run("contracts", "renew", "x", "--due", "7d").exits(2)
+		p.run("contracts", "renew", "--due", "soon").exits(2)
+	})
+	p.ok("contracts", "renew", "--due", "7d").says("soon of app", "orders.* of app", "the other side accepts it with: nsc accept ")
+	after := ends()
+	life := int64((48 * time.Hour).Seconds())
+	for subject, was := range before {
+		want := was
+		if subject == "soon" || subject == "orders.*" {
+			want = p.now().Unix() + life
+		}
+		if got := after[subject]; got < want-30 || got > want+30 {
+			t.Errorf("%s ends at %d, want %d", subject, got, want)
+		}
+	}
+	p.ok("contracts", "renew", "--due", "1d").complains("no contract ends until")
 }
 
 // flow is a subscriber of one account and a publisher of another.
