@@ -77,8 +77,8 @@ func (c *Client) GiveKeys(ctx context.Context, s claims.Signer, req KeysRequest)
 }
 
 // Deny lets devices get no new credentials; signed by s.
-func (c *Client) Deny(ctx context.Context, s claims.Signer, req DenyRequest) (DoneReply, error) {
-	return signed[DoneReply](ctx, c, s, SubjectDeny, req)
+func (c *Client) Deny(ctx context.Context, s claims.Signer, req DenyRequest) (DenyReply, error) {
+	return signed[DenyReply](ctx, c, s, SubjectDeny, req)
 }
 
 // Get returns a stored claim.

@@ -366,16 +366,22 @@ type DenyRequest struct {
 	Marks   []byte `json:"marks"`           // 8 bytes each, at most MaxMarks; see fleet.Mark
 	Until   int64  `json:"until,omitempty"` // Unix seconds
 	Lift    bool   `json:"lift,omitempty"`
-	// Spare are signing keys of Fleet that go although nobody stole them: other
-	// devices may renew by what they signed until then.
-	Fleet   string   `json:"fleet,omitempty"`
-	Spare   []string `json:"spare,omitempty"`
-	Host    string   `json:"host,omitempty"`
-	Request string   `json:"request,omitempty"`
+	// Spare are signing keys that go although nobody stole them, with their roles:
+	// other devices may renew by what they signed until then.
+	Spare   map[string]string `json:"spare,omitempty"`
+	Host    string            `json:"host,omitempty"`
+	Request string            `json:"request,omitempty"`
 }
 
 // MaxMarks bounds the devices of one DenyRequest, so that it fits a message.
 const MaxMarks = 50_000
+
+// DenyReply answers DenyRequest.
+type DenyReply struct {
+	Schema  int    `json:"schema"`
+	Changed int    `json:"changed"` // ids and keys that are denied now and were not, or the other way round
+	Error   *Error `json:"error,omitempty"`
+}
 
 // DoneReply answers requests that have nothing to tell but that it was done.
 type DoneReply struct {

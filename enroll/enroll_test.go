@@ -352,12 +352,18 @@ func TestSpared(t *testing.T) {
 	w.refuses("when its key was to retire", err, fault.Denied, "retired-key")
 
 	spared := fleet.Spared{}
-	spared.Change("devices", []string{old.PublicKey()}, w.clock.Add(time.Hour).Unix(), w.clock.Unix())
+	role := w.fleet.CohortRole(cohort, 1)
+	spared.Change(map[string]string{old.PublicKey(): role}, w.clock.Add(time.Hour).Unix(), w.clock.Unix())
 	w.put(store.Record{Kind: store.Spared, Key: w.account.PublicKey(), JWT: must(spared.Encode())}, func(_, _ *store.Record) {})
 	_, err = x.ask()
 	w.refuses("spared, and not retired by anybody", err, fault.Denied, "retired-key")
 	w.publish(func(ac *jwt.AccountClaims) { ac.SigningKeys.Remove(old.PublicKey()) })
 	w.put(must(w.record()), func(_, next *store.Record) { next.Retired = map[string]int64{old.PublicKey(): w.clock.Unix()} })
+	_, err = x.ask()
+	w.refuses("spared, and retired as one that was stolen", err, fault.Denied, "retired-key")
+	w.publish(func(ac *jwt.AccountClaims) {
+		ac.Tags.Add(fmt.Sprintf("returns:%s:%d", role, w.clock.Add(time.Hour).Unix()))
+	})
 	reply, err := x.ask()
 	if err != nil {
 		t.Fatalf("spared: %v", err)

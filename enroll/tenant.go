@@ -30,6 +30,7 @@ type tenant struct {
 	dropped []revocation.Dropped
 	denied  fleet.Denied
 	spared  fleet.Spared
+	returns fleet.Returns
 	pairs   map[string]keys.AccountPair // that accountd has, by public key
 }
 
@@ -48,12 +49,8 @@ func (t *tenant) role(key string, now time.Time) (role, bool) {
 	if !ok || r.until > 0 && r.until <= now.Unix() {
 		r, ok = role{}, false
 	}
-	if spare := t.spared[key]; !ok && spare.Until > now.Unix() && t.retired[key] != 0 {
-		for _, f := range fleet.All(t.claims) {
-			if f.Name == spare.Fleet {
-				return role{fleet: f}, true
-			}
-		}
+	if !ok && t.retired[key] != 0 {
+		r.fleet, ok = t.returns.Fleet(t.claims, t.spared[key], now.Unix())
 	}
 	return r, ok
 }
@@ -185,6 +182,7 @@ func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err err
 	if t.claims, err = claims.As[jwt.AccountClaims](doc); err != nil {
 		return nil, err
 	}
+	t.returns = fleet.ReturnsOf(t.claims)
 	for _, f := range fleet.All(t.claims) {
 		t.signers[f.Name], _ = f.Signers(t.claims) // none if a cohort lacks its key, which who asks is told
 		for _, k := range f.Keys(t.claims) {

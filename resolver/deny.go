@@ -15,8 +15,9 @@ import (
 
 // Deny decides a signed request that some devices get no new credentials until a
 // time, or do again.
-func (s *Service) Deny(ctx context.Context, via, token string, body []byte) api.DoneReply {
+func (s *Service) Deny(ctx context.Context, via, token string, body []byte) api.DenyReply {
 	var req api.DenyRequest
+	changed := 0
 	err := decodeBody(body, &req)
 	if err == nil {
 		_, err = keys.ParseAccount(req.Account)
@@ -29,44 +30,47 @@ func (s *Service) Deny(ctx context.Context, via, token string, body []byte) api.
 	}
 	if err == nil {
 		who := actor{Via: via, Host: clip(req.Host), Request: clip(req.Request)}
-		err = s.decide(ctx, who, token, body, nil, func(tx store.Tx, g grounds) error { return deny(tx, req, g) })
+		err = s.decide(ctx, who, token, body, nil, func(tx store.Tx, g grounds) (err error) {
+			changed, err = deny(tx, req, g)
+			return err
+		})
 	}
-	return s.done(err)
+	return api.DenyReply{Schema: api.Schema, Changed: changed, Error: s.done(err).Error}
 }
 
-func deny(tx store.Tx, req api.DenyRequest, g grounds) error {
+func deny(tx store.Tx, req api.DenyRequest, g grounds) (changed int, err error) {
 	ac, err := tx.Get(store.Account, req.Account)
 	if err != nil {
-		return notStored(err, "account", req.Account)
+		return 0, notStored(err, "account", req.Account)
 	}
 	old, err := tx.Get(store.Denied, req.Account)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
+		return 0, err
 	}
 	denied, err := fleet.DecodeDenied(old.JWT)
 	if err != nil {
-		return fault.New(fault.Internal, "denied devices of %s: %w", req.Account, err)
+		return 0, fault.New(fault.Internal, "denied devices of %s: %w", req.Account, err)
 	}
 	if err := spare(tx, req, ac.Name, g); err != nil {
-		return err
+		return 0, err
 	}
 	marks := make([]fleet.Mark, 0, len(req.Marks)/8)
 	for raw := req.Marks; len(raw) > 0; raw = raw[8:] {
 		marks = append(marks, fleet.Mark(binary.BigEndian.Uint64(raw)))
 	}
-	if err := denied.Change(marks, req.Until, g.now.Unix(), req.Lift); err != nil {
-		return err
+	if changed, err = denied.Change(marks, req.Until, g.now.Unix(), req.Lift); err != nil {
+		return 0, err
 	}
 	rec := store.Record{Kind: store.Denied, Key: req.Account, Name: ac.Name, JWT: denied.Encode()}
 	if rec.JWT == old.JWT {
-		return nil
+		return changed, nil
 	}
 	action := "deny"
 	if req.Lift {
 		action = "admit"
 	}
 	_, err = tx.Put(old.Revision, rec, g.who.change(action, old, rec, g.now, ""))
-	return err
+	return changed, err
 }
 
 // spare notes the keys of a request that are spared.
@@ -74,7 +78,7 @@ func spare(tx store.Tx, req api.DenyRequest, name string, g grounds) error {
 	if len(req.Spare) == 0 {
 		return nil
 	}
-	for _, key := range req.Spare {
+	for key := range req.Spare {
 		if _, err := keys.ParseAccount(key); err != nil {
 			return err
 		}
@@ -87,7 +91,7 @@ func spare(tx store.Tx, req api.DenyRequest, name string, g grounds) error {
 	if err != nil {
 		return fault.New(fault.Internal, "spared keys of %s: %w", req.Account, err)
 	}
-	spared.Change(req.Fleet, req.Spare, req.Until, g.now.Unix())
+	spared.Change(req.Spare, req.Until, g.now.Unix())
 	rec := store.Record{Kind: store.Spared, Key: req.Account, Name: name}
 	if rec.JWT, err = spared.Encode(); err != nil || rec.JWT == old.JWT {
 		return err

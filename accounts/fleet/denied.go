@@ -75,9 +75,11 @@ func DecodeDenied(text string) (Denied, error) {
 }
 
 // Change adds marks until a time, or lifts them, and forgets those whose time has
-// passed. It is fault.Denied if they are too many.
-func (d Denied) Change(marks []Mark, until, now int64, lift bool) error {
+// passed. It returns how many were not denied, or were, and is fault.Denied if
+// they are too many.
+func (d Denied) Change(marks []Mark, until, now int64, lift bool) (changed int, err error) {
 	maps.DeleteFunc(d, func(_ Mark, at int64) bool { return at <= now })
+	before := len(d)
 	for _, m := range marks {
 		if lift {
 			delete(d, m)
@@ -86,7 +88,7 @@ func (d Denied) Change(marks []Mark, until, now int64, lift bool) error {
 		d[m] = max(d[m], until)
 	}
 	if len(d) > MaxDenied {
-		return fault.New(fault.Denied, "%d ids and keys are denied, at most %d can be", len(d), MaxDenied).ByRule("denied")
+		return 0, fault.New(fault.Denied, "%d ids and keys are denied, at most %d can be", len(d), MaxDenied).ByRule("denied")
 	}
-	return nil
+	return max(len(d)-before, before-len(d)), nil
 }

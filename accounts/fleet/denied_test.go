@@ -20,7 +20,7 @@ func TestDenied(t *testing.T) {
 	})
 	f := sensors(1)
 	d := Denied{}
-	if err := d.Change(f.Marks(Suspect{ID: "a", Key: "UA"}), 100, 50, false); err != nil || len(d) != 2 {
+	if n, err := d.Change(f.Marks(Suspect{ID: "a", Key: "UA"}), 100, 50, false); err != nil || n != 2 || len(d) != 2 {
 		t.Fatalf("%v, %v", d, err)
 	}
 	if !d.Has(99, f.MarkID("a")) || !d.Has(99, MarkKey("UA")) || d.Has(100, MarkKey("UA")) || d.Has(50, MarkKey("a")) {
@@ -29,12 +29,12 @@ func TestDenied(t *testing.T) {
 	if other := (Fleet{Name: "other"}); d.Has(50, other.MarkID("a")) {
 		t.Error("of another fleet")
 	}
-	_ = d.Change(nil, 0, 100, false)
+	_, _ = d.Change(nil, 0, 100, false)
 	if len(d) != 0 {
 		t.Errorf("kept %v", d)
 	}
-	_ = d.Change([]Mark{1, 2}, 200, 100, false)
-	if _ = d.Change([]Mark{1}, 0, 100, true); len(d) != 1 {
+	_, _ = d.Change([]Mark{1, 2}, 200, 100, false)
+	if n, err := d.Change([]Mark{1, 7}, 0, 100, true); err != nil || n != 1 || len(d) != 1 {
 		t.Errorf("lifted: %v", d)
 	}
 	for _, bad := range []string{"x", "AAAA"} {
@@ -46,7 +46,7 @@ func TestDenied(t *testing.T) {
 	for i := range MaxDenied {
 		big[Mark(i)] = 200
 	}
-	if err := big.Change([]Mark{MaxDenied}, 200, 100, false); fault.RuleOf(err) != "denied" {
+	if _, err := big.Change([]Mark{MaxDenied}, 200, 100, false); fault.RuleOf(err) != "denied" {
 		t.Error(err)
 	}
 }

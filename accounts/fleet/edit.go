@@ -117,16 +117,18 @@ func setKey(ac *jwt.AccountClaims, public, role string, template jwt.UserPermiss
 	ac.SigningKeys.AddScopedSigner(scope)
 }
 
-func retireTag(role string, at int64) string {
-	return tagRetires + role + ":" + strconv.FormatInt(at, 10)
+func retireTag(role string, at int64) string { return timeTag(tagRetires, role, at) }
+
+func timeTag(kind, role string, at int64) string {
+	return kind + role + ":" + strconv.FormatInt(at, 10)
 }
 
-// retirements returns when roles are to be retired, the earliest if there are
-// several times.
-func retirements(ac *jwt.AccountClaims) map[string]int64 {
+// timesOf returns the times in tags of a kind by role, the earliest if there are
+// several.
+func timesOf(ac *jwt.AccountClaims, kind string) map[string]int64 {
 	out := map[string]int64{}
 	for _, tag := range ac.Tags {
-		rest, ok := strings.CutPrefix(tag, tagRetires)
+		rest, ok := strings.CutPrefix(tag, kind)
 		i := strings.LastIndexByte(rest, ':')
 		if !ok || i < 0 {
 			continue

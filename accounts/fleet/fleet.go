@@ -28,6 +28,7 @@ import (
 const (
 	tagFleet   = "fleet:"      // fleet:<name>:<cohorts>:<ttl>:<confine>
 	tagRetires = "retires:"    // retires:<role>:<Unix seconds>
+	tagReturns = "returns:"    // returns:<role>:<Unix seconds>, of a retired key
 	tagOnly    = "fleet-only:" // fleet-only:<ttl>
 )
 
@@ -167,7 +168,7 @@ const stationMark = "station-"
 
 // Keys returns the keys of f that ac has, by cohort and epoch, stations last.
 func (f Fleet) Keys(ac *jwt.AccountClaims) []Key {
-	retires := retirements(ac)
+	retires := timesOf(ac, tagRetires)
 	var out []Key
 	for public, scope := range ac.SigningKeys {
 		us, ok := scope.(*jwt.UserScope)

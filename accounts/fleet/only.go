@@ -80,6 +80,7 @@ func Compact(ac *jwt.AccountClaims, now time.Time) Compacted {
 		}
 	}
 	Retire(ac, out.Keys)
+	forgetReturns(ac, now.Unix())
 	horizon, only := Horizon(ac, now)
 	if !only {
 		return out

@@ -36,6 +36,7 @@ const (
 type Plan struct {
 	Entries revocation.List // to be listed
 	Retire  []Key           // refused at once, whatever they signed
+	Returns int64           // until then other devices may renew by what those signed, Unix seconds, 0 for not
 	Renew   []int           // cohorts that get a new key
 	Window  Window          // in which the old keys of a graceful plan go
 	Exposed []Suspect       // that can still connect
@@ -83,6 +84,7 @@ func (f Fleet) Plan(ac *jwt.AccountClaims, suspects []Suspect, b Budget, way Way
 	case fresh <= b.Room() && len(unlisted) == 0:
 		return p, nil
 	case way == Now:
+		p.Returns = f.Whole(now).To
 		return f.planNow(ac, append(unlisted, listed...), p, b)
 	case way == Graceful:
 		p.Window = w
@@ -254,7 +256,8 @@ func first(a, b string) string {
 }
 
 // Apply makes ac refuse what p says. fresh has the new key of each cohort that
-// gets one. Keys that the account has no more are passed by.
+// gets one. Keys that the account has no more are passed by. Where devices may
+// renew by what went, those that are to be refused are denied first: see Spare.
 func (f Fleet) Apply(ac *jwt.AccountClaims, p Plan, fresh map[int]string) error {
 	merged := revocation.List(ac.Revocations).Merge(p.Entries)
 	ac.Revocations = jwt.RevocationList(merged)
@@ -276,5 +279,6 @@ func (f Fleet) Apply(ac *jwt.AccountClaims, p Plan, fresh map[int]string) error 
 		}
 	}
 	Retire(ac, gone)
+	f.mark(ac, gone, p.Returns)
 	return nil
 }

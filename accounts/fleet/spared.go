@@ -3,24 +3,31 @@ package fleet
 import (
 	"encoding/json"
 	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
 )
 
 // Spare is a signing key of a fleet that was retired although nobody stole it,
 // since it had signed for devices that are to be refused: for others, what it
-// signed is as good as ever to renew by.
+// signed is as good as ever to renew by. It takes a mark in the claims, which
+// comes with the retirement, and a Spare beside the denied devices, which is
+// stored with the last of them: without either, the key counts as stolen.
 type Spare struct {
-	Fleet string `json:"fleet"`
+	Role  string `json:"role"`
 	Until int64  `json:"until"` // Unix seconds
 }
 
 // Spared are the keys of an account that are spared, by public key.
 type Spared map[string]Spare
 
-// Change adds keys of f until a time, and forgets those whose time has passed.
-func (s Spared) Change(f string, keys []string, until, now int64) {
+// Change adds keys with their roles until a time, and forgets those whose time
+// has passed.
+func (s Spared) Change(roles map[string]string, until, now int64) {
 	maps.DeleteFunc(s, func(_ string, k Spare) bool { return k.Until <= now })
-	for _, key := range keys {
-		s[key] = Spare{f, max(until, s[key].Until)}
+	for key, role := range roles {
+		s[key] = Spare{role, max(until, s[key].Until)}
 	}
 }
 
@@ -40,4 +47,44 @@ func DecodeSpared(text string) (Spared, error) {
 		return nil, invalid("malformed", "the spared keys are not of the expected form")
 	}
 	return s, nil
+}
+
+// Returns are the marks in the claims: until when, Unix seconds, devices may renew
+// by what a retired key signed, by its role.
+type Returns map[string]int64
+
+// ReturnsOf reads the marks of an account.
+func ReturnsOf(ac *jwt.AccountClaims) Returns { return timesOf(ac, tagReturns) }
+
+// Fleet returns the fleet by whose key, if it is retired, a device may renew at
+// now.
+func (r Returns) Fleet(ac *jwt.AccountClaims, s Spare, now int64) (Fleet, bool) {
+	name, _, _ := strings.Cut(s.Role, "/")
+	f, err := Find(ac, name)
+	return f, name != "" && err == nil && min(s.Until, r[s.Role]) > now
+}
+
+// mark lets devices renew by what keys signed that go, until a time. With 0 it
+// does not, nor by earlier keys of the same cohorts and stations.
+func (f Fleet) mark(ac *jwt.AccountClaims, going []Key, until int64) {
+	for role, at := range ReturnsOf(ac) {
+		old, ours := f.parseRole(role)
+		if until == 0 && ours && slices.ContainsFunc(going, func(k Key) bool { return k.Cohort == old.Cohort && k.Station == old.Station }) {
+			ac.Tags.Remove(timeTag(tagReturns, role, at))
+		}
+	}
+	for _, k := range going {
+		if until > 0 {
+			ac.Tags.Add(timeTag(tagReturns, k.Role, until))
+		}
+	}
+}
+
+// forgetReturns takes marks out of ac whose time has passed.
+func forgetReturns(ac *jwt.AccountClaims, now int64) {
+	for role, at := range ReturnsOf(ac) {
+		if at <= now {
+			ac.Tags.Remove(timeTag(tagReturns, role, at))
+		}
+	}
 }

@@ -7,40 +7,57 @@ import (
 
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 )
 
-// deny tells accountd that devices get no new credentials until a time, or with
-// lift that they do again. Where no accountd answers, nobody renews them.
-//
-// spare are keys that go with them: other devices may renew by what they signed.
-func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet, devices []fleet.Suspect, until int64, lift bool, spare ...string) error {
-	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun || len(devices) == 0 {
-		return nil
+// denial lets devices get no new credentials, or do again.
+type denial struct {
+	devices []fleet.Suspect
+	until   int64 // Unix seconds
+	lift    bool
+	spare   []fleet.Key // that go with them: other devices may renew by what they signed
+}
+
+// renews reports whether there is an accountd that may renew devices of f.
+func (s *session) renews(r *root, ac *account, f fleet.Fleet) bool {
+	ok, _ := s.online(r)
+	return ok && !r.tenant && len(f.Groups(ac.claims)) > 0
+}
+
+// deny tells accountd. It reports how many ids and keys that changed, and false
+// if there is no accountd, so that nobody renews devices.
+func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet, d denial) (changed int, told bool, err error) {
+	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun || len(d.devices) == 0 {
+		return 0, false, nil
 	}
 	if err := s.dial(ctx, r); err != nil {
-		return err
+		return 0, false, err
 	}
 	c, err := s.client(ctx, r)
 	if noService(err) {
-		return nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return err
+		return 0, false, err
 	}
 	pair, err := s.accountSigner(r, "")
 	if err != nil {
-		return err
+		return 0, false, err
 	}
 	var marks []byte
-	for _, d := range devices {
-		for _, m := range f.Marks(d) {
+	for _, one := range d.devices {
+		for _, m := range f.Marks(one) {
 			marks = binary.BigEndian.AppendUint64(marks, uint64(m))
 		}
 	}
+	spare := map[string]string{}
+	for _, k := range d.spare {
+		spare[k.Public] = k.Role
+	}
 	parts := slices.Collect(slices.Chunk(marks, api.MaxMarks*8))
 	for i, part := range parts {
-		req := api.DenyRequest{Account: ac.key, Fleet: f.Name, Marks: part, Until: until, Lift: lift, Host: s.env.Host, Request: keys.Nonce()}
+		req := api.DenyRequest{Account: ac.key, Marks: part, Until: d.until, Lift: d.lift, Host: s.env.Host, Request: keys.Nonce()}
 		if i == len(parts)-1 { // nobody renews by them who was not denied first
 			req.Spare = spare
 		}
@@ -51,23 +68,28 @@ func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet,
 			err = reply.Error.Fault()
 		}
 		if err != nil {
-			return err
+			return changed, true, err
 		}
+		changed += reply.Changed
 	}
-	return nil
+	return changed, true, nil
 }
 
 // denyCut denies new credentials to devices that a plan cannot list. Where the
 // keys of their cohorts go at once, healthy devices come back by renewing, unless
 // whole cohorts or stations were named: their keys may be stolen.
-func (s *session) denyCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, p fleet.Plan, cut *deviceCut) error {
-	if len(p.Retire) == 0 || len(cut.suspects) == 0 || len(f.Groups(ac.claims)) == 0 {
-		return s.deny(ctx, r, ac, f, p.Exposed, cut.Until, false)
+func (s *session) denyCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, p *fleet.Plan, cut *deviceCut) error {
+	if p.Returns == 0 {
+		_, _, err := s.deny(ctx, r, ac, f, denial{devices: p.Exposed, until: cut.Until})
+		return err
 	}
-	var spare []string
-	for _, k := range p.Retire {
-		spare = append(spare, k.Public)
+	_, told, err := s.deny(ctx, r, ac, f, denial{devices: cut.suspects, until: p.Returns, spare: p.Retire})
+	full := fault.RuleOf(err) == "denied"
+	if !told && !s.flags.dryRun || full {
+		p.Returns, cut.Returns = 0, 0
 	}
-	cut.returns = true
-	return s.deny(ctx, r, ac, f, cut.suspects, s.now+int64((f.TTL+fleet.Skew).Seconds()), false, spare...)
+	if full { // it refuses them all the same, and the healthy with them
+		return nil
+	}
+	return err
 }

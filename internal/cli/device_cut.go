@@ -17,13 +17,21 @@ type deviceCut struct {
 	Listed   int      `json:"listed"`            // of them in the account's claim
 	Retired  []string `json:"retired,omitempty"` // roles of keys
 	Renewed  []int    `json:"renewed,omitempty"` // cohorts that got a new key
+	Returns  int64    `json:"returns,omitempty"` // until then healthy devices may renew by what those keys signed, Unix seconds
 	Exposed  int      `json:"exposed"`           // that can still connect
 	Until    int64    `json:"until,omitempty"`   // the last of them, Unix seconds
 	Budget   float64  `json:"budget"`            // share of the largest claim in use afterwards, 0 to 1
 	affected map[string]int
 	suspects []fleet.Suspect // that were named
-	returns  bool            // healthy devices renew by what the keys that went signed
 	healthy  bool            // devices may be cut, when keys go before all has expired
+}
+
+// comeBack says how healthy devices do whose keys went with others.
+func (c *deviceCut) comeBack() string {
+	if c.Returns == 0 {
+		return "are issued anew"
+	}
+	return "come back by renewing, until " + clock(c.Returns) + ": those that enrolled do so by themselves, others are issued anew"
 }
 
 // loss says what a plan does to whom.
@@ -33,7 +41,7 @@ func (c *deviceCut) loss(f fleet.Fleet, p fleet.Plan) []string {
 		out = append(out, count(c.Listed, "device")+" will be refused")
 	}
 	if n := len(p.Retire); n > 0 {
-		out = append(out, "everything that "+count(n, "key")+" signed ("+shorten(rolesOf(p.Retire))+") will be refused at once, healthy devices too, until they are issued anew")
+		out = append(out, "everything that "+count(n, "key")+" signed ("+shorten(rolesOf(p.Retire))+") will be refused at once, healthy devices too, until they "+c.comeBack())
 	}
 	if len(c.affected) > 0 {
 		var where []string
@@ -105,8 +113,8 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 	}
 	if len(p.Renew) > 0 {
 		again := "issue their healthy devices anew with: nsc issue --fleet " + f.Name + " -a " + shellWords([]string{ac.name})
-		if c.returns {
-			again = "healthy devices that enrolled renew by themselves within " + fleet.Span(f.TTL) + "; issue others anew with: nsc issue --fleet " + f.Name + " -a " + shellWords([]string{ac.name})
+		if c.Returns > 0 {
+			again = "healthy devices that enrolled come back by renewing, until " + clock(c.Returns) + "; of others, " + again
 		}
 		rec.Lines = append(rec.Lines, "cohorts "+intsText(p.Renew)+" have new keys; "+again)
 	}

@@ -204,11 +204,14 @@ func TestHealthyDevicesReturn(t *testing.T) {
 	p.ok("add", "fleet", "devices", "-a", "ret", "--cohorts", "1", "--ttl", "1h")
 	p.ok("add", "enrollment-group", "phones", "-a", "ret")
 	token := p.token("ret", "many.token", "--uses", "9")
-	for _, id := range []string{"good", "bad"} {
+	for _, id := range []string{"good", "bad", "lost", "late"} {
 		p.ok("device", "enroll", "--token", token, "--dir", id, "--id", id)
 	}
-	p.ok("revoke", "device", "bad", "-a", "ret", "--now", "--yes").says("refused everywhere", "healthy devices that enrolled renew by themselves")
-	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
+	p.run("revoke", "device", "bad", "lost", "-a", "ret", "--now").exits(2).complains("healthy devices too, until they come back by renewing, until ")
+	p.ok("revoke", "device", "bad", "lost", "-a", "ret", "--now", "--yes").says("refused everywhere", "healthy devices that enrolled come back by renewing, until ")
+	for _, id := range []string{"bad", "lost"} {
+		p.run("device", "renew", "--dir", id).exits(4).complains("revoked")
+	}
 	p.ok("device", "renew", "--dir", "good")
 	doc, creds := p.device("good")
 	if _, ac := p.account("ret"); !ac.SigningKeys.Contains(doc.Issuer) {
@@ -217,8 +220,16 @@ func TestHealthyDevicesReturn(t *testing.T) {
 	if !p.may(nats.UserCredentials(creds), publishing("ret.good.x")) {
 		t.Error("a healthy device may not publish")
 	}
+
+	p.run("unrevoke", "device", "nobody", "-a", "ret").exits(3).complains("unknown-key")
+	p.ok("unrevoke", "device", "lost", "-a", "ret").says("1 of the ids and keys that were denied may get new credentials again")
+	p.ok("device", "renew", "--dir", "lost").says("device lost")
+	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
+
 	p.ok("revoke", "device", "--cohort", "0", "-a", "ret", "--yes").says("refused everywhere")
-	p.run("device", "renew", "--dir", "good").exits(4).complains("retired-key")
+	for _, id := range []string{"good", "late"} { // what the earlier key signed is worth nothing any more, either
+		p.run("device", "renew", "--dir", id).exits(4).complains("retired-key")
+	}
 }
 
 // TestDeviceSurvivesKills: whenever the agent is killed, what it left is whole,

@@ -42,7 +42,7 @@ whole, however much it is: its key is retired.
 The list in an account's claim has room for some 11,000 devices. Of more, the
 command shows what each way means, and you choose. --now retires the keys of their
 cohorts: all are refused at once, and so are healthy devices of these cohorts, until
-they are issued anew. --graceful lists as many as there is room for and gives the
+they renew by proof of their keys, as those do that enrolled, or are issued anew. --graceful lists as many as there is room for and gives the
 cohorts of the others new keys: those can connect until their credentials expire, or with --over
 until the old keys are retired, within that time; so are healthy devices of these
 cohorts that have no new credentials by then.`,
@@ -117,7 +117,7 @@ func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receip
 	if err := s.writeRest(o.rest, plan.Exposed); err != nil {
 		return nil, err
 	}
-	if err := s.denyCut(ctx, r, ac, f, plan, cut); err != nil {
+	if err := s.denyCut(ctx, r, ac, f, &plan, cut); err != nil {
 		return nil, err
 	}
 	fresh, err := s.makeKeys(len(plan.Renew))
@@ -165,7 +165,10 @@ func (s *session) planCut(ctx context.Context, r *root, ac *account, f fleet.Fle
 	if err != nil {
 		return plan, cut, err
 	}
-	cut.Listed, cut.Renewed = len(plan.Entries), plan.Renew
+	if !s.renews(r, ac, f) {
+		plan.Returns = 0
+	}
+	cut.Listed, cut.Renewed, cut.Returns = len(plan.Entries), plan.Renew, plan.Returns
 	if cut.Exposed = len(plan.Exposed); cut.Exposed > 0 {
 		cut.Until, cut.healthy = plan.Last, o.over != nil
 		if cut.healthy {
@@ -232,7 +235,7 @@ func (s *session) devicesCut(ctx context.Context, r *root, ac *account, f fleet.
 	if err == nil || way != fleet.Undecided {
 		return plan, helpUnknown(err)
 	}
-	return plan, s.choices(ac, f, l.list, b, err)
+	return plan, s.choices(r, ac, f, l.list, b, err)
 }
 
 // helpUnknown says where what is not known of a device may be found.
@@ -245,7 +248,7 @@ func helpUnknown(err error) error {
 
 // choices is the error of devices that cannot be listed, with what each way
 // would mean.
-func (s *session) choices(ac *account, f fleet.Fleet, list []fleet.Suspect, b fleet.Budget, cause error) error {
+func (s *session) choices(r *root, ac *account, f fleet.Fleet, list []fleet.Suspect, b fleet.Budget, cause error) error {
 	e := fault.As(cause)
 	if e == nil {
 		return cause
@@ -257,6 +260,9 @@ func (s *session) choices(ac *account, f fleet.Fleet, list []fleet.Suspect, b fl
 			continue
 		}
 		c := deviceCut{Devices: len(list), Listed: len(p.Entries), Exposed: len(p.Exposed), Until: p.Last, Renewed: p.Renew}
+		if s.renews(r, ac, f) {
+			c.Returns = p.Returns
+		}
 		fmt.Fprintf(s.env.Stderr, "--%s  %s\n", way, strings.Join(c.loss(f, p), "; "))
 	}
 	if e.Rule == "unknown-key" {

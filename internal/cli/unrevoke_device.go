@@ -31,7 +31,8 @@ by id or public key, as --file lists them, or as --from holds them, a file that 
 issue wrote. Of --from, --tag takes those with a tag, --cohort those of cohorts.
 What the key of a retired cohort or station signed stays refused for ever, and so
 does what the revocation of all users covers: those devices need new credentials,
-and the receipt says how many they are.`,
+and the receipt says how many they are. Who accountd was told to deny new credentials
+may get them again: by renewing, where the keys of cohorts went for single devices.`,
 		Example: `  nsc unrevoke device sensor-17 --from sensors.ndjson -a app
   nsc unrevoke device --file found.txt --from sensors.ndjson -a app
   nsc unrevoke device --cohort 7 --from sensors.ndjson -a app --dry-run
@@ -69,6 +70,8 @@ type deviceReturn struct {
 	Retired  int    `json:"retired,omitempty"`  // refused all the same, since the key that signed is retired
 	Expired  int    `json:"expired,omitempty"`  // refused all the same, since their credentials have expired
 	Unseen   int    `json:"unseen,omitempty"`   // of which no credential is known here
+	Nameless int    `json:"nameless,omitempty"` // of which no key is known here
+	Admitted int    `json:"admitted,omitempty"` // ids and keys that were denied new credentials and are not any more
 
 	all int64 // time of the revocation of all users
 }
@@ -92,12 +95,12 @@ func (a *app) unrevokeDevices(ctx context.Context, o unrevokeDeviceOptions) (*re
 	if err != nil {
 		return nil, err
 	}
-	back, keys, err := returning(ac.claims, l.list, s.now)
-	if err != nil {
+	back, keys := returning(ac.claims, l.list, s.now)
+	back.Fleet = f.Name
+	if back.Admitted, _, err = s.deny(ctx, r, ac, f, denial{devices: l.list, lift: true}); err != nil {
 		return nil, err
 	}
-	back.Fleet = f.Name
-	if err := s.deny(ctx, r, ac, f, l.list, 0, true); err != nil {
+	if err := back.check(ac, l.list); err != nil && !(s.flags.dryRun && s.renews(r, ac, f)) {
 		return nil, err
 	}
 	rec, err := s.editAccount(ctx, r, ac, change{unrevoke: keys, edit: func(c *jwt.AccountClaims) error {
@@ -119,7 +122,7 @@ func (a *app) unrevokeDevices(ctx context.Context, o unrevokeDeviceOptions) (*re
 
 // returning sorts devices by what keeps them out, and returns the keys of those
 // that can be taken off the list.
-func returning(ac *jwt.AccountClaims, devices []fleet.Suspect, now int64) (*deviceReturn, []string, error) {
+func returning(ac *jwt.AccountClaims, devices []fleet.Suspect, now int64) (*deviceReturn, []string) {
 	list := revocation.List(ac.Revocations)
 	back := &deviceReturn{Devices: len(devices), all: list[revocation.All]}
 	var keys []string
@@ -127,8 +130,8 @@ func returning(ac *jwt.AccountClaims, devices []fleet.Suspect, now int64) (*devi
 		at, listed := list[d.Key]
 		switch {
 		case d.Key == "":
-			return nil, nil, fault.New(fault.NotFound, "the key of %s is not known here, and lists hold keys", d.ID).
-				About("device", d.ID).ByRule("unknown-key").WithHint("name the file that nsc issue wrote: --from <file>")
+			back.Nameless++
+			continue
 		case !listed:
 			back.Unlisted++
 		case at <= back.all:
@@ -149,11 +152,23 @@ func returning(ac *jwt.AccountClaims, devices []fleet.Suspect, now int64) (*devi
 			back.Expired++
 		}
 	}
-	if back.Returned == 0 && back.Covered+back.Retired+back.Expired == len(devices) {
-		return nil, nil, fault.New(fault.Denied, "%s stay refused all the same: %s", count(len(devices), "device"), strings.Join(back.reasons(), "; ")).
-			ByRule("covered").WithHint("give them new credentials with: nsc issue -a %s --public-keys <file>", fault.Words(ac.Name))
+	return back, keys
+}
+
+// check is an error if nothing changes for devices.
+func (b *deviceReturn) check(ac *account, devices []fleet.Suspect) error {
+	i := slices.IndexFunc(devices, func(d fleet.Suspect) bool { return d.Key == "" })
+	switch {
+	case b.Admitted > 0:
+		return nil
+	case i >= 0:
+		return fault.New(fault.NotFound, "the key of %s is not known here, and lists hold keys", devices[i].ID).
+			About("device", devices[i].ID).ByRule("unknown-key").WithHint("name the file that nsc issue wrote: --from <file>")
+	case b.Returned == 0 && b.Covered+b.Retired+b.Expired == len(devices):
+		return fault.New(fault.Denied, "%s stay refused all the same: %s", count(len(devices), "device"), strings.Join(b.reasons(), "; ")).
+			ByRule("covered").WithHint("give them new credentials with: nsc issue -a %s --public-keys <file>", fault.Words(ac.name))
 	}
-	return back, keys, nil
+	return nil
 }
 
 // reasons says how many devices stay refused, and why.
@@ -200,11 +215,15 @@ func (b *deviceReturn) tell(rec *receipt, ac *account, o unrevokeDeviceOptions) 
 		text string
 	}{
 		{b.Unlisted, "not on the list"},
+		{b.Nameless, "of which no key is known here: what is listed or denied by key stays; name the file that nsc issue wrote: --from <file>"},
 		{b.Unseen, "of which no credential is known here: whether one is still good is not known either"},
 	} {
 		if line.n > 0 {
 			rec.Lines = append(rec.Lines, count(line.n, "device")+" "+line.text)
 		}
+	}
+	if b.Admitted > 0 {
+		rec.Lines = append(rec.Lines, fmt.Sprint(b.Admitted)+" of the ids and keys that were denied may get new credentials again, by renewing or with a token")
 	}
 	if stays := b.reasons(); len(stays) > 0 {
 		rec.Warnings = append(rec.Warnings, fmt.Sprintf("by the credentials known here, these cannot connect: %s; new ones come from: nsc issue %s --public-keys <file>",
