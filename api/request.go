@@ -66,6 +66,10 @@ type Item struct {
 	Force   bool   `json:"force,omitempty"`   // delete although others import from it
 	Accept  string `json:"accept,omitempty"`  // jti of the proposal that this version answers
 
+	// Deletion is the request to delete as stock servers take it, signed by an
+	// operator key, for an accountd that signs nothing itself.
+	Deletion string `json:"deletion,omitempty"`
+
 	Retire []string `json:"retire,omitempty"` // signing keys of versions before accountd's first, to be retired
 
 	// What this version takes back on purpose. The signed request authorises it.

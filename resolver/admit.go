@@ -83,7 +83,9 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 		return
 	}
 	if c.doc == nil {
-		c.err = c.admitDelete(trust, now)
+		if c.err = s.checkDeletion(c, trust, op); c.err == nil {
+			c.err = c.admitDelete(trust, now)
+		}
 		return
 	}
 	if c.old.Revision > 0 && !c.old.Deleted && c.old.JWT == c.doc.Token {
@@ -296,6 +298,22 @@ func (c *change) checkBlocking() error {
 	return fault.New(fault.Invalid, "servers would refuse all of account %s: %s", c.name(), strings.Join(issues, "; ")).ByRule("blocking")
 }
 
+// checkDeletion: the request for stock servers is one that they obey, and
+// deletes this account alone.
+func (s *Service) checkDeletion(c *change, trust operator.Trust, op store.Record) error {
+	if c.item.Deletion == "" {
+		return nil
+	}
+	d, err := claims.Decode(c.item.Deletion)
+	switch {
+	case err != nil:
+		return err
+	case !slices.Equal(d.Strings("accounts"), []string{c.key}):
+		return fault.New(fault.Invalid, "the deletion request is not of account %s alone", keys.Short(c.key)).ByRule("malformed")
+	}
+	return s.maySignDeletion(trust, op, d)
+}
+
 // admitDelete plans the tombstone: everything that the record knows stays.
 func (c *change) admitDelete(trust operator.Trust, now time.Time) error {
 	switch {
@@ -315,7 +333,7 @@ func (c *change) admitDelete(trust operator.Trust, now time.Time) error {
 		return fault.New(fault.Conflict, "account %s has a version that is newer than the deletion request", c.old.Name).ByRule("older")
 	}
 	c.rec = c.old
-	c.rec.Deleted = true
+	c.rec.Deleted, c.rec.Deletion = true, c.item.Deletion
 	c.rec.Findings = nil
 	return nil
 }

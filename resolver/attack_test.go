@@ -435,3 +435,38 @@ func TestVersionOfTheSameSecond(t *testing.T) {
 	w.tick()
 	w.mustPut(next("six"), base)
 }
+
+// TestDeletionRequestOfATombstone is taken only as stock servers would obey it,
+// of this account alone.
+func TestDeletionRequestOfATombstone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	base := w.mustPut(w.sign(w.sk, w.account()), "").ID
+	key := w.tenant.PublicKey()
+	request := func(by claims.Signer, subject string, accounts ...string) string {
+		return must(claims.Request("generic", subject, "", "n", 0, map[string]any{"accounts": accounts}).Sign(by, w.clock.Unix())).Token
+	}
+	for name, deletion := range map[string]string{
+		"of another account":        request(w.sk, w.sk.PublicKey(), w.system.PublicKey()),
+		"of two":                    request(w.sk, w.sk.PublicKey(), key, w.system.PublicKey()),
+		"of none":                   request(w.sk, w.sk.PublicKey()),
+		"by a tenant":               request(w.tenant, key, key),
+		"for somebody else":         request(w.sk, w.root.PublicKey(), key),
+		"by accountd's own key":     request(w.accountd, w.accountd.PublicKey(), key),
+		"an account and no request": w.sign(w.sk, w.account()).Token,
+		"no token":                  "x",
+	} {
+		if res := w.put(api.Item{Delete: key, Base: base, Deletion: deletion}); res.Error == nil || w.record(key).Deleted {
+			t.Errorf("%s: %+v", name, res)
+		}
+	}
+	good := request(w.sk, w.sk.PublicKey(), key)
+	if res := w.put(api.Item{Delete: key, Base: base, Deletion: good}); res.Error != nil || w.record(key).Deletion != good {
+		t.Fatalf("%+v", res)
+	}
+	w.tick()
+	w.mustPut(w.sign(w.sk, w.account()), base, func(i *api.Item) { i.Restore = true })
+	if rec := w.record(key); rec.Deleted || rec.Deletion != "" {
+		t.Errorf("restored with the deletion: %+v", rec)
+	}
+}

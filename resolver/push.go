@@ -85,19 +85,30 @@ func (s *Service) deletion(ctx context.Context, token string) (d *claims.Documen
 			items = append(items, api.Item{Delete: key})
 		}
 	}
+	if len(items) == 1 { // of several, one may be restored
+		items[0].Deletion = token
+	}
 	return d, items, nil
 }
 
 // mayDelete refuses a deletion request that no operator key signed for itself
 // just now.
 func (s *Service) mayDelete(trust operator.Trust, op store.Record, d *claims.Document, now time.Time) error {
+	if err := s.maySignDeletion(trust, op, d); err != nil {
+		return err
+	}
+	if now.Sub(time.Unix(d.IssuedAt, 0)).Abs() > deleteSkew {
+		return fault.New(fault.Expired, "the deletion request is more than %s old or from the future", deleteSkew).ByRule("clock")
+	}
+	return nil
+}
+
+func (s *Service) maySignDeletion(trust operator.Trust, op store.Record, d *claims.Document) error {
 	switch {
 	case d.Subject != d.Issuer:
 		return fault.New(fault.Invalid, "a deletion request is signed by its subject").ByRule("signed request")
 	case op.Retired[d.Issuer] != 0 || !trust.Signs(d.Issuer) || d.Issuer == s.cfg.Delegated:
 		return fault.New(fault.Untrusted, "%s may not delete accounts of operator %s", keys.Short(d.Issuer), op.Name).ByRule("chain")
-	case now.Sub(time.Unix(d.IssuedAt, 0)).Abs() > deleteSkew:
-		return fault.New(fault.Expired, "the deletion request is more than %s old or from the future", deleteSkew).ByRule("clock")
 	}
 	return nil
 }

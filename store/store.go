@@ -122,6 +122,7 @@ type Record struct {
 	Retired  map[string]int64     `json:"retired,omitempty"`  // signing keys gone for ever, and when
 	Exports  []ExportList         `json:"exports,omitempty"`  // lists of exports that left the JWT
 	Findings []string             `json:"findings,omitempty"` // admitted findings of the JWT
+	Deletion string               `json:"deletion,omitempty"` // of a tombstone: the signed request that stock servers obey, if there is one
 }
 
 // Change is one line of the audit log. It is written in the transaction of the

@@ -169,6 +169,16 @@ func (r *root) removable(nameOrKey string, there map[string]remoteAccount) ([]st
 	return []string{key}, nil
 }
 
+// deletion signs the request to delete an account, as stock servers take it.
+// expires is in Unix seconds, 0 for never.
+func (s *session) deletion(by signer, account string, expires int64) (string, error) {
+	doc, err := claims.Request("generic", by.PublicKey(), "", keys.Nonce(), expires, map[string]any{"accounts": []string{account}}).Sign(by, s.now)
+	if err != nil {
+		return "", err
+	}
+	return doc.Token, nil
+}
+
 // removeStock asks servers without accountd to remove accounts. An operator's
 // key signs the request.
 func (s *session) removeStock(ctx context.Context, r *root, recs []*receipt) error {
@@ -178,11 +188,9 @@ func (s *session) removeStock(ctx context.Context, r *root, recs []*receipt) err
 	}
 	bodies := make([]string, len(recs))
 	for i, rec := range recs {
-		doc, err := claims.Request("generic", pair.PublicKey(), "", keys.Nonce(), s.now+requestLife, map[string]any{"accounts": []string{rec.Key}}).Sign(pair, s.now)
-		if err != nil {
+		if bodies[i], err = s.deletion(pair, rec.Key, s.now+requestLife); err != nil {
 			return err
 		}
-		bodies[i] = doc.Token
 	}
 	answers, err := s.askStock(ctx, subjectStockDelete, bodies)
 	if err != nil {

@@ -50,6 +50,13 @@ func (s *session) putAll(ctx context.Context, r *root, items []api.Item, issuer 
 	if err != nil {
 		return nil, err
 	}
+	for i := range items {
+		if items[i].Delete != "" {
+			if items[i].Deletion, err = s.deletion(pair, items[i].Delete, 0); err != nil {
+				return nil, err
+			}
+		}
+	}
 	ctx, end := s.patience(ctx)
 	defer end()
 	reply, err := c.Put(ctx, pair, api.PutRequest{

@@ -328,6 +328,47 @@ func TestDeletionWithoutSigner(t *testing.T) {
 	w.shows(api.Stored, rec, "s0")
 }
 
+// TestDeletionThatWasSigned: in offline custody the request that came with the
+// deletion is handed on, also to a server that was away, and to one that knows
+// the account only because a client elsewhere subscribes.
+func TestDeletionThatWasSigned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, full, full, full)
+	w.routed()
+	w.start(func(c *Config) { c.Signer = nil })
+	w.up("s0", "s1", "s2")
+	a := w.tenant("coke")
+	u := w.user(a.kp)
+	w.shows(api.Stored, a.put(), "s0", "s1", "s2")
+	nc := must(u.connect(w.members[0].url()))
+	defer nc.Close()
+	must(nc.SubscribeSync("x"))
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	away := w.members[2]
+	away.stop()
+	natstest.Eventually(t, patience, func() error {
+		if w.server("s2").Status().Healthy {
+			return fmt.Errorf("s2 counts as up")
+		}
+		return nil
+	})
+	rec := must(w.fleet.record(context.Background(), a.kp.PublicKey()))
+	rec.Deleted = true
+	rec.Deletion = must(claims.Request("generic", w.sk.PublicKey(), "", "n", 0, map[string]any{"accounts": []string{rec.Key}}).Sign(w.sk, time.Now().Unix())).Token
+	rec = w.write(rec)
+	w.shows(api.InForce, rec, "s0")
+	w.shows(api.Stored, rec, "s1")
+	away.start()
+	w.shows(api.Stored, rec, "s2")
+	for _, m := range w.members {
+		if err := refused(u, m.url())(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestBearerUsersAreSaid: servers hide the JWTs of bearer users from a sweep.
 func TestBearerUsersAreSaid(t *testing.T) {
 	t.Parallel()

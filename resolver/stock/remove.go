@@ -19,7 +19,12 @@ import (
 const deletionLife = 120
 
 // undeletable is why a server keeps a deleted account.
-const undeletable = "undeletable: the server's resolver has no allow_delete; the account is suspended there, so nobody can connect"
+func (f *Fleet) undeletable() string {
+	if f.cfg.Signer == nil {
+		return "undeletable: the server's resolver has no allow_delete; the account stays alive there, since accountd cannot sign a version that permits nobody"
+	}
+	return "undeletable: the server's resolver has no allow_delete; the account is suspended there, so nobody can connect"
+}
 
 // remove takes a deleted account from every server that still has it.
 func (r *round) remove(ctx context.Context, j *job) error {
@@ -31,9 +36,9 @@ func (r *round) remove(ctx context.Context, j *job) error {
 	if len(alive) == 0 {
 		return nil
 	}
-	if r.f.cfg.Signer == nil {
+	if r.f.cfg.Signer == nil && r.rec.Deletion == "" {
 		for id := range alive {
-			r.verdicts[id].reason = "the deletion waits for a signature of the operator, which accountd cannot give: nsc push, or delete it with the official tool"
+			r.verdicts[id].reason = "the deletion waits for a signature of the operator, which accountd cannot give: bring it back with nsc restore account, and delete it again"
 			r.verdicts[id].parked = true
 		}
 		return nil
@@ -47,21 +52,34 @@ func (r *round) remove(ctx context.Context, j *job) error {
 	return r.readBack(ctx)
 }
 
-// sendDeletion sends a signed deletion to all servers and waits until those
-// with a directory have answered.
-func (r *round) sendDeletion(ctx context.Context) error {
-	now := r.f.cfg.Now().Unix()
+// deletion returns the signed deletion: the one that came with the tombstone
+// where accountd cannot sign.
+func (r *round) deletion() (string, error) {
 	signer := r.f.cfg.Signer
+	if signer == nil {
+		return r.rec.Deletion, nil
+	}
+	now := r.f.cfg.Now().Unix()
 	d, err := claims.Request("generic", signer.PublicKey(), "", claims.Digest(r.rec.JWT)[:16], now+deletionLife,
 		map[string]any{"accounts": []string{r.rec.Key}}).Sign(signer, now)
 	if err != nil {
-		return fmt.Errorf("sign deletion of %s: %w", r.rec.Key, err)
+		return "", fmt.Errorf("sign deletion of %s: %w", r.rec.Key, err)
+	}
+	return d.Token, nil
+}
+
+// sendDeletion sends a signed deletion to all servers and waits until those
+// with a directory have answered.
+func (r *round) sendDeletion(ctx context.Context) error {
+	token, err := r.deletion()
+	if err != nil {
+		return err
 	}
 	missing := r.runs(func(v *verdict) bool {
 		kind := r.f.kindOf(v.server)
 		return kind == Full || kind == Cache
 	})
-	_, err = r.f.ask.gather(ctx, subjectDelete, []byte(d.Token), r.f.cfg.Answer, r.f.stirred, func(m *nats.Msg) bool {
+	_, err = r.f.ask.gather(ctx, subjectDelete, []byte(token), r.f.cfg.Answer, r.f.stirred, func(m *nats.Msg) bool {
 		if v, a, ok := answered[status](r, m, missing); ok {
 			r.deletionAnswer(v, a)
 		}
@@ -82,13 +100,16 @@ func (r *round) deletionAnswer(v *verdict, a answer[status]) {
 	v.state, v.parked, v.reason = api.Rejected, true, a.Error.Text
 	if strings.Contains(a.Error.Text, "delete must be enabled") {
 		v.server.undeletable = true
-		v.reason = undeletable
+		v.reason = r.f.undeletable()
 	}
 }
 
 // suspend sends a last version that permits nobody, where a deletion does not
 // reach: servers that fetch from us, and directories that refuse deletions.
 func (r *round) suspend(ctx context.Context, alive map[string]bool) error {
+	if r.f.cfg.Signer == nil {
+		return nil
+	}
 	needed := false
 	for id := range alive {
 		v := r.verdicts[id]

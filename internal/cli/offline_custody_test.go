@@ -88,3 +88,20 @@ func TestVersionsOfOneSecond(t *testing.T) {
 	}
 	p.ok("push", "-a", "app").says("already")
 }
+
+// TestDeleteWithoutADelegatedKey: nsc signs the deletion for the stock servers,
+// and nothing waits.
+func TestDeleteWithoutADelegatedKey(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	s := p.directory("--allow-delete")
+	p.underResolver(s)
+	p.ok("push", "-A")
+	accepts(t, s.URL, p.credsFile("app", "one"))
+	creds := p.credsFile("app", "one")
+	p.ok("delete", "account", "app", "--yes").says("refused everywhere")
+	if connects(t, s.URL, creds) {
+		t.Error("a user of a deleted account connects")
+	}
+	p.ok("status")
+}
