@@ -22,6 +22,7 @@ type Client struct {
 	Operator string // public key of the operator that accountd serves
 	Server   string // public key of the service, part of the audience
 	Custody  string // delegated or offline
+	Open     bool   // over HTTP: reads need no signature from here
 
 	link  link
 	now   func() time.Time

@@ -37,6 +37,7 @@ type Info struct {
 	Operator string `json:"operator"`
 	Server   string `json:"server"`
 	Custody  string `json:"custody"`
+	Open     bool   `json:"open"` // whoever asks may read without a signature
 }
 
 type httpLink struct {
@@ -62,7 +63,7 @@ func DialHTTP(ctx context.Context, base string, now func() time.Time, cfg *tls.C
 	if status != http.StatusOK || json.Unmarshal(data, &info) != nil || info.Service != Service {
 		return nil, fault.New(fault.Unavailable, "%w at %s", ErrNoService, l.base).About("server", l.base)
 	}
-	return &Client{Operator: info.Operator, Server: info.Server, Custody: info.Custody, link: l, now: now}, nil
+	return &Client{Operator: info.Operator, Server: info.Server, Custody: info.Custody, Open: info.Open, link: l, now: now}, nil
 }
 
 func httpClient(cfg *tls.Config, redirect func(*http.Request, []*http.Request) error) *http.Client {

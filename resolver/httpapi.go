@@ -55,6 +55,9 @@ func (s *Service) apiRoutes(mux *http.ServeMux) {
 	}))
 	mux.HandleFunc("GET "+api.PathInfo, func(w http.ResponseWriter, r *http.Request) {
 		info, err := s.info(r.Context())
+		if err == nil {
+			info.Open = ofThisMachine(r)
+		}
 		writeJSON(w, info, err)
 	})
 }

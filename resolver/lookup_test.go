@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -205,15 +206,22 @@ func TestThisMachine(t *testing.T) {
 		{"127.0.0.1:9222", "Via", 403},
 		{"127.0.0.1:9222", "X-Real-IP", 403},
 	} {
-		r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/jwt/v1/pack", nil)
-		r.RemoteAddr, r.Host = here, c.host
-		if c.header != "" {
-			r.Header.Set(c.header, "127.0.0.1")
+		ask := func(path string) *httptest.ResponseRecorder {
+			r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, path, nil)
+			r.RemoteAddr, r.Host = here, c.host
+			if c.header != "" {
+				r.Header.Set(c.header, "127.0.0.1")
+			}
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, r)
+			return rec
 		}
-		rec := httptest.NewRecorder()
-		h.ServeHTTP(rec, r)
-		if rec.Code != c.want {
+		if rec := ask("/jwt/v1/pack"); rec.Code != c.want {
 			t.Errorf("host %q, %s: %d %s", c.host, c.header, rec.Code, rec.Body)
+		}
+		var info api.Info
+		if err := json.Unmarshal(ask(api.PathInfo).Body.Bytes(), &info); err != nil || info.Open != (c.want == 200) {
+			t.Errorf("host %q, %s: open %t, %v", c.host, c.header, info.Open, err)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestWhatAFirstStartMakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ac.Subject != oc.SystemAccount || len(ac.Exports) != 2 || len(ac.SigningKeys) != 1 {
+	if ac.Subject != oc.SystemAccount || len(ac.Exports) != 3 || len(ac.SigningKeys) != 1 {
 		t.Errorf("system account %s with %d exports and %d signing keys", ac.Subject, len(ac.Exports), len(ac.SigningKeys))
 	}
 	err = filepath.WalkDir(d.Dir, func(path string, e os.DirEntry, err error) error {

@@ -157,7 +157,7 @@ func (s *session) client(ctx context.Context, r *root) (*api.Client, error) {
 			keys.Short(served), r.Name()).About("operator", r.Name()).ByRule("operator").
 			WithHint("select the operator that it serves, or correct the URL: nsc edit operator --account-jwt-server-url nats://host:4222")
 	}
-	if address := r.claims.AccountServerURL; isHTTP(address) && !here(address) && !s.link.signs {
+	if isHTTP(r.claims.AccountServerURL) && !s.link.client.Open && !s.link.signs {
 		by, err := s.readSigner(r)
 		s.link.client.SignReads(func() (claims.Signer, error) { return by, err })
 		s.link.signs = true
