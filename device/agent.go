@@ -184,8 +184,10 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 	if doc.Subject != x.device.PublicKey() || doc.Field("issuer_account") != account || doc.Expires <= a.now().Unix() {
 		return fault.New(fault.Untrusted, "the answer holds no credentials of this device").ByRule("answer")
 	}
-	if err := x.try(ctx, login{jwt: doc.Token, pair: x.device}); err != nil {
-		return err
+	if !a.bearer { // which may be of use over MQTT or WebSocket alone
+		if err := x.try(ctx, login{jwt: doc.Token, pair: x.device}); err != nil {
+			return err
+		}
 	}
 	seed := x.device.Seed()
 	defer nscstore.Wipe(seed)

@@ -66,7 +66,7 @@ credentials by then is cut. --abort-roll puts that off until nobody is.`,
 	f := cmd.Flags()
 	f.Var(given[time.Duration]{&o.ttl, "duration", readDuration}, "ttl", "longest lifetime of credentials: a Go duration or seconds")
 	f.BoolVar(&o.roll, "roll", false, "give cohorts new keys")
-	f.BoolVar(&o.delegate, "delegate", false, "give accountd the keys of the cohorts, so that devices can enrol and renew")
+	f.BoolVar(&o.delegate, "delegate", false, "give accountd the keys of the cohorts, and devices the way to it, so that they can enrol and renew")
 	overFlag(f, &o.over)
 	f.BoolVar(&o.abort, "abort-roll", false, "let the keys that a roll replaced admit what they signed until it has expired")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "roll these cohorts only")
@@ -134,21 +134,28 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 		public[cohort] = fresh[i].public
 	}
 	var warnings []string
+	system, given := "", false
+	if o.delegate {
+		system, warnings = s.enrollDoor(r, e.old, ac)
+	}
 	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
 		if err := s.delegateFresh(ctx, r, ac, e.old, fresh); err != nil {
 			return nil, err
 		}
 		if o.delegate {
 			warning, err := s.delegate(ctx, r, ac, e.old)
-			if err != nil {
+			switch {
+			case err != nil:
 				return nil, err
-			}
-			if warning != "" {
+			case warning != "":
 				warnings = append(warnings, warning)
+			case !s.flags.dryRun:
+				given = true
 			}
 		}
 		return s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
-			if e.next == e.old && len(public) == 0 {
+			reached := system != "" && fleet.Reach(c, system)
+			if e.next == e.old && len(public) == 0 && !reached {
 				return errUnchanged
 			}
 			if err := fleet.Put(c, e.old, e.next); err != nil {
@@ -162,7 +169,7 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 		return nil, err
 	}
 	rec.Warnings = append(rec.Warnings, warnings...)
-	if o.delegate && len(warnings) == 0 && !s.flags.dryRun {
+	if given {
 		rec.Lines = append(rec.Lines, "accountd has the keys of the cohorts")
 	}
 	s.editedFleet(rec, ac, e, o.over != nil)

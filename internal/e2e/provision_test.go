@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/accountd/accountd/internal/natstest"
 )
 
 // provisions lets devices enrol themselves: each makes its key, exchanges a
@@ -35,6 +39,41 @@ func (s *story) provisions() {
 			}
 		}
 	}
+}
+
+// mqttProvisions lets a microcontroller enrol that cannot sign: its JWT is a
+// password, short-lived and good for MQTT alone.
+func (s *story) mqttProvisions() {
+	t := s.t
+	s.nsc("add", "fleet", "chips", "-a", "qcon", "--cohorts", "2", "--ttl", "10m", "--bearer", "--conn-type", "MQTT")
+	s.nsc("add", "enrollment-group", "boards", "-a", "qcon", "--fleet", "chips")
+	file, dir := filepath.Join(s.dir, "chip.token"), filepath.Join(s.dir, "chip-7")
+	s.nsc("token", "create", "-a", "qcon", "--group", "boards", "--id-pattern", "chip-7", "--out", file)
+	s.nsc("device", "enroll", "--token", file, "--dir", dir, "--bearer")
+	creds := filepath.Join(dir, "device.creds")
+	if _, err := tryDial(s.ready.Nodes[0].URL, creds); err == nil {
+		t.Error("a chip may connect otherwise than over MQTT")
+	}
+	password, err := os.ReadFile(filepath.Join(dir, "device.jwt"))
+	if err != nil || strings.TrimSpace(string(password)) != token(t, creds) {
+		t.Fatalf("the JWT is not that of the credentials: %v", err)
+	}
+	chip := s.mqtt(s.ready.Nodes[2].MQTT, creds)
+	listener := s.dial(s.ready.Nodes[0].URL, s.user("qcon", "listener"))
+	heard, err := listener.SubscribeSync("qcon.>")
+	if err := errors.Join(err, listener.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, func() error {
+		if err := chip.Publish("qcon/chip-7/os", []byte("rtos")); err != nil {
+			t.Fatal(err)
+		}
+		m, err := heard.NextMsg(time.Second)
+		if err != nil || m.Subject != "qcon.chip-7.os" {
+			return fmt.Errorf("heard %+v, %w", m, err)
+		}
+		return nil
+	})
 }
 
 // allowed reports whether servers let who has creds subscribe to a subject.

@@ -31,6 +31,7 @@ func TestStory(t *testing.T) {
 	}{
 		{"bootstrap", s.bootstrap},
 		{"provision", s.provisions},
+		{"provision over MQTT", s.mqttProvisions},
 		{"devices", s.devices},
 		{"leaf", s.joins},
 		{"revoke", s.revoked},
