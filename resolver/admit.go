@@ -34,9 +34,12 @@ type change struct {
 	oldAC  *jwt.AccountClaims // of old, nil if there was none
 	rec    store.Record       // what will be stored
 	action string
-	same   bool     // the stored version already
-	notes  []string // for the log
-	err    error
+	same   bool // the stored version already
+
+	strict  bool     // accounts themselves sign no users
+	allBorn int64    // since when every key that can sign users is known to be new, Unix seconds
+	notes   []string // for the log
+	err     error
 }
 
 // decode reads the item without looking at any state.
@@ -111,6 +114,7 @@ func (s *Service) admit(r store.Reader, c *change, trust operator.Trust, op stor
 	}
 	c.rec = store.Record{Kind: store.Account, Key: c.key}
 	setVersion(&c.rec, c.doc)
+	c.strict = trust.Strict
 	c.err = c.carryLists(now)
 }
 

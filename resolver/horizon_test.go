@@ -43,7 +43,7 @@ func TestHorizonLetsEntriesGo(t *testing.T) {
 	}
 
 	w.clock = w.clock.Add(2 * time.Hour)
-	late := w.edit(early, func(ac *jwt.AccountClaims) { fleet.Compact(ac, w.clock) })
+	late := w.edit(early, func(ac *jwt.AccountClaims) { fleet.Compact(ac, w.clock, false) })
 	w.mustPut(late, early.ID, all)
 	if rec := w.record(late.Subject); len(rec.Dropped) != 0 {
 		t.Fatalf("remembers what has expired: %+v", rec.Dropped)

@@ -62,10 +62,44 @@ func (c *change) carryRetired(now time.Time) error {
 	if len(retired) > 0 {
 		c.rec.Retired = retired
 	}
+	c.rec.Born = c.born(now)
+	c.allBorn = now.Unix()
+	fleet.EachSigner(c.ac, func(key string) bool {
+		c.allBorn = min(c.allBorn, c.rec.Born[key])
+		return true
+	})
 	return nil
 }
 
-func (c *change) isRetired(key string) bool { return c.rec.Retired[key] != 0 }
+// born returns when the signing keys of this version were first seen: those of
+// which that is not known, or that were retired since, are not in it.
+func (c *change) born(now time.Time) map[string]int64 {
+	var out map[string]int64
+	for _, key := range c.ac.SigningKeys.Keys() {
+		at, known := c.old.Born[key]
+		if !known && (c.old.Retired[key] != 0 || c.oldAC != nil && c.oldAC.SigningKeys.Contains(key)) {
+			continue
+		}
+		if !known {
+			at = now.Unix()
+		}
+		if out == nil {
+			out = map[string]int64{}
+		}
+		out[key] = at
+	}
+	return out
+}
+
+// isRetired is a revocation.Retired. What was issued at a time can have been
+// signed by an account itself, unless its operator is strict, and by every
+// signing key that was not made later; but not by those of enrolment groups.
+func (c *change) isRetired(key string, at int64) bool {
+	if key != revocation.All {
+		return c.rec.Retired[key] != 0
+	}
+	return c.strict && c.allBorn > at+int64(fleet.Skew/time.Second)
+}
 
 func (c *change) note(what, key string) {
 	if len(c.notes) < 20 {
@@ -89,12 +123,12 @@ func (c *change) carryRevocations(now time.Time) error {
 			}
 			continue
 		}
-		drop, named := drops.For(e.Key)
+		drop, named, err := drops.Find(e, list, c.isRetired, now.Unix())
 		if !named {
 			lacking = append(lacking, e)
 			continue
 		}
-		if err := drop.Check(e, list, c.isRetired, now.Unix()); err != nil {
+		if err != nil {
 			return err
 		}
 		c.remember(revocation.Dropped{Entry: e, Because: drop.Because}, now)

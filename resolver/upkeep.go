@@ -94,7 +94,7 @@ func (s *Service) compact(ctx context.Context, key string) error {
 		}
 		var drop []revocation.Drop
 		draft, err := claims.Edit(stored, func(ac *jwt.AccountClaims) error {
-			if done = fleet.Compact(ac, now); rec.Deleted || done.Empty() {
+			if done = fleet.Compact(ac, now, trust.Strict); rec.Deleted || done.Empty() {
 				return fault.New(fault.Conflict, "nothing is due in account %s", rec.Name).ByRule("conflict")
 			}
 			drop = fleet.Drops(ac)

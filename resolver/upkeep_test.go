@@ -33,7 +33,7 @@ func (w *world) sensors() *claims.Document {
 	if err := f.AddStation(ac, "line4", public[2], template, w.clock.Add(time.Hour).Unix()); err != nil {
 		w.t.Fatal(err)
 	}
-	fleet.Compact(ac, w.clock)
+	fleet.Compact(ac, w.clock, false)
 	ac.Revocations["UA"] = w.clock.Unix()
 	doc := w.sign(w.sk, ac)
 	w.mustPut(doc, "")
@@ -137,7 +137,7 @@ func TestUpkeepWithoutAKey(t *testing.T) {
 	}
 	var drop []revocation.Drop
 	next2 := w.edit(doc, func(ac *jwt.AccountClaims) {
-		fleet.Compact(ac, w.clock)
+		fleet.Compact(ac, w.clock, false)
 		drop = fleet.Drops(ac)
 	})
 	w.mustPut(next2, doc.ID, func(i *api.Item) { i.Drop = drop })

@@ -66,7 +66,7 @@ func TestMissing(t *testing.T) {
 
 func TestDropReasons(t *testing.T) {
 	t.Parallel()
-	retired := func(k string) bool { return k == "AK" }
+	retired := func(k string, at int64) bool { return k == "AK" || k == All && at < 20 }
 	for _, c := range []struct {
 		name string
 		drop Drop
@@ -78,6 +78,7 @@ func TestDropReasons(t *testing.T) {
 		{"covered without *", Drop{"U", "covered"}, List{}, false},
 		{"retired", Drop{"U", "retired:AK"}, List{}, true},
 		{"retired, living key", Drop{"U", "retired:AL"}, List{}, false},
+		{"all retired", Drop{"U", "retired:*"}, List{}, true},
 		{"expired", Drop{"U", "expired:99"}, List{}, true},
 		{"expired now", Drop{"U", "expired:100"}, List{}, false},
 		{"expired, no time", Drop{"U", "expired:"}, List{}, false},
@@ -96,14 +97,46 @@ func TestDropReasons(t *testing.T) {
 
 func TestDroppedReturns(t *testing.T) {
 	t.Parallel()
-	retired := func(k string) bool { return k == "AK" }
+	retired := func(k string, at int64) bool { return k == "AK" || k == All && at < 20 }
 	covered := Dropped{Entry{"U", 10}, Covered}
 	if covered.MustReturn(List{All: 10}, retired) || !covered.MustReturn(List{All: 9}, retired) ||
 		!covered.MustReturn(nil, retired) || covered.MustReturn(List{"U": 10}, retired) {
 		t.Error("covered")
 	}
 	byKey := Dropped{Entry{"U", 10}, "retired:AK"}
-	if byKey.MustReturn(nil, retired) || !byKey.MustReturn(nil, func(string) bool { return false }) {
+	if byKey.MustReturn(nil, retired) || !byKey.MustReturn(nil, func(string, int64) bool { return false }) {
 		t.Error("retired")
+	}
+}
+
+// TestDropsOfMany: a drop of * stands for the entries of which its reason holds,
+// and for no others.
+func TestDropsOfMany(t *testing.T) {
+	t.Parallel()
+	retired := func(k string, at int64) bool { return k == All && at < 5 }
+	ds := ByKey([]Drop{{All, Covered}, {All, AllRetired}, {"UC", "expired:1"}, {"UD", "expired:1"}})
+	list := List{All: 2}
+	for _, c := range []struct {
+		e       Entry
+		because string
+		named   bool
+	}{
+		{Entry{"UA", 2}, Covered, true},
+		{Entry{"UA", 4}, AllRetired, true},
+		{Entry{"UA", 5}, "", true},
+		{Entry{"UC", 9}, "expired:1", true},
+		{Entry{All, 2}, "", true},
+	} {
+		d, named, err := ds.Find(c.e, list, retired, 10)
+		if named != c.named || d.Because != c.because || (err == nil) != (c.because != "") {
+			t.Errorf("%+v: %+v, %v, %v", c.e, d, named, err)
+		}
+	}
+	if _, named, _ := ByKey([]Drop{{All, "expired:1"}}).Find(Entry{"UA", 1}, list, retired, 10); named {
+		t.Error("expired of * stands for others")
+	}
+	d := Dropped{Entry{"UA", 4}, AllRetired}
+	if d.MustReturn(nil, retired) || !d.MustReturn(nil, func(string, int64) bool { return false }) || d.MustReturn(List{"UA": 4}, func(string, int64) bool { return false }) {
+		t.Error("must return")
 	}
 }

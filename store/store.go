@@ -120,6 +120,7 @@ type Record struct {
 	// What the JWT does not say and must not be forgotten.
 	Dropped  []revocation.Dropped `json:"dropped,omitempty"`  // user revocations that left the JWT
 	Retired  map[string]int64     `json:"retired,omitempty"`  // signing keys gone for ever, and when
+	Born     map[string]int64     `json:"born,omitempty"`     // signing keys of the JWT, and when each was first seen; none for those that were always there
 	Exports  []ExportList         `json:"exports,omitempty"`  // lists of exports that left the JWT
 	Findings []string             `json:"findings,omitempty"` // admitted findings of the JWT
 	Deletion string               `json:"deletion,omitempty"` // of a tombstone: the signed request that stock servers obey, if there is one

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -46,11 +47,45 @@ func NextCompaction(ac *jwt.AccountClaims) (Compaction, bool) {
 }
 
 // Drops names the revocations that a version may lack: where all users are
-// short-lived, those that * covers. They follow from the claims alone, so that
-// whoever puts the version, and whenever, names the same.
+// short-lived, those that * covers; where all keys were replaced, those from
+// before. They follow from the claims alone, so that whoever puts the version, and
+// whenever, names the same.
 func Drops(ac *jwt.AccountClaims) []revocation.Drop {
-	if _, only := Only(ac); !only {
-		return nil
+	var out []revocation.Drop
+	if _, only := Only(ac); only {
+		out = append(out, revocation.Drop{Key: revocation.All, Because: revocation.Covered})
 	}
-	return []revocation.Drop{{Key: revocation.All, Because: revocation.Covered}}
+	if _, rolled := replaced(ac); rolled {
+		out = append(out, revocation.Drop{Key: revocation.All, Because: revocation.AllRetired})
+	}
+	return out
+}
+
+// EachSigner reports whether ok holds for every key that can have signed users
+// that may do something: all but those of enrolment groups.
+func EachSigner(ac *jwt.AccountClaims, ok func(key string) bool) bool {
+	groups := map[string]bool{}
+	for _, g := range Groups(ac) {
+		groups[g.Public] = true
+	}
+	return !slices.ContainsFunc(ac.SigningKeys.Keys(), func(key string) bool { return !groups[key] && !ok(key) })
+}
+
+// replaced returns since when all keys of ac are new, Unix seconds: those of
+// cohorts that were rolled as a whole, and there are no others.
+func replaced(ac *jwt.AccountClaims) (since int64, ok bool) {
+	known := map[string]bool{}
+	for _, f := range All(ac) {
+		at := f.rolledAt(ac)
+		if _, rolling := f.Rolling(ac); rolling || at == 0 {
+			return 0, false
+		}
+		for _, k := range f.Keys(ac) {
+			known[k.Public] = k.Station == ""
+		}
+		if since == 0 || at < since {
+			since = at
+		}
+	}
+	return since, since > 0 && EachSigner(ac, func(key string) bool { return known[key] })
 }

@@ -88,6 +88,7 @@ func Delete(ac *jwt.AccountClaims, f Fleet) {
 		DeleteGroup(ac, g)
 	}
 	ac.Tags.Remove(f.tag())
+	f.forgetRolled(ac)
 }
 
 // Retire takes keys out of ac, with what its tags say about them.

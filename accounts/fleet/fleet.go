@@ -30,6 +30,7 @@ const (
 	tagRetires = "retires:"    // retires:<role>:<Unix seconds>
 	tagReturns = "returns:"    // returns:<role>:<Unix seconds>, of a retired key
 	tagOnly    = "fleet-only:" // fleet-only:<ttl>
+	tagRolled  = "rolled:"     // rolled:<name>:<Unix seconds>, the last roll of all cohorts
 )
 
 // Limits of a fleet.

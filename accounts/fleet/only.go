@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,10 @@ func (c Compacted) Empty() bool { return len(c.Keys)+c.Entries == 0 && c.Horizon
 // has come and, where all users are short-lived, revocations of what has
 // expired. There it moves the horizon, so that servers refuse credentials that
 // live longer than they may.
-func Compact(ac *jwt.AccountClaims, now time.Time) Compacted {
+//
+// Where accounts themselves sign no users (strict), revocations from before all
+// keys were replaced are of no use either.
+func Compact(ac *jwt.AccountClaims, now time.Time, strict bool) Compacted {
 	var out Compacted
 	for _, f := range All(ac) {
 		for _, k := range f.Keys(ac) {
@@ -81,6 +85,13 @@ func Compact(ac *jwt.AccountClaims, now time.Time) Compacted {
 	}
 	Retire(ac, out.Keys)
 	forgetReturns(ac, now.Unix())
+	if since, ok := replaced(ac); ok && strict {
+		before := len(ac.Revocations)
+		maps.DeleteFunc(ac.Revocations, func(key string, at int64) bool {
+			return key != revocation.All && at < since-2*int64(Skew/time.Second)
+		})
+		out.Entries = before - len(ac.Revocations)
+	}
 	horizon, only := Horizon(ac, now)
 	if !only {
 		return out

@@ -80,7 +80,7 @@ func TestNothingRevokedComesBack(t *testing.T) {
 					next++
 				}
 			},
-			"compact": func(*rapid.T) { Compact(ac, time.Unix(now, 0)) },
+			"compact": func(*rapid.T) { Compact(ac, time.Unix(now, 0), false) },
 			"wait":    func(rt *rapid.T) { now += rapid.Int64Range(1, 3000).Draw(rt, "seconds") },
 			"": func(rt *rapid.T) {
 				for _, d := range devices {
@@ -104,11 +104,11 @@ func TestCompact(t *testing.T) {
 	now := time.Unix(2_000_000_000, 0)
 	f.Roll(ac, Scope(ac, f.Keys(ac)[0]), map[int]string{0: publicKeys(t, 1)[0]}, Until(now.Unix()))
 	ac.Revocations = jwt.RevocationList{"UA": 5}
-	done := Compact(ac, now.Add(-time.Second))
+	done := Compact(ac, now.Add(-time.Second), false)
 	if !done.Empty() {
 		t.Fatalf("took out %+v", done)
 	}
-	done = Compact(ac, now)
+	done = Compact(ac, now, false)
 	if len(done.Keys) != 1 || done.Keys[0].Role != "sensors/c00e1" || done.Entries != 0 || done.Horizon != 0 || len(ac.Revocations) != 1 {
 		t.Fatalf("took out %+v of an account with long-lived users", done)
 	}
@@ -117,11 +117,11 @@ func TestCompact(t *testing.T) {
 	}
 	horizon := now.Add(-f.TTL - Skew).Unix()
 	ac.Revocations["UB"], ac.Revocations["UC"] = horizon, horizon+1
-	done = Compact(ac, now)
+	done = Compact(ac, now, false)
 	if done.Entries != 2 || done.Horizon != horizon || len(ac.Revocations) != 2 || ac.Revocations[revocation.All] != horizon || ac.Revocations["UC"] == 0 {
 		t.Fatalf("took out %+v, left %v", done, ac.Revocations)
 	}
-	if again := Compact(ac, now); !again.Empty() || slices.ContainsFunc(ac.Tags, func(s string) bool { return s == retireTag("sensors/c00e1", now.Unix()) }) {
+	if again := Compact(ac, now, false); !again.Empty() || slices.ContainsFunc(ac.Tags, func(s string) bool { return s == retireTag("sensors/c00e1", now.Unix()) }) {
 		t.Fatalf("took out twice: %+v", again)
 	}
 }

@@ -85,6 +85,7 @@ func (f Fleet) Plan(ac *jwt.AccountClaims, suspects []Suspect, b Budget, way Way
 		return p, nil
 	case way == Now:
 		p.Returns = f.Whole(now).To
+		p.Window.Now = now
 		return f.planNow(ac, append(unlisted, listed...), p, b)
 	case way == Graceful:
 		p.Window = w
@@ -267,8 +268,8 @@ func (f Fleet) Apply(ac *jwt.AccountClaims, p Plan, fresh map[int]string) error 
 			return err
 		}
 		w := p.Window
-		if w == (Window{}) {
-			w = Until(1) // they go below, with what p retires beside them
+		if w.To == 0 {
+			w.From, w.To = 1, 1 // they go below, with what p retires beside them
 		}
 		f.Roll(ac, template, fresh, w)
 	}

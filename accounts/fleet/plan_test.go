@@ -210,7 +210,7 @@ func TestPlansAreHonest(t *testing.T) {
 		if _, err := s.f.Signers(s.ac); err != nil {
 			rt.Fatalf("the fleet cannot issue: %v", err)
 		}
-		if Compact(s.ac, time.Unix(p.Last, 0)); p.Last > 0 {
+		if Compact(s.ac, time.Unix(p.Last, 0), false); p.Last > 0 {
 			for _, d := range real {
 				if !s.refused(d) {
 					rt.Fatalf("%+v outlives the plan %+v", d, p)

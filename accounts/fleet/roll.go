@@ -3,23 +3,27 @@ package fleet
 import (
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 )
 
 // Window is when the keys that a roll replaces are retired: cohort by cohort, at
-// even distances after From, the last at To; Unix seconds. The zero Window is at
-// once.
-type Window struct{ From, To int64 }
+// even distances after From, the last at To, 0 for at once; Unix seconds. Now is
+// when the roll begins, 0 if that is not known.
+type Window struct{ From, To, Now int64 }
 
 // Until is the window in which all keys are retired at t.
-func Until(t int64) Window { return Window{t, t} }
+func Until(t int64) Window { return Window{From: t, To: t} }
 
 // Whole is the window after which everything that was signed until now has
 // expired: nobody is cut.
 func (f Fleet) Whole(now int64) Window {
-	return Until(now + int64((f.TTL+Skew)/time.Second))
+	w := Until(now + int64((f.TTL+Skew)/time.Second))
+	w.Now = now
+	return w
 }
 
 func (w Window) at(i, n int) int64 { return w.From + (w.To-w.From)*int64(i+1)/int64(n) }
@@ -40,7 +44,10 @@ func (f Fleet) Roll(ac *jwt.AccountClaims, template jwt.UserPermissionLimits, pu
 	for _, cohort := range cohorts {
 		setKey(ac, public[cohort], f.CohortRole(cohort, epochs[cohort]+1), template)
 	}
-	if w == (Window{}) {
+	if len(public) == f.Cohorts && w.Now > 0 {
+		f.setRolled(ac, w.Now)
+	}
+	if w.To == 0 {
 		Retire(ac, old)
 		return old
 	}
@@ -88,6 +95,28 @@ func (f Fleet) Rolling(ac *jwt.AccountClaims) (Rolling, bool) {
 		r.Last = max(r.Last, k.Retires)
 	}
 	return r, r.Old > 0
+}
+
+// rolledAt returns when all cohorts of f were last rolled at once, Unix seconds, 0
+// for never.
+func (f Fleet) rolledAt(ac *jwt.AccountClaims) int64 {
+	var at int64
+	for _, tag := range ac.Tags {
+		if text, ok := strings.CutPrefix(tag, tagRolled+f.Name+":"); ok {
+			n, _ := strconv.ParseInt(text, 10, 64)
+			at = max(at, n)
+		}
+	}
+	return at
+}
+
+func (f Fleet) setRolled(ac *jwt.AccountClaims, now int64) {
+	f.forgetRolled(ac)
+	ac.Tags.Add(tagRolled + f.Name + ":" + strconv.FormatInt(now, 10))
+}
+
+func (f Fleet) forgetRolled(ac *jwt.AccountClaims) {
+	ac.Tags = slices.DeleteFunc(ac.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagRolled+f.Name+":") })
 }
 
 func setRetires(ac *jwt.AccountClaims, k Key, at int64) {

@@ -96,7 +96,7 @@ func (a *app) addAccount(ctx context.Context, o accountOptions) (*receipt, error
 		if err := fleet.SetOnly(ac, o.ttl); err != nil {
 			return nil, err
 		}
-		fleet.Compact(ac, s.started) // its first horizon: it has no users yet
+		fleet.Compact(ac, s.started, false) // its first horizon: it has no users yet
 	}
 	if s.flags.dryRun {
 		return dryNew("account", o.name, ac)

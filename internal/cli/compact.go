@@ -55,7 +55,7 @@ func (s *session) compact(ctx context.Context, r *root, ac *account) (*receipt, 
 	}
 	var done fleet.Compacted
 	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
-		if done = fleet.Compact(c, s.started); done.Empty() {
+		if done = fleet.Compact(c, s.started, r.trust.Strict); done.Empty() {
 			return errUnchanged
 		}
 		return nil

@@ -213,7 +213,7 @@ func rollWindow(f fleet.Fleet, over *time.Duration, now int64) (fleet.Window, er
 	if *over < fleet.MinTTL || to > whole.To {
 		return whole, usage("--over %s: between %s and %s, when all has expired anyway", *over, fleet.Span(fleet.MinTTL), fleet.Span(f.TTL+fleet.Skew))
 	}
-	return fleet.Window{From: now, To: to - retireTime}, nil
+	return fleet.Window{From: now, To: to - retireTime, Now: now}, nil
 }
 
 // abortRoll puts off the end of the keys that a roll replaced.
