@@ -208,7 +208,7 @@ func (m *mass) may(devices []*massDevice, want bool) {
 func (m *mass) revoke(what string, args ...string) (massReceipt, time.Time) {
 	m.t.Helper()
 	begin := time.Now()
-	r := m.nsc(append([]string{"revoke", "device", "--fleet", "sensors", "-a", "iot", "--yes", "--json"}, args...)...)
+	r := m.nsc(append([]string{"revoke", "device", "--fleet", "sensors", "-a", "iot", "--yes", "--json", "--timeout", "2m"}, args...)...)
 	took := time.Since(begin)
 	var rec massReceipt
 	if err := json.Unmarshal([]byte(r.out), &rec); err != nil {
