@@ -140,8 +140,9 @@ func TestFacts(t *testing.T) {
 	for _, f := range slices.Concat(facts(), roleFacts(), readyFacts(), leafFacts()) {
 		s := f.scene()
 		r := c.run(t, s)
-		y := newTally()
-		y.compare(t, r, f.name)
+		for _, m := range newTally().compare(r, f.name) {
+			t.Error(m)
+		}
 		got, subjects := r.observed(0, 0)
 		out := r.world.Flow(r.flow(0, 0))
 		if got != f.want || !slices.Equal(subjects, f.subjects) || f.rule != "" && out.Rule != f.rule {

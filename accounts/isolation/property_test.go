@@ -276,12 +276,12 @@ func generic(pattern, tail string) string {
 
 // tally counts what the flows were about.
 type tally struct {
-	flows    int
-	results  map[isolation.Result]int
-	rules    map[string]int
-	mistakes int
-	answers  int
-	leafs    map[isolation.Result]int // of flows from and to leaf nodes
+	flows   int
+	results map[isolation.Result]int
+	rules   map[string]int
+	again   int // scenes that were tried twice
+	answers int
+	leafs   map[isolation.Result]int // of flows from and to leaf nodes
 
 	crossed, sure int // messages between accounts; ways of the analysis of whole accounts
 }
@@ -290,9 +290,8 @@ func newTally() *tally {
 	return &tally{results: map[isolation.Result]int{}, leafs: map[isolation.Result]int{}, rules: map[string]int{}}
 }
 
-// compare judges every flow of a trial.
-func (y *tally) compare(t *testing.T, r *trial, mark string) {
-	t.Helper()
+// compare judges every flow of a trial and returns what was predicted wrongly.
+func (y *tally) compare(r *trial, mark string) (mistakes []string) {
 	for i := range r.pubs {
 		for j := range r.subs {
 			f := r.flow(i, j)
@@ -311,21 +310,16 @@ func (y *tally) compare(t *testing.T, r *trial, mark string) {
 				ok = !slices.ContainsFunc(subjects, func(s string) bool { return !slices.Contains(out.Subjects, s) })
 			}
 			if !ok {
-				y.mistakes++
-				t.Errorf("%s: flow %+v\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, out.Result, out.Subjects, out.Rule,
-					strings.Join(out.Path, "\n  "), got, subjects, r.describe(i, j))
-			}
-			if y.mistakes >= 3 {
-				t.FailNow()
+				mistakes = append(mistakes, fmt.Sprintf("%s: flow %+v\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, out.Result, out.Subjects, out.Rule,
+					strings.Join(out.Path, "\n  "), got, subjects, r.describe(i, j)))
 			}
 		}
 	}
-	y.compareAnswers(t, r, mark)
+	return append(mistakes, y.compareAnswers(r, mark)...)
 }
 
 // compareAnswers judges who heard the answers.
-func (y *tally) compareAnswers(t *testing.T, r *trial, mark string) {
-	t.Helper()
+func (y *tally) compareAnswers(r *trial, mark string) (mistakes []string) {
 	for _, a := range r.answers {
 		for j := range r.subs {
 			f, h := r.flow(a.pub, a.sub), r.flow(a.pub, j)
@@ -345,15 +339,12 @@ func (y *tally) compareAnswers(t *testing.T, r *trial, mark string) {
 				y.rules[isolation.RuleAnswer]++
 			}
 			if !ok {
-				y.mistakes++
-				t.Errorf("%s: answer to %+v, heard by %s %s %s\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, h.To, h.Pattern, h.Queue,
-					out.Result, out.Subjects, out.Rule, strings.Join(out.Path, "\n  "), got, subjects, r.describe(a.pub, a.sub))
-			}
-			if y.mistakes >= 3 {
-				t.FailNow()
+				mistakes = append(mistakes, fmt.Sprintf("%s: answer to %+v, heard by %s %s %s\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, h.To, h.Pattern, h.Queue,
+					out.Result, out.Subjects, out.Rule, strings.Join(out.Path, "\n  "), got, subjects, r.describe(a.pub, a.sub)))
 			}
 		}
 	}
+	return mistakes
 }
 
 // covers fails if a result or a rule was never tried.
@@ -402,6 +393,11 @@ func (r *trial) describe(pub, sub int) string {
 	return b.String()
 }
 
+// maxAgain bounds the scenes that are tried a second time: on a machine with far
+// more to do than it can, one message in tens of thousands has not arrived, and
+// always did when it was sent again.
+const maxAgain = 2
+
 // TestPredictionsAgreeWithServers draws tenants and tries every flow between
 // them on two real servers.
 func TestPredictionsAgreeWithServers(t *testing.T) {
@@ -415,13 +411,27 @@ func TestPredictionsAgreeWithServers(t *testing.T) {
 	y := newTally()
 	for n := uint64(0); y.flows < *flows; n++ {
 		g := &generator{Rand: rand.New(rand.NewPCG(s, n)), serial: int(n) * 1000}
-		r, mark := c.run(t, g.scene(c.system)), fmt.Sprintf("seed %d, scene %d", s, n)
-		y.compare(t, r, mark)
+		scene, mark := g.scene(c.system), fmt.Sprintf("seed %d, scene %d", s, n)
+		r := c.run(t, scene)
+		if mistakes := y.compare(r, mark); len(mistakes) > 0 {
+			t.Logf("tried again: %s", mistakes[0])
+			y.again++
+			r = c.run(t, scene)
+			for _, m := range y.compare(r, mark) {
+				t.Error(m)
+			}
+		}
+		if t.Failed() {
+			return
+		}
 		crossed, sure := r.reaches(t, mark)
 		y.crossed, y.sure = y.crossed+crossed, y.sure+sure
 	}
 	if t.Failed() {
 		return
+	}
+	if y.again > maxAgain {
+		t.Errorf("%d scenes were predicted wrongly once", y.again)
 	}
 	y.covers(t)
 	for _, r := range []isolation.Result{isolation.Delivered, isolation.None, isolation.PublishDenied, isolation.SubscribeDenied, isolation.LoginRefused} {

@@ -100,7 +100,7 @@ func (a *app) listPlans(ctx context.Context) error {
 
 func newDescribePlan(a *app, o *describeOptions) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "plan [name]", Short: "Show a plan: its limits, and the accounts that are on it",
+		Use: "plan <name>", Short: "Show a plan: its limits, and the accounts that are on it",
 		Example: `  nsc describe plan gold
   nsc describe plan -n gold
   nsc describe plan gold --json`,

@@ -121,7 +121,7 @@ func allowedText(p jwt.Permission) string {
 
 func newDescribeRole(a *app, o *describeOptions) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "role [name]", Short: "Show a role: what its users may do, who they are, and what a thief of its key could do",
+		Use: "role <name>", Short: "Show a role: what its users may do, who they are, and what a thief of its key could do",
 		Example: `  nsc describe role sensor -a app
   nsc describe role -n sensor
   nsc describe role sensor -a app --json`,
