@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/claims"
 )
 
 func namespaceFlag(f *pflag.FlagSet, e *accounts.Edit) {
@@ -38,23 +39,30 @@ func (s *session) freeNamespace(ctx context.Context, r *root, next *jwt.AccountC
 			return nil
 		}
 	}
-	all, err := r.readAccounts()
+	names, err := r.Accounts()
 	if err != nil {
 		return err
 	}
 	var taken accounts.Namespaces
-	for key, ac := range all {
-		other, err := accounts.Namespace(ac)
-		if err != nil || key == r.claims.SystemAccount {
+	called := map[string]string{}
+	for _, name := range names {
+		ac := &jwt.AccountClaims{}
+		token, err := r.AccountJWT(name)
+		if err != nil || claims.Peek(token, ac) != nil || ac.Subject == r.claims.SystemAccount {
 			continue
 		}
-		if key == next.Subject && other == space {
+		other, err := accounts.Namespace(ac)
+		if err != nil {
+			continue
+		}
+		if ac.Subject == next.Subject && other == space {
 			return nil // as it was
 		}
-		taken.Set(key, other)
+		taken.Set(ac.Subject, other)
+		called[ac.Subject] = name
 	}
 	if rival := taken.Rival(next.Subject, space); rival != "" {
-		return accounts.NamespaceTaken(next.Name, space, all[rival].Name)
+		return accounts.NamespaceTaken(next.Name, space, called[rival])
 	}
 	return nil
 }

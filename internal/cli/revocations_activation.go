@@ -143,7 +143,7 @@ func (a *app) revokeActivations(ctx context.Context, o activationOptions) (*rece
 // local store show; 0 for none.
 func (b *book) activated(exporter, importer string) (at int64, err error) {
 	if importer == revocation.All {
-		err = b.readAll()
+		err = b.readNaming(exporter)
 	} else {
 		b.lookup(importer)
 	}

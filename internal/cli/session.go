@@ -82,7 +82,9 @@ func (r *root) User(account, nameOrKey string) (string, error) {
 		return "", err
 	}
 	for _, name := range names {
-		if doc, err := r.user(account, name); err == nil && doc.Subject == nameOrKey {
+		var uc jwt.ClaimsData
+		token, err := r.UserJWT(account, name)
+		if err == nil && claims.Peek(token, &uc) == nil && uc.Subject == nameOrKey {
 			return name, nil
 		}
 	}

@@ -34,7 +34,7 @@ func (s *session) share(ctx context.Context, r *root, ac *account, title string,
 	stored := r.book()
 	stored.known[ac.key] = ac.claims // as it was
 	if importersMatter(ac.claims.Exports, after.Exports) {
-		if ferr := stored.readAll(); ferr != nil {
+		if ferr := stored.readNaming(ac.key); ferr != nil {
 			return rec, ferr
 		}
 	}
@@ -91,13 +91,25 @@ func (b *book) readAll() error {
 	if err != nil {
 		return err
 	}
+	b.read(names)
+	b.whole = true
+	return nil
+}
+
+// readNaming reads the accounts whose claims name another one by its key, as
+// those that import from it do.
+func (b *book) readNaming(key string) error {
+	names, err := b.r.AccountsNaming(key)
+	b.read(names)
+	return err
+}
+
+func (b *book) read(names []string) {
 	for _, name := range names {
 		if ac, err := b.r.load(name); err == nil && b.known[ac.key] == nil {
 			b.known[ac.key] = ac.claims
 		}
 	}
-	b.whole = true
-	return nil
 }
 
 // lookup returns the claims of the account with a public key, nil if it is not

@@ -411,3 +411,25 @@ func TestLockAccounts(t *testing.T) {
 	_, err = o.LockAccounts(t.Context(), "../../x")
 	wantFault(t, err, fault.Invalid, "account-key")
 }
+
+// TestAccountsNaming: the accounts that import from another one are found, be
+// some file damaged or not.
+func TestAccountsNaming(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, name := range []string{"B", "C"} {
+		kp := must(nkeys.CreateAccount())
+		tag := "of:" + publicOf(w.account)
+		if name == "C" {
+			tag = "of:nobody"
+		}
+		w.update(func(tx *Tx) error { return tx.PutAccount(name, w.accountJWT(name, kp, tag)) })
+	}
+	for name, content := range map[string]string{"torn": "eyJ.", "empty": "", "odd": "a.&&&.c"} {
+		writeFile(t, filepath.Join(w.dirs.Stores, "O", "accounts", name, name+".jwt"), content)
+	}
+	names, err := w.read().AccountsNaming(strings.ToLower(publicOf(w.account)))
+	if want := []string{"B"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("%v, %v, want %v", names, err, want)
+	}
+}

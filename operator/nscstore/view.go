@@ -1,6 +1,8 @@
 package nscstore
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"path"
@@ -154,6 +156,30 @@ func (v view) AccountNames() (map[string]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// AccountsNaming returns the names of the accounts whose claims hold a text as
+// it is, such as a public key. It reads every account, and decodes none: those
+// that are damaged may be among them.
+func (v view) AccountsNaming(text string) ([]string, error) {
+	dirs, err := v.tree.list(accountsDir)
+	if err != nil {
+		return nil, ioFault("list accounts", err)
+	}
+	var names []string
+	for _, name := range dirs {
+		data, err := v.tree.read(accountFile(name))
+		if err != nil {
+			continue
+		}
+		_, rest, _ := bytes.Cut(data, []byte{'.'})
+		payload, _, _ := bytes.Cut(rest, []byte{'.'})
+		n, _ := base64.RawURLEncoding.Decode(payload, payload)
+		if bytes.Contains(payload[:n], []byte(text)) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // AccountJWT returns the JWT of the account named name. A file that is empty or
