@@ -94,6 +94,11 @@ func TestImportAccountPublishes(t *testing.T) {
 	}
 	twin := p.twin()
 	p.ok("edit", "account", "renamed", "--tag", "x")
+	// A rename that was killed before it was published, which --no-push is as well.
+	p.ok("rename", "account", "renamed", "halfway", "--OK", "--no-push")
+	p.ok("pull", "-a", "halfway").says("local edits are not published")
+	p.ok("pull", "-a", "halfway", "-F").says("gave up local edits", "called halfway here")
+	p.connects("renamed", "u")
 	twin.unchanged(func() {
 		twin.run("rename", "account", "renamed", "third", "--OK").exits(5).complains("(conflict)", "nsc pull -a renamed --merge")
 	})

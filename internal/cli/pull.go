@@ -241,17 +241,32 @@ func (s *session) take(ctx context.Context, r *root, o pullOptions, theirs *clai
 		rec.Outcome, rec.Changes = outcomeDry, diffClaims(nil, payload(next))
 		return nil
 	}
+	if local != "" && local != next.Name {
+		return s.takeRenamed(ctx, r, local, before, next, pub, rec)
+	}
 	return s.store.Update(ctx, r.Name(), func(tx *nscstore.Tx) error {
-		var moved error
-		if local != "" && local != next.Name {
-			moved = fault.New(fault.Conflict, "account %q is named %q by accountd", local, next.Name).
-				About("account", local).ByRule("renamed").WithHint("publish your name with: nsc push -a %s, or take theirs into a store of its own: --data-dir <folder>", shellWords([]string{local}))
-		}
-		return errors.Join(moved,
+		return errors.Join(
 			tx.ExpectAccount(next.Name, before),
 			tx.PutAccount(next.Name, next.Token),
 			tx.SetPublished(next.Subject, pub))
 	})
+}
+
+// takeRenamed puts next in the place of an account that has another name here,
+// and its users and credentials with it.
+func (s *session) takeRenamed(ctx context.Context, r *root, local, before string, next *claims.Document, pub nscstore.Publication, rec *receipt) error {
+	if other, err := r.AccountJWT(next.Name); err == nil {
+		return sameName(next, other)
+	}
+	if err := s.moveAccount(ctx, r, local, next.Name, before, next, pub); err != nil {
+		return err
+	}
+	r.names[next.Subject] = next.Name
+	rec.Lines = append(rec.Lines, fmt.Sprintf("  it was called %s here: its users and their credentials moved", local))
+	if s.context.Account == local {
+		return s.remember(ctx, r.Name(), next.Name)
+	}
+	return nil
 }
 
 // settlePull decides between w, the local version, and theirs: it returns the one to

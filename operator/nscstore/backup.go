@@ -195,7 +195,7 @@ func (a *archive) account(tx *Tx, top, account string) error {
 }
 
 // publication adds what is known of an account's publication as a file of its
-// own.
+// own, and as another one the JWT that local edits build on.
 func (a *archive) publication(tx *Tx, top, accountKey string) error {
 	p, known, err := tx.Published(accountKey)
 	if err != nil || !known {
@@ -206,6 +206,9 @@ func (a *archive) publication(tx *Tx, top, accountKey string) error {
 		return err
 	}
 	a.add(top+path.Join(stateDir, accountKey+publicationSuffix), data)
+	if p.Base != "" {
+		a.add(top+path.Join(stateDir, accountKey+jwtSuffix), []byte(p.Base))
+	}
 	return nil
 }
 
@@ -350,7 +353,7 @@ func (a *archive) stage(tx *Tx, f archived) error {
 	}
 	name, ok := strings.CutPrefix(f.name, storesPrefix+a.Operator+"/")
 	if dir, base := path.Split(name); ok && dir == stateDir+"/" {
-		return a.stagePublication(tx, strings.TrimSuffix(base, publicationSuffix), f)
+		return a.stagePublication(tx, base, f)
 	}
 	if err := (step{To: name}).check(); !ok || err != nil {
 		return badArchive("%q is not of its operator", f.name)
@@ -377,8 +380,19 @@ func (a *archive) stage(tx *Tx, f archived) error {
 	return badArchive("%q is not of a store", f.name)
 }
 
-func (a *archive) stagePublication(tx *Tx, accountKey string, f archived) error {
-	p, err := decodePublication(f.data)
+func (a *archive) stagePublication(tx *Tx, base string, f archived) error {
+	accountKey, isBase := strings.CutSuffix(base, jwtSuffix)
+	accountKey = strings.TrimSuffix(accountKey, publicationSuffix)
+	var p Publication
+	var err error
+	if isBase {
+		if p, _, err = tx.Published(accountKey); err == nil {
+			p.Base = string(f.data)
+			_, _, err = checkToken("account", p.Base)
+		}
+	} else {
+		p, err = decodePublication(f.data)
+	}
 	if err == nil {
 		err = tx.SetPublished(accountKey, p)
 	}

@@ -38,14 +38,14 @@ func treeBelow(t testing.TB, dir string) map[string]string {
 	return out
 }
 
-// full is a world with a user, a publication, an offer, a kept user, fields that we do not know, and a
+// full is a world with a user, an unpublished edit, an offer, a kept user, fields that we do not know, and a
 // key that is nobody's.
 func full(t testing.TB) (*world, []byte) {
 	t.Helper()
 	w := newWorld(t)
 	w.update(func(tx *Tx) error {
 		return errors.Join(w.addUser(tx, "u"), w.addUser(tx, "gone"),
-			tx.SetPublished(publicOf(w.account), Publication{ID: "X", Revision: 7}), tx.PutOffer(publicOf(w.account), "aa", "x"))
+			tx.SetPublished(publicOf(w.account), Publication{ID: "X", Revision: 7, Unpublished: true, Base: w.accountJWT("A", w.account)}), tx.PutOffer(publicOf(w.account), "aa", "x"))
 	})
 	w.update(func(tx *Tx) error { return tx.DeleteUser("A", "gone") }) // its credentials stay
 	deleted := must(nkeys.CreateAccount())
@@ -79,7 +79,7 @@ func TestBackupAndRestore(t *testing.T) {
 	to := elsewhere(t)
 	c := must(to.Restore(t.Context(), bytes.NewReader(data)))
 	want := Contents{
-		Version: 1, Operator: "O", Key: publicOf(w.operator), Made: 1_800_000_000, Accounts: 1, Users: 1, Seeds: 3, Creds: 2, Files: 12,
+		Version: 1, Operator: "O", Key: publicOf(w.operator), Made: 1_800_000_000, Accounts: 1, Users: 1, Seeds: 3, Creds: 2, Files: 13,
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
