@@ -213,19 +213,25 @@ const (
 	retryMost  = 5 * time.Minute
 )
 
-// Run renews credentials whenever it is time, until ctx ends, and tells of each
-// state. It ends with an error when it is of no use to go on: the device is
+// Run renews credentials whenever it is time, or servers refuse them, until ctx
+// ends, and tells of each state. It ends with an error when it is of no use to go on: the device is
 // refused.
 func (a *Agent) Run(ctx context.Context, tell func(State)) error {
 	st, err := a.State()
 	if err != nil {
 		return err
 	}
-	pause := retryLeast
+	pause, spread := retryLeast, spreadLeast
 	for {
 		tell(st)
-		if !sleep(ctx, time.Unix(st.Renew, 0).Sub(a.now())) {
+		cut, ok := a.await(ctx, st, spread)
+		if !ok {
 			return nil
+		}
+		if cut { // again and again if some servers take no new ones
+			spread = min(2*spread, retryMost)
+		} else {
+			spread = spreadLeast
 		}
 		for {
 			next, err := a.Renew(ctx)

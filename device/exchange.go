@@ -148,14 +148,18 @@ func (l later) Unwrap() error { return l.error }
 
 // connect opens a connection as l.
 func (x exchange) connect(ctx context.Context, urls string, l login) (*nats.Conn, error) {
+	return api.Connect(ctx, urls, append(x.options(l.pair.PublicKey(), l.jwt, l.pair.Sign), nats.NoReconnect())...)
+}
+
+func (x exchange) options(key, jwt string, sign nats.SignatureHandler) []nats.Option {
 	opts := []nats.Option{
-		nats.Name("nsc device"), nats.Timeout(dialTime), nats.NoReconnect(), nats.CustomInboxPrefix("_INBOX." + l.pair.PublicKey()),
-		nats.UserJWT(func() (string, error) { return l.jwt, nil }, l.pair.Sign),
+		nats.Name("nsc device"), nats.Timeout(dialTime), nats.CustomInboxPrefix("_INBOX." + key),
+		nats.UserJWT(func() (string, error) { return jwt, nil }, sign),
 	}
 	if cfg := x.tlsConfig(); cfg != nil {
 		opts = append(opts, nats.Secure(cfg))
 	}
-	return api.Connect(ctx, urls, opts...)
+	return opts
 }
 
 func (x exchange) overNATS(ctx context.Context, urls string, l login) (api.EnrollReply, error) {

@@ -111,8 +111,9 @@ func newDeviceRun(a *app) *cobra.Command {
 		Use:   "run",
 		Short: "Enrol this device if it is not, and renew its credentials in time, until stopped",
 		Long: `Keep this device's credentials fresh: from about half of their life on, at a time that
-accountd says. Clients and leaf nodes of the device read device.creds in its folder,
-which is replaced as a whole. It ends when the device is refused for good.`,
+accountd says, and when servers refuse them. Clients and leaf nodes of the device
+read device.creds in its folder, which is replaced as a whole. It ends when the
+device is refused for good.`,
 		Example: `  nsc device run --dir sensor
   nsc device run --token phone.token --dir sensor
   nsc device run --token phone.token --dir sensor --id sensor-17 --bearer`,

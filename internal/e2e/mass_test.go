@@ -68,7 +68,7 @@ type massReceipt struct {
 	Devices struct {
 		Devices, Listed, Exposed int
 		Retired                  []string
-		Until                    int64
+		Until, Returns           int64
 		Budget                   float64
 	}
 }
