@@ -74,6 +74,14 @@ func CheckLiteral(uc *jwt.UserClaims, ac *jwt.AccountClaims, scope jwt.Scope) er
 		WithHint("choose names and tags without dots, spaces, * and >")
 }
 
+// CheckLiteralDevice is [CheckLiteral] for a device that a signing key of ac is to
+// issue.
+func CheckLiteralDevice(id string, tags []string, ac *jwt.AccountClaims, issuer string) error {
+	uc := jwt.NewUserClaims(issuer)
+	uc.Name, uc.Tags = id, tags
+	return CheckLiteral(uc, ac, ac.SigningKeys[issuer])
+}
+
 func (w wide) text(us *jwt.UserScope) string {
 	return fmt.Sprintf("the role %q puts %q into its subjects by {{%s}}, and it is no literal token", cmp.Or(us.Role, us.Key), w.value, w.fn)
 }

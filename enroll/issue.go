@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/accounts/bulk"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
@@ -31,6 +32,9 @@ func accountOf(d *claims.Document) (string, error) {
 
 // issue signs credentials of a device.
 func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply, err error) {
+	if err := accounts.CheckLiteralDevice(d.ID, d.tags, a.tenant.claims, signer.PublicKey()); err != nil {
+		return reply, err
+	}
 	at := max(a.now.Unix(), a.tenant.claims.Revocations[revocation.All]+1) // servers refuse what is not after it
 	is, err := bulk.New(bulk.Options{
 		Account: a.tenant.claims.Subject, Fleet: a.fleet, Signers: []claims.Signer{signer}, Tags: d.tags, Now: time.Unix(at, 0),

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
@@ -145,8 +144,7 @@ func (a *app) issue(ctx context.Context, o issueOptions) (*issued, error) {
 		return nil, err
 	}
 	for _, signer := range signers {
-		anyone := &jwt.UserClaims{ClaimsData: jwt.ClaimsData{Name: f.Name}, User: jwt.User{GenericFields: jwt.GenericFields{Tags: o.tags}}}
-		if err := accounts.CheckLiteral(anyone, ac.claims, ac.claims.SigningKeys[signer.PublicKey()]); err != nil {
+		if err := accounts.CheckLiteralDevice(f.Name, o.tags, ac.claims, signer.PublicKey()); err != nil { // ids are checked one by one
 			return nil, err
 		}
 	}
