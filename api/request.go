@@ -185,6 +185,7 @@ type GetReply struct {
 const (
 	DoSign    = "sign"    // a version that a tenant signed itself
 	DoCompact = "compact" // takes out what is of no use any more
+	DoRoll    = "roll"    // gives all cohorts of a fleet new keys, whose seeds nsc keeps
 )
 
 // Proposal is a change of an account that waits for a signature of the operator.
@@ -194,6 +195,8 @@ type Proposal struct {
 	Do      string `json:"do"`
 	Since   int64  `json:"since"`        // Unix seconds
 	By      int64  `json:"by,omitempty"` // from then on it is late, Unix seconds; 0 for no such time
+
+	Fleet string `json:"fleet,omitempty"` // to be rolled
 
 	ID   string `json:"jti,omitempty"`  // of a tenant's version
 	Size int    `json:"size,omitempty"` // of that, bytes

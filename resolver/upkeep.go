@@ -126,6 +126,7 @@ type agenda struct {
 	seen uint64 // change up to which it knows
 	next map[string]dueAccount
 	roll map[string][]api.Roll // by account
+	full map[string]api.Proposal
 }
 
 // dueAccount is an account that is due at some time.
@@ -134,22 +135,40 @@ type dueAccount struct {
 	fleet.Compaction
 }
 
-// dueProposals returns what is due and waits for a signature of the operator,
-// where accountd has no key to sign with.
+// dueProposals returns what is due and waits for a signature of the operator:
+// rolls, whose keys are made where they are kept, and all where accountd has no
+// key to sign with.
 func (s *Service) dueProposals(ctx context.Context) ([]api.Proposal, error) {
 	var trust operator.Trust
 	if err := s.cfg.Store.View(ctx, func(r store.Reader) (err error) {
 		_, trust, err = s.trust(r)
 		return err
-	}); err != nil || s.cfg.Signer != nil && s.delegates(trust) {
+	}); err != nil {
 		return nil, err
 	}
 	due, _, err := s.due(ctx)
 	var out []api.Proposal
-	for _, d := range due[:min(len(due), maxProposals)] {
-		out = append(out, api.Proposal{Account: d.Key, Name: d.Name, Do: api.DoCompact, Since: d.At, By: d.By})
+	if s.cfg.Signer == nil || !s.delegates(trust) {
+		for _, d := range due[:min(len(due), maxProposals)] {
+			out = append(out, api.Proposal{Account: d.Key, Name: d.Name, Do: api.DoCompact, Since: d.At, By: d.By})
+		}
+	}
+	if trust.Strict { // elsewhere a roll frees nothing
+		out = append(out, s.agenda.fullAt(s.now().Unix())...)
 	}
 	return out, err
+}
+
+// fullAt returns the rolls that are due at now.
+func (a *agenda) fullAt(now int64) (out []api.Proposal) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(a.full)) {
+		if p := a.full[key]; p.Since <= now && len(out) < maxProposals {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // due returns the accounts that are due now, the earliest first, and when the
@@ -201,6 +220,7 @@ func (a *agenda) follow(r store.Reader) error {
 	}
 	if a.next == nil || head < a.seen {
 		a.next, a.roll, a.seen = map[string]dueAccount{}, map[string][]api.Roll{}, 0
+		a.full = map[string]api.Proposal{}
 		err := r.Scan(store.Account, "", func(rec store.Record) bool {
 			a.take(rec)
 			return true
@@ -233,6 +253,7 @@ func (a *agenda) follow(r store.Reader) error {
 func (a *agenda) take(rec store.Record) {
 	delete(a.next, rec.Key)
 	delete(a.roll, rec.Key)
+	delete(a.full, rec.Key)
 	if rec.Deleted || !hasFleet(rec.JWT) {
 		return
 	}
@@ -246,6 +267,9 @@ func (a *agenda) take(rec store.Record) {
 	}
 	if next, ok := fleet.NextCompaction(ac); ok {
 		a.next[rec.Key] = dueAccount{Key: rec.Key, Name: rec.Name, Compaction: next}
+	}
+	if f, since, ok := fleet.NextRoll(ac, float64(len(rec.JWT))/api.MaxClaim, rec.IssuedAt); ok {
+		a.full[rec.Key] = api.Proposal{Account: rec.Key, Name: rec.Name, Do: api.DoRoll, Fleet: f.Name, Since: since}
 	}
 	for _, f := range fleet.All(ac) {
 		if r, ok := f.Rolling(ac); ok {

@@ -79,7 +79,7 @@ func (s *session) compact(ctx context.Context, r *root, ac *account) (*receipt, 
 		rec.Lines = append(rec.Lines, "refused is what was issued until "+clock(done.Horizon)+", and so lives longer than it may")
 	}
 	if done.Entries > 0 {
-		rec.Lines = append(rec.Lines, fmt.Sprintf("%s of credentials that have expired taken out", count(done.Entries, "revocation")))
+		rec.Lines = append(rec.Lines, fmt.Sprintf("%s of credentials that have expired or whose keys are retired taken out", count(done.Entries, "revocation")))
 	}
 	return rec, err
 }

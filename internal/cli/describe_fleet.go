@@ -22,6 +22,7 @@ type fleetView struct {
 	Confine     string          `json:"confine"`
 	Permissions jwt.Permissions `json:"permissions"`
 	Roll        *fleet.Rolling  `json:"roll,omitempty"`
+	RollAt      int             `json:"roll_at,omitempty"` // percent of the claim
 	Keys        []fleetKey      `json:"keys"`
 }
 
@@ -49,6 +50,7 @@ func (s *session) fleetView(ac *account, f fleet.Fleet) fleetView {
 	if t, err := f.Newest(ac.claims); err == nil {
 		v.Permissions = t.Permissions
 	}
+	v.RollAt = f.RollAt(ac.claims).Percent
 	if roll, ok := f.Rolling(ac.claims); ok {
 		v.Roll = &roll
 	}
@@ -141,6 +143,9 @@ func (a *app) describeFleet(ctx context.Context, o describeOptions) error {
 	fmt.Fprintf(out, "fleet %s in %s  %s, credentials live at most %s, confined by %s\n", f.Name, ac.name, count(f.Cohorts, "cohort"), fleet.Span(f.TTL), f.Confine)
 	for _, line := range permissionLines(v.Permissions, "everything", "") {
 		fmt.Fprintln(out, "  devices "+line)
+	}
+	if v.RollAt > 0 {
+		fmt.Fprintf(out, "  a roll is proposed when %d %% of the claim are in use\n", v.RollAt)
 	}
 	if v.Roll != nil {
 		fmt.Fprintln(out, "  rolling: "+rollText(*v.Roll))

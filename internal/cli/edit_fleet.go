@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type editFleetOptions struct {
 	ttl           *time.Duration
 	roll, abort   bool
 	over          *time.Duration // within which replaced keys are retired, nil for the longest lifetime
+	rollAt        *int           // percent of the claim, 0 for never
 	delegate      bool
 	cohorts       []int
 	limits        accounts.LimitsEdit
@@ -37,13 +39,15 @@ which sign from now on; the keys that it had admit what they signed until the la
 of it has expired, and are retired then (see "nsc compact"). --roll gives new keys
 and changes nothing else, of the cohorts that --cohort names or of all. With --over
 the old keys are retired sooner, cohort by cohort within that time: who has no new
-credentials by then is cut. --abort-roll puts that off until nobody is.`,
+credentials by then is cut. --abort-roll puts that off until nobody is. With --roll-at
+a roll of all cohorts waits for "nsc sign proposals" once so much of the account's
+claim is in use, to free its list of revocations.`,
 		Example: `  nsc edit fleet sensors -a app --ttl 48h
   nsc edit fleet sensors -a app --allow-sub 'app.news.>'
   nsc edit fleet sensors -a app --roll --over 1h
   nsc edit fleet sensors -a app --abort-roll
   nsc edit fleet sensors -a app --delegate
-  nsc edit fleet sensors -a app --roll --cohort 7 --dry-run`,
+  nsc edit fleet sensors -a app --roll-at 70 --over 1h --dry-run`,
 		Args: args(0, 1, "the fleet's name"),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			if o.name, err = optionalName(o.name, given, "the fleet's name"); err != nil {
@@ -58,6 +62,12 @@ credentials by then is cut. --abort-roll puts that off until nobody is.`,
 				}
 				return a.finish(a.abortRoll(cmd.Context(), o))
 			}
+			if o.rollAt != nil {
+				if o.roll || o.delegate || o.ttl != nil || !o.limits.Empty() {
+					return usage("--roll-at goes with --over alone")
+				}
+				return a.finish(a.rollAt(cmd.Context(), o))
+			}
 			return a.finish(a.editFleet(cmd.Context(), o))
 		},
 	}
@@ -69,6 +79,7 @@ credentials by then is cut. --abort-roll puts that off until nobody is.`,
 	f.BoolVar(&o.delegate, "delegate", false, "give accountd the keys of the cohorts, and devices the way to it, so that they can enrol and renew")
 	overFlag(f, &o.over)
 	f.BoolVar(&o.abort, "abort-roll", false, "let the keys that a roll replaced admit what they signed until it has expired")
+	f.Var(given[int]{&o.rollAt, "int", strconv.Atoi}, "roll-at", "propose a roll of all cohorts when so many percent of the claim are in use, 0 for never")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "roll these cohorts only")
 	limitFlags(f, &o.limits, "devices")
 	return cmd

@@ -116,7 +116,7 @@ func (a *app) acceptProposal(ctx context.Context, account string) (*receipt, err
 
 // signProposal signs one thing that waits.
 func (s *session) signProposal(ctx context.Context, r *root, open api.Proposal) (*receipt, error) {
-	if open.Do == api.DoCompact {
+	if open.Do != api.DoSign {
 		ac, err := s.account(r, open.Account)
 		if fault.Is(err, fault.NotFound) {
 			return nil, fault.New(fault.NotFound, "account %s is not in the local store", open.Name).About("account", open.Name).
@@ -124,6 +124,9 @@ func (s *session) signProposal(ctx context.Context, r *root, open api.Proposal) 
 		}
 		if err != nil {
 			return nil, err
+		}
+		if open.Do == api.DoRoll {
+			return s.rollDue(ctx, r, ac, open)
 		}
 		return s.compact(ctx, r, ac)
 	}

@@ -210,6 +210,41 @@ func TestDueWithoutAKey(t *testing.T) {
 	p.ok("sign", "proposals", "--yes").says("pepsi", "in force")
 }
 
+// TestRollOfFullList: when as much of the claim is in use as was said, a roll
+// waits until somebody signs it.
+func TestRollOfFullList(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	p.ok("add", "operator", "acme", "--sys", "--generate-signing-key")
+	p.ok("edit", "operator", "--require-signing-keys")
+	p.offline(false)
+	p.ok("add", "account", "iot")
+	p.ok("add", "fleet", "sensors", "-a", "iot", "--cohorts", "2")
+	p.run("edit", "fleet", "-a", "iot", "--roll-at", "5").exits(7).complains("roll-at")
+	p.run("edit", "fleet", "-a", "iot", "--roll-at", "10", "--roll").exits(2)
+	p.ok("edit", "fleet", "-a", "iot", "--roll-at", "10", "--over", "1m").says("when 10 % of the claim are in use, a roll of all cohorts within 1m")
+	p.ok("edit", "fleet", "-a", "iot", "--roll-at", "10", "--over", "1m").says("already so")
+	p.ok("sign", "proposals").says("nothing waits")
+	var list strings.Builder
+	for range 1300 {
+		user, err := keys.NewUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list.WriteString(user.PublicKey() + "\n")
+	}
+	p.put("stolen.txt", list.String())
+	p.ok("revoke", "device", "--file", "stolen.txt", "-a", "iot", "--yes").says("1300 devices listed")
+	p.ok("status").says("to be signed", "iot: roll fleet sensors, since ")
+	p.ok("describe", "fleet", "-a", "iot").says("a roll is proposed when 10 %")
+	p.unchanged(func() { p.ok("sign", "proposals", "--dry-run").says("2 cohorts got new keys") })
+	p.ok("sign", "proposals").says("2 cohorts got new keys").complains("are cut, cohort by cohort until")
+	p.ok("sign", "proposals").says("nothing waits")
+	p.ok("status").says("rolling", "fleet sensors in iot: 2 old keys")
+	p.now = func() time.Time { return time.Now().Add(20 * time.Minute) }
+	p.ok("compact", "iot", "--no-push").says("sensors/c00e1", "sensors/c01e1")
+}
+
 // operatorURL is where the operator's account server is.
 func (p *person) operatorURL() string {
 	p.t.Helper()

@@ -17,7 +17,7 @@ func newSign(a *app) *cobra.Command {
 		Short: "Sign what waits for a signature of the operator, of some accounts or of all",
 		Long: `Sign everything that "nsc proposals list" shows, or what it shows of some accounts:
 versions that tenants have signed themselves, within what is the operator's to
-decide, and compactions that are due. Tenants' versions are signed only once you have
+decide, compactions that are due, and rolls of fleets whose list is full. Tenants' versions are signed only once you have
 said so; look at one with "nsc proposals accept <account> --dry-run".`,
 		Example: `  nsc sign proposals
   nsc sign proposals pepsi iot --dry-run
@@ -108,7 +108,8 @@ type proposalItem struct {
 	At   int64  `json:"at"` // since when it waits, Unix seconds
 	Size int    `json:"size,omitempty"`
 	Do   string `json:"do"`
-	By   int64  `json:"by,omitempty"` // from when on it is late, Unix seconds
+	Roll string `json:"fleet,omitempty"` // to be rolled
+	By   int64  `json:"by,omitempty"`    // from when on it is late, Unix seconds
 }
 
 func (a *app) listProposals(ctx context.Context) error {
@@ -126,7 +127,7 @@ func (a *app) listProposals(ctx context.Context) error {
 	}{api.Schema, []proposalItem{}}
 	rows := [][]string{{"NAME", "KEY", "DOES", "SINCE", "LATE FROM"}}
 	for _, p := range open {
-		out.Items = append(out.Items, proposalItem{Key: p.Account, Name: p.Name, ID: p.ID, At: p.Since, Size: p.Size, Do: p.Do, By: p.By})
+		out.Items = append(out.Items, proposalItem{Key: p.Account, Name: p.Name, ID: p.ID, At: p.Since, Size: p.Size, Do: p.Do, Roll: p.Fleet, By: p.By})
 		rows = append(rows, []string{first(p.Name, "-"), p.Account, doesText(p), clock(p.Since), lateText(p)})
 	}
 	if a.flags.json {
@@ -137,8 +138,11 @@ func (a *app) listProposals(ctx context.Context) error {
 
 // doesText says what a proposal does.
 func doesText(p api.Proposal) string {
-	if p.Do == api.DoSign {
+	switch p.Do {
+	case api.DoSign:
 		return "its tenant's version"
+	case api.DoRoll:
+		return "roll fleet " + p.Fleet
 	}
 	return p.Do
 }
