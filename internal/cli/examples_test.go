@@ -82,6 +82,11 @@ func TestExamples(t *testing.T) {
 		for _, name := range names {
 			if stages[name].served {
 				p.examples(stages[name], examples[name]...)
+				if first := examples[name][0]; stages[name].exits[first] == 0 {
+					if r := p.run(append(p.words(first), "--json")...); r.code != 5 { // what cannot be done twice
+						r.checkJSON(first)
+					}
+				}
 			}
 		}
 	})
@@ -228,7 +233,7 @@ func (p *person) do(verb, rest string) {
 
 // plain are the commands whose result is a file in a language of its own, and
 // those whose JSON is the official tool's, without a schema.
-var plain = regexp.MustCompile(`^nsc (generate (activation|creds|config|diagram|profile)|describe|list|expirations|issue|verify|completion) `)
+var plain = regexp.MustCompile(`^nsc (generate (activation|creds|config|diagram|profile)|describe (operator|account|user|jwt)|list (operators|accounts|users|keys)|expirations|completion) `)
 
 // checkJSON requires what a command that succeeds prints with --json to be JSON
 // with a schema.

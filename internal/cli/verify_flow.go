@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts/isolation"
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 )
 
@@ -70,6 +71,12 @@ func placement(word string) (isolation.Placement, error) {
 	return "", usage("unknown --servers %q; known are same, apart and any", word)
 }
 
+// flowAnswer is what is said of one flow.
+type flowAnswer struct {
+	Schema int `json:"schema"`
+	isolation.Outcome
+}
+
 func (a *app) verifyFlow(ctx context.Context, o flowOptions) error {
 	place, err := placement(o.place)
 	if err != nil {
@@ -91,7 +98,7 @@ func (a *app) verifyFlow(ctx context.Context, o flowOptions) error {
 	}
 	out := w.Flow(o.flow)
 	if a.flags.json {
-		return a.printStructured(out)
+		return a.printStructured(flowAnswer{api.Schema, out})
 	}
 	line := string(out.Result)
 	if len(out.Subjects) > 0 {
@@ -152,7 +159,7 @@ func (a *app) verifyFlows(ctx context.Context, o flowOptions, place isolation.Pl
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	for _, f := range flows {
-		if err := enc.Encode(w.Flow(f)); err != nil {
+		if err := enc.Encode(flowAnswer{api.Schema, w.Flow(f)}); err != nil {
 			return fault.New(fault.Internal, "write the answer: %w", err)
 		}
 	}

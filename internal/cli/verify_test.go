@@ -92,7 +92,7 @@ func TestVerifyFlow(t *testing.T) {
 	}
 	p.in = `{"from":"coke","subject":"orders.new","to":"pepsi","pattern":"*.new","queue":"q"}` + "\n\n" +
 		`{"from":"coke","subject":"orders.new","to":"nobody"}` + "\n"
-	r := flow("--file", "-").exits(0).says(`"subjects":["coke.new"]`, `{"outcome":"login_refused","subjects":[],`)
+	r := flow("--file", "-").exits(0).says(`"subjects":["coke.new"]`, `{"schema":1,"outcome":"login_refused","subjects":[],`)
 	if n := strings.Count(r.out, "\n"); n != 2 {
 		t.Errorf("%d lines for two flows:\n%s", n, r.out)
 	}
