@@ -101,11 +101,9 @@ func (g *Guard) affected(w *World, changed []string) map[string]bool {
 			if i == nil {
 				continue
 			}
-			_, services := w.links(i)
+			_, services := w.linksTo(i, t)
 			for _, l := range services {
-				if l.exporter == t {
-					enter(importer, l.local)
-				}
+				enter(importer, l.local)
 			}
 		}
 	}

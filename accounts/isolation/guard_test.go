@@ -148,7 +148,7 @@ func healthy(ac *jwt.AccountClaims) bool {
 // BenchmarkGuard: one tenant changes, all of which are isolated from each other
 // but for a platform that gives every one of them its own stream and service.
 func BenchmarkGuard(b *testing.B) {
-	for _, n := range []int{100, 1000, 10000} {
+	for _, n := range []int{100, 1000} {
 		platform := newTenant("platform")
 		stored := shelf{platform.pub: platform.claims}
 		p := isolation.Policy{Isolated: [][]string{{}}}

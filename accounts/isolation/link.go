@@ -64,7 +64,11 @@ func (w *World) link(t *tenant) {
 func (w *World) addLink(t *tenant, im *jwt.Import, internal bool) {
 	l, why := w.build(t, im, internal)
 	if why == "" {
-		why = t.duplicate(l)
+		list := t.services
+		if im.IsStream() {
+			list = t.streams
+		}
+		why = duplicate(list, l)
 	}
 	switch {
 	case why != "":
@@ -76,12 +80,29 @@ func (w *World) addLink(t *tenant, im *jwt.Import, internal bool) {
 	}
 }
 
-// duplicate says why l cannot stand beside the links before it.
-func (t *tenant) duplicate(l *link) string {
-	list := t.services
-	if l.kind == jwt.Stream {
-		list = t.streams
+// linksTo returns the imports of t from one exporter, without a look at those
+// from thousands of others.
+func (w *World) linksTo(t, exporter *tenant) (streams, services []*link) {
+	if t.dead != "" {
+		return nil, nil
 	}
+	for _, im := range t.claims.Imports {
+		if im == nil || im.Account != exporter.claims.Subject {
+			continue
+		}
+		list := &services
+		if im.IsStream() {
+			list = &streams
+		}
+		if l, why := w.build(t, im, false); why == "" && duplicate(*list, l) == "" {
+			*list = append(*list, l)
+		}
+	}
+	return streams, services
+}
+
+// duplicate says why l cannot stand beside the links before it.
+func duplicate(list []*link, l *link) string {
 	for _, o := range list {
 		if o.exporter != l.exporter {
 			continue
@@ -121,10 +142,24 @@ func (w *World) build(t *tenant, im *jwt.Import, internal bool) (*link, string) 
 	if why := l.renames(remote, local, im); why != "" {
 		return l, why
 	}
-	if l.maybe == "" && !internal && accounts.Cyclic(t.claims, im, w.claims) {
+	if l.maybe == "" && !internal && l.mayCycle() && accounts.Cyclic(t.claims, im, w.claims) {
 		l.maybe = "imports form a cycle, and servers leave one of them out"
 	}
 	return l, ""
+}
+
+// mayCycle reports whether the exporter imports anything that could lead back: of
+// thousands of imports most begin with another token.
+func (l *link) mayCycle() bool {
+	for range l.exporter.wants[l.kind].meeting(l.local) {
+		return true
+	}
+	if l.kind == jwt.Stream {
+		for range l.exporter.wants[l.kind].meeting(l.remote) {
+			return true
+		}
+	}
+	return false
 }
 
 // renames prepares the renaming of an import.
@@ -158,12 +193,12 @@ func (l *link) renames(remote, local string, im *jwt.Import) string {
 
 // exportFor returns the subject of the export that covers remote, "" if none.
 func (t *tenant) exportFor(kind jwt.ExportType, remote tokens) string {
-	for _, e := range t.exports {
+	for e := range t.offers.meeting(remote) {
 		if e.Type == kind && string(e.Subject) == remote.String() {
 			return string(e.Subject)
 		}
 	}
-	for _, e := range t.exports {
+	for e := range t.offers.meeting(remote) {
 		if e.Type == kind && split(string(e.Subject)).covers(remote) {
 			return string(e.Subject)
 		}
@@ -175,7 +210,7 @@ func (t *tenant) exportFor(kind jwt.ExportType, remote tokens) string {
 // Where exports overlap, servers ask any of them.
 func (w *World) authorized(l *link, im *jwt.Import) (maybe, why string) {
 	var allowed bool
-	for _, e := range l.exporter.exports {
+	for e := range l.exporter.offers.meeting(l.remote) {
 		switch {
 		case e.Type != l.kind:
 		case string(e.Subject) == l.remote.String():

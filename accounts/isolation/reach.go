@@ -289,7 +289,7 @@ func (w *World) importers(t *tenant) *firsts[*group] {
 		t.importsOnce.Do(func() {
 			for _, key := range w.cfg.Source.Importers(t.claims.Subject) {
 				if importer := w.compiled(key); importer != nil {
-					w.noteImports(importer, t)
+					w.note(w.linksTo(importer, t))
 				}
 			}
 		})
@@ -298,26 +298,21 @@ func (w *World) importers(t *tenant) *firsts[*group] {
 	w.importsOnce.Do(func() {
 		w.linkAll()
 		for _, ac := range w.cfg.Accounts {
-			w.noteImports(w.compiled(ac.Subject), nil)
+			w.note(w.links(w.compiled(ac.Subject)))
 		}
 	})
 	return &t.importing
 }
 
-// noteImports tells exporters of their importer t; only one of them, if it is
-// not nil.
-func (w *World) noteImports(t, only *tenant) {
-	streams, services := w.links(t)
+// note tells exporters who imports from them.
+func (w *World) note(streams, services []*link) {
 	for _, l := range services {
-		if (only == nil || l.exporter == only) && w.reads(l) {
+		if w.reads(l) {
 			l.exporter.reading = append(l.exporter.reading, l)
 		}
 	}
 	for _, l := range streams {
 		ex := l.exporter
-		if only != nil && ex != only {
-			continue
-		}
 		if ex.byRemote == nil {
 			ex.byRemote = map[string]*group{}
 		}

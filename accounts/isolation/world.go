@@ -70,6 +70,8 @@ type tenant struct {
 	defaults *perms
 	exports  []*jwt.Export
 	mappings []mapping
+	offers   firsts[*jwt.Export]
+	wants    map[jwt.ExportType]*firsts[struct{}] // whether something is imported by a first token
 
 	linksOnce sync.Once
 	streams   []*link
@@ -191,6 +193,24 @@ func (w *World) compile(t *tenant) {
 	}
 	if ac.Subject == w.cfg.System {
 		t.exports = append(t.exports, w.systemExports(t.exports)...)
+	}
+	for _, e := range t.exports {
+		t.offers.add(split(string(e.Subject)), e)
+	}
+	t.wants = map[jwt.ExportType]*firsts[struct{}]{jwt.Stream: {}, jwt.Service: {}}
+	for _, im := range ac.Imports {
+		if im == nil || t.wants[im.Type] == nil {
+			continue
+		}
+		remote, local := accounts.Sides(im)
+		if im.IsStream() {
+			remote = local // by which messages of streams would come round
+		}
+		first := split(remote)[:1]
+		if strings.HasPrefix(first[0], "$") || strings.HasPrefix(first[0], "{") {
+			first = tokens{anyToken} // a reference, perhaps
+		}
+		t.wants[im.Type].add(first, struct{}{})
 	}
 	t.mappings = w.mappingsOf(ac)
 }
