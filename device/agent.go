@@ -214,8 +214,9 @@ const (
 )
 
 // Run renews credentials whenever it is time, or servers refuse them, until ctx
-// ends, and tells of each state. It ends with an error when it is of no use to go on: the device is
-// refused.
+// ends, and tells of each state. It ends with an error when the device is refused
+// and what it has is of no use any more: as long as it is, a refusal may be taken
+// back, and who refused need not have been accountd.
 func (a *Agent) Run(ctx context.Context, tell func(State)) error {
 	st, err := a.State()
 	if err != nil {
@@ -242,12 +243,17 @@ func (a *Agent) Run(ctx context.Context, tell func(State)) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if final(err) {
+			left := time.Unix(st.Expires, 0).Sub(a.now())
+			refused := final(err)
+			if refused && (cut || left <= 0) {
 				return err
 			}
 			wait := jittered(pause)
 			if l := (later{}); errors.As(err, &l) {
-				wait = l.wait + wait
+				wait += l.wait
+			}
+			if refused {
+				wait = min(jittered(retryMost), left)
 			}
 			a.log.Warn("the credentials are not renewed yet", "err", err, "again_in", wait.String(), "expires", st.Expires)
 			if !sleep(ctx, wait) {

@@ -92,7 +92,8 @@ func (f folder) read() (st State, doc *claims.Document, err error) {
 	defer nscstore.Wipe(data)
 	token, seed, err := nscstore.ParseCreds(data)
 	if err != nil {
-		return st, nil, fault.New(fault.Invalid, "%s: %w", f.creds(), err).About("file", f.creds())
+		return st, nil, fault.New(fault.Invalid, "%s is damaged: %w", f.creds(), err).About("file", f.creds()).
+			WithHint("remove it and enrol the device again; the key stays, so that the same token does")
 	}
 	nscstore.Wipe(seed)
 	if doc, err = claims.Decode(token); err != nil {

@@ -159,8 +159,8 @@ func ParseToken(text string) (t Token, d *claims.Document, pair keys.UserPair, e
 		return t, d, pair, nil
 	}
 	pair, err = keys.UserFromSeed([]byte(parts[3]))
-	if err == nil && pair.PublicKey() != t.Key {
-		err = invalid("token", "the token and its seed do not belong together")
+	if err != nil || pair.PublicKey() != t.Key {
+		return t, d, pair, invalid("token", "the secret part of the token is damaged")
 	}
-	return t, d, pair, err
+	return t, d, pair, nil
 }
