@@ -132,6 +132,9 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 	if err != nil {
 		return nil, err
 	}
+	if ac, err = s.current(ctx, r, ac); err != nil {
+		return nil, err
+	}
 	e, err := o.plan(ac, s.now)
 	if err != nil {
 		return nil, err

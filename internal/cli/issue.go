@@ -135,6 +135,12 @@ func (a *app) issue(ctx context.Context, o issueOptions) (*issued, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ac, err = s.current(ctx, r, ac); err != nil {
+		return nil, err
+	}
+	if f, err = fleet.Find(ac.claims, f.Name); err != nil {
+		return nil, err
+	}
 	warnings, err := s.inForce(ctx, r, ac)
 	if err != nil {
 		return nil, err

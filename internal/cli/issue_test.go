@@ -323,6 +323,7 @@ func TestIssuedDevicesOnServers(t *testing.T) {
 	}
 	q := shared.get(t).person(t)
 	q.ok("pull", "-a", "devices")
+	q.ok("edit", "account", "devices", "--description", "mine", "--no-push")
 	p.ok("edit", "fleet", "byid", "-a", "devices", "--roll", "--cohort", "1")
 	q.run("issue", "-a", "devices", "--fleet", "byid", "--count", "1", "--out", "-").exits(5).complains("not the version in force", "nsc pull -a devices")
 }

@@ -245,6 +245,30 @@ func TestRollOfFullList(t *testing.T) {
 	p.ok("compact", "iot", "--no-push").says("sensors/c00e1", "sensors/c01e1")
 }
 
+// TestFleetCommandsTakeWhatIsInForce: a store that others have left behind plans
+// on the keys that there are, and issues by them.
+func TestFleetCommandsTakeWhatIsInForce(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	p.ok("add", "operator", "acme", "--sys", "--generate-signing-key")
+	p.offline(false)
+	p.ok("add", "account", "iot")
+	p.ok("add", "fleet", "sensors", "-a", "iot", "--cohorts", "1", "--ttl", "1h")
+	q := p.twin()
+	q.ok("env", "--store", strings.Replace(p.store().Dirs().Stores, p.dir, q.dir, 1), "-o", "acme")
+	p.ok("edit", "fleet", "-a", "iot", "--roll")
+	d := lines(t, p.ok("issue", "-a", "iot", "--count", "1", "--prefix", "s-", "--out", "-").out)
+	p.put("seen.txt", "s-1\n")
+	q.put("seen.txt", "s-1\n")
+	q.ok("revoke", "device", "--file", "seen.txt", "-a", "iot", "--now", "--yes")
+	p.ok("pull", "-a", "iot")
+	if !p.refused("iot", d[0]) {
+		t.Error("the key of another's roll was not retired")
+	}
+	p.ok("revoke", "device", "--cohort", "0", "-a", "iot", "--yes")
+	q.run("issue", "-a", "iot", "--count", "1", "--out", "-").exits(4).complains("the keystore has no seed of")
+}
+
 // operatorURL is where the operator's account server is.
 func (p *person) operatorURL() string {
 	p.t.Helper()

@@ -101,6 +101,9 @@ func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receip
 	if o.before != 0 {
 		return s.revokeBefore(ctx, r, ac, o.before)
 	}
+	if ac, err = s.current(ctx, r, ac); err != nil {
+		return nil, err
+	}
 	f, err := fleet.Find(ac.claims, o.fleet)
 	if err != nil {
 		return nil, err

@@ -81,6 +81,9 @@ func (a *app) unrevokeDevices(ctx context.Context, o unrevokeDeviceOptions) (*re
 	if err != nil {
 		return nil, err
 	}
+	if ac, err = s.current(ctx, r, ac); err != nil {
+		return nil, err
+	}
 	f, err := fleet.Find(ac.claims, o.fleet)
 	if err != nil {
 		return nil, err

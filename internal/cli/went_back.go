@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -91,9 +90,12 @@ func refuseBack(w *work, theirs *claims.Document, got api.GetReply) error {
 // missingFrom counts what is lets back that was refused by had; dropped entries
 // are of users that something else refuses.
 func missingFrom(is, had jwt.RevocationList, dropped []string) int {
-	n := 0
+	n, gone := 0, make(map[string]bool, len(dropped))
+	for _, key := range dropped {
+		gone[key] = true
+	}
 	for _, e := range revocation.List(is).Missing(revocation.List(had)) {
-		if !revocation.List(is).Covers(e.Key, e.At) && !slices.Contains(dropped, e.Key) {
+		if !revocation.List(is).Covers(e.Key, e.At) && !gone[e.Key] {
 			n++
 		}
 	}
