@@ -38,6 +38,8 @@ func TestOfficialToolsWorkThroughTheDoors(t *testing.T) {
 	says(t, c.official("push", "-a", "coke"), 0, "nats-2: jwt updated: revision 1", "a total of 3 nats-server")
 	c.acceptedEverywhere(c.user("coke", "device"))
 
+	c.plansAndRoles()
+
 	stale := filepath.Join(t.TempDir(), "stale")
 	if err := os.CopyFS(stale, os.DirFS(filepath.Join(c.dir, "nsc"))); err != nil {
 		t.Fatal(err)
@@ -59,7 +61,7 @@ func TestOfficialToolsWorkThroughTheDoors(t *testing.T) {
 	says(t, c.nats("auth", "account", "push", "coke", "--operator", "dev"), 0)
 	says(t, c.official("delete", "account", "coke"), 0)
 	says(t, c.official("push", "-P"), 0, "deleted 1 accounts")
-	says(t, c.nsc("status"), 0, "1 tombstone")
+	says(t, c.nsc("status"), 0, "2 tombstone")
 	// What is kept of a deleted account's users is not seen by the official tool.
 	c.nsc("add", "account", "gone")
 	c.nsc("add", "user", "departed", "-a", "gone")
@@ -71,6 +73,25 @@ func TestOfficialToolsWorkThroughTheDoors(t *testing.T) {
 	}
 	says(t, c.official("validate", "--all-accounts"), 0)
 	says(t, old.official("push", "-a", "coke"), 1, "(tombstone)")
+}
+
+// plansAndRoles: the official nsc keeps plans and issues users of a role.
+func (c *cloud) plansAndRoles() {
+	t := c.t
+	t.Helper()
+	c.nsc("add", "plan", "gold", "--conns", "100", "--js-tier", "3", "--js-disk-storage", "1G")
+	c.nsc("add", "account", "shop", "--plan", "gold", "--confine")
+	c.nsc("add", "role", "device", "-a", "shop", "--template", "device")
+	says(t, c.official("edit", "account", "SYS", "--tag", "blue"), 0)
+	says(t, c.official("push", "-a", "SYS"), 0, "jwt updated")
+	says(t, c.official("edit", "account", "shop", "--tag", "green"), 0)
+	says(t, c.official("push", "-a", "shop"), 0, "jwt updated")
+	says(t, c.official("add", "user", "till", "-a", "shop", "-K", "device"), 0)
+	c.acceptedEverywhere(c.creds("shop", "till"))
+	c.nsc("pull", "--all")
+	says(t, c.nsc("describe", "plan", "gold"), 0, "connections 100", "R3", "accounts: 1: shop")
+	says(t, c.nsc("describe", "role", "device", "-a", "shop"), 0, "users here: till")
+	c.nsc("delete", "account", "shop", "--yes")
 }
 
 // nats runs the official nats tool as the system user. It looks for the store in
