@@ -77,7 +77,7 @@ func TestGuardFindsWhatACheckFinds(t *testing.T) {
 	sys := newTenant("SYS")
 	sys.newUser("sys")
 	found := 0
-	for seed := range uint64(150) {
+	for seed := range uint64(60) {
 		g := &generator{Rand: rand.New(rand.NewPCG(seed, 7))}
 		var full []*jwt.AccountClaims
 		stored := shelf{}
@@ -133,7 +133,8 @@ func TestGuardFindsWhatACheckFinds(t *testing.T) {
 			}
 		}
 	}
-	if found < 500 {
+	t.Logf("%d breaches", found)
+	if found < 200 {
 		t.Errorf("only %d breaches came up", found)
 	}
 }

@@ -44,10 +44,11 @@ It ends at SIGTERM or an interrupt: clients are sent away, and it exits 0 within
 With --policy every change that would break what the file demands is refused
 (rule policy); what is broken at the start is said in the log and by nsc status.
 
-Exit codes: 2 the command line is wrong; 3 the policy does not exist; 4 the folder cannot be written; 5
-another process runs on the folder; 6 a port or the HTTP address is taken, or
-the cluster does not become ready; 7 the folder or the store is not ours, or is
-damaged, the clock is before the claims, or the policy is none.`,
+Exit codes: 2 the command line is wrong; 3 the policy does not exist; 4 the
+folder cannot be written; 5 another process runs on the folder; 6 a port or the
+HTTP address is taken, or the cluster does not become ready; 7 the folder or the
+store is not ours, or is damaged, the clock is before the claims, or the policy
+is none.`,
 		Example: `  accountd dev
   accountd dev --nodes 1
   accountd dev --dir ./demo --port 0
