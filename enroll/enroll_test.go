@@ -207,6 +207,23 @@ func TestRights(t *testing.T) {
 	w.refuses("of a suspended account", err, fault.Denied, "suspended")
 }
 
+// TestIssuedEarlier: a revocation covers what was issued before it was stored,
+// also where its clock is behind, and this costs nothing of the lifetime.
+func TestIssuedEarlier(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.device("a", fleet.Terms{Uses: 2}).enrol()
+	uc := w.check(d, "a")
+	if left := uc.Expires - w.clock.Unix(); uc.IssuedAt != w.clock.Add(-fleet.Skew).Unix() || left < int64(w.fleet.TTL.Seconds()*0.85) {
+		t.Errorf("issued at %d, expires at %d, at %d", uc.IssuedAt, uc.Expires, w.clock.Unix())
+	}
+	all := w.clock.Add(-time.Minute).Unix()
+	w.publish(func(ac *jwt.AccountClaims) { ac.Revocations = jwt.RevocationList{revocation.All: all} })
+	if uc := w.check(w.device("b", fleet.Terms{Uses: 1}).enrol(), "b"); uc.IssuedAt != all+1 {
+		t.Errorf("issued at %d, and everything until %d is revoked", uc.IssuedAt, all)
+	}
+}
+
 // TestEnds: tokens and credentials end by time, by revocation and with their key.
 func TestEnds(t *testing.T) {
 	t.Parallel()

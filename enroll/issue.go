@@ -6,6 +6,7 @@ import (
 
 	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/accounts/bulk"
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
@@ -35,9 +36,12 @@ func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply,
 	if err := accounts.CheckLiteralDevice(d.ID, d.tags, a.tenant.claims, signer.PublicKey()); err != nil {
 		return reply, err
 	}
-	at := max(a.now.Unix(), a.tenant.claims.Revocations[revocation.All]+1) // servers refuse what is not after it
+	// A revocation dated by a clock that is behind, or dated before this and stored
+	// after it, covers what is issued here. Servers refuse what is not after "*".
+	issued := max(a.now.Add(-fleet.Skew).Unix(), a.tenant.claims.Revocations[revocation.All]+1)
 	is, err := bulk.New(bulk.Options{
-		Account: a.tenant.claims.Subject, Fleet: a.fleet, Signers: []claims.Signer{signer}, Tags: d.tags, Now: time.Unix(at, 0),
+		Account: a.tenant.claims.Subject, Fleet: a.fleet, Signers: []claims.Signer{signer}, Tags: d.tags,
+		Now: a.now, Issued: time.Unix(issued, 0),
 	})
 	if err != nil {
 		return reply, err
@@ -46,9 +50,9 @@ func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply,
 	if err != nil {
 		return reply, err
 	}
-	half := (c.Expires - at) / 2
+	half := (c.Expires - a.now.Unix()) / 2
 	return api.EnrollReply{
 		JWT: string(c.JWT), Expires: c.Expires,
-		Renew: at + half + rand.Int64N(half/2+1), // not all at once
+		Renew: a.now.Unix() + half + rand.Int64N(half/2+1), // not all at once
 	}, nil
 }

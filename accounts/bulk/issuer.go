@@ -45,7 +45,8 @@ type Options struct {
 	Signers []claims.Signer // one a cohort, or a single one, of a station
 	TTL     time.Duration   // 0 for the fleet's; never longer
 	Tags    []string        // of every device
-	Now     time.Time
+	Now     time.Time       // from when on they live
+	Issued  time.Time       // what they say of it; zero for Now
 }
 
 // Issuer issues credentials. Several goroutines may use it.
@@ -70,6 +71,9 @@ const spread = 0.15
 func New(o Options) (*Issuer, error) {
 	if o.TTL == 0 {
 		o.TTL = o.Fleet.TTL
+	}
+	if o.Issued.IsZero() {
+		o.Issued = o.Now
 	}
 	if len(o.Signers) != 1 && len(o.Signers) != o.Fleet.Cohorts {
 		return nil, fault.New(fault.Internal, "%d signers for %d cohorts", len(o.Signers), o.Fleet.Cohorts)
@@ -102,7 +106,7 @@ func newSigner(key claims.Signer, o Options) (signer, error) {
 	}
 	return signer{
 		key:  key,
-		head: []byte(`,"iat":` + strconv.FormatInt(o.Now.Unix(), 10) + `,"iss":"` + key.PublicKey() + `"`),
+		head: []byte(`,"iat":` + strconv.FormatInt(o.Issued.Unix(), 10) + `,"iss":"` + key.PublicKey() + `"`),
 		tail: []byte(`","nats":` + string(data) + `,"sub":"`),
 	}, nil
 }

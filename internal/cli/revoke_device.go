@@ -67,7 +67,7 @@ cohorts that have no new credentials by then.`,
 	choiceFlags(f, &o.deviceChoice)
 	f.StringVar(&o.station, "station", "", "all devices of this station")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "all devices of these cohorts")
-	f.Var((*timeValue)(&o.before), "issued-before", "all users of an account with --fleet-only that were issued until then")
+	f.Var((*timeValue)(&o.before), "issued-before", "all users of an account with --fleet-only that were issued until then; five minutes more for those that enrolled")
 	f.BoolVar(&o.now, "now", false, "retire the keys of cohorts with more devices than can be listed")
 	f.BoolVar(&o.graceful, "graceful", false, "let devices that cannot be listed connect until their credentials expire")
 	overFlag(f, &o.over)
@@ -115,6 +115,10 @@ func (a *app) revokeDevices(ctx context.Context, o revokeDeviceOptions) (*receip
 	if len(plan.Retire) > 0 || o.file != "" || len(plan.Exposed) > 0 {
 		if err := a.confirm(strings.Join(cut.loss(f, plan), "; "), f.Name); err != nil {
 			return nil, err
+		}
+		s.now = max(s.now, a.env.Now().Unix()) // devices may have renewed while the question stood
+		for key, at := range plan.Entries {
+			plan.Entries[key] = max(at, s.now)
 		}
 	}
 	if err := s.writeRest(o.rest, plan.Exposed); err != nil {
