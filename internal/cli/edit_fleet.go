@@ -57,13 +57,13 @@ claim is in use, to free its list of revocations.`,
 				return err
 			}
 			if o.abort {
-				if o.roll || o.delegate || o.ttl != nil || o.over != nil || !o.limits.Empty() {
+				if o.roll || o.delegate || o.ttl != nil || o.over != nil || o.rollAt != nil || len(o.cohorts) > 0 || !o.limits.Empty() {
 					return usage("--abort-roll goes with no other change")
 				}
 				return a.finish(a.abortRoll(cmd.Context(), o))
 			}
 			if o.rollAt != nil {
-				if o.roll || o.delegate || o.ttl != nil || !o.limits.Empty() {
+				if o.roll || o.delegate || o.ttl != nil || len(o.cohorts) > 0 || !o.limits.Empty() {
 					return usage("--roll-at goes with --over alone")
 				}
 				return a.finish(a.rollAt(cmd.Context(), o))

@@ -131,7 +131,8 @@ func (a *app) eachLine(name string, f func(line string) error) error {
 	defer file.Close()
 	lines := bufio.NewScanner(file)
 	lines.Buffer(make([]byte, 0, maxListLine), maxListLine)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		text := lines.Bytes()
 		if n == 1 {
 			text = bytes.TrimPrefix(text, []byte("\ufeff"))
@@ -144,8 +145,12 @@ func (a *app) eachLine(name string, f func(line string) error) error {
 			return fault.New(fault.CodeOf(err), "%s, line %d: %w", name, n, err).ByRule(fault.RuleOf(errors.Unwrap(err)))
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fault.New(fault.Invalid, "read %s: %w", name, err).About("file", name)
+	err = lines.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		return fault.New(fault.Invalid, "%s, line %d is longer than %d bytes", name, n, maxListLine).ByRule("device-id").About("file", name)
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "%w", err).About("file", name)
 	}
 	return nil
 }
@@ -219,7 +224,8 @@ func (a *app) suspects(o deviceChoice, account string) (*suspects, error) {
 		}
 	}
 	if len(l.list) == 0 {
-		return nil, fault.New(fault.NotFound, "no such device is listed").About("device", o.tag)
+		return nil, fault.New(fault.NotFound, "no device is named there").About("device", first(o.tag, o.file)).
+			WithHint("a list has an id, a public key or both a line")
 	}
 	return l, nil
 }

@@ -63,6 +63,31 @@ func TestUnrevokeDeviceSaysWhatStaysRefused(t *testing.T) {
 	p.run("unrevoke", "device", "--tag", "site:7", "--from", "a.ndjson", "-a", "iot").exits(4).complains("covered", "nsc issue -a iot --public-keys")
 }
 
+// TestHostileLists: what is no list of devices is refused with its place, and
+// without what it holds.
+func TestHostileLists(t *testing.T) {
+	t.Parallel()
+	p := iot(t)
+	p.ok("issue", "-a", "iot", "--count", "1", "--prefix", "s-", "--out", "a.ndjson")
+	seed := lines(t, p.text("a.ndjson"))[0].Seed
+	for name, text := range map[string]string{
+		"long": "ok\n" + strings.Repeat("a", 1<<20), "wide": "a b c d\n", "utf16": "\xff\xfes\x00-\x00", "nul": "a\x00b\n",
+		"seed": seed + "\n", "half": p.text("a.ndjson")[:300] + "\n", "all": "*\n", "deep": "a.b\n", "dots": "..\n",
+	} {
+		p.put(name, text)
+		p.unchanged(func() {
+			r := p.run("revoke", "device", "--file", name, "-a", "iot", "--yes").exits(7).complains(name + ", line ")
+			if strings.Contains(r.err, seed) {
+				t.Error("a seed is shown")
+			}
+		})
+	}
+	p.put("empty", "\n# nobody\n\n")
+	p.run("revoke", "device", "--file", "empty", "-a", "iot", "--yes").exits(3).complains("no device is named there")
+	p.run("edit", "fleet", "-a", "iot", "--abort-roll", "--cohort", "1").exits(2)
+	p.run("edit", "fleet", "-a", "iot", "--roll-at", "50", "--cohort", "1").exits(2)
+}
+
 // TestListsOfOtherAccounts: what issue wrote for another account is refused.
 func TestListsOfOtherAccounts(t *testing.T) {
 	t.Parallel()
