@@ -3,12 +3,18 @@ package resolver
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/store"
 	"github.com/accountd/accountd/store/storetest"
 )
 
@@ -65,5 +71,47 @@ func TestReplayAfterAnUnknownOutcome(t *testing.T) {
 	w.s.Put(context.Background(), "test", token, body)
 	if reply := w.s.Put(context.Background(), "test", token, body); reply.Error == nil || reply.Error.Code != fault.Denied {
 		t.Fatalf("%+v", reply)
+	}
+}
+
+// awayStore is a database that cannot be reached.
+type awayStore struct{ store.Store }
+
+func (awayStore) fail() error {
+	return fault.New(fault.Unavailable, "connect in store db.internal/acc: %w", errors.New("dial 10.0.0.7:5432 as user test")).About("store", "db.internal/acc")
+}
+func (a awayStore) View(context.Context, func(store.Reader) error) error { return a.fail() }
+func (a awayStore) Update(context.Context, func(store.Tx) error) error   { return a.fail() }
+
+// TestStoreThatIsAway: no door tells where the store is, and each says that it
+// helps to try again.
+func TestStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	token := w.sign(w.sk, w.account()).Token
+	w.s.cfg.Store = awayStore{w.store}
+	srv := httptest.NewServer(w.handler())
+	defer srv.Close()
+	said := func(path string) string {
+		resp, err := http.Get(srv.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body := string(must(io.ReadAll(resp.Body))); resp.StatusCode == http.StatusServiceUnavailable {
+			return body
+		}
+		return "not 503 but " + resp.Status
+	}
+	put := w.request(api.PutRequest{Items: []api.Item{{JWT: token}}})
+	_, pushed := w.s.Push(t.Context(), "push", token)
+	for door, text := range map[string]string{
+		"put": put.Error.Message, "push": pushed.Error(), "get": w.s.Get(t.Context(), api.GetRequest{}).Error.Message,
+		"lookup": said("/jwt/v1/accounts/" + w.tenant.PublicKey()), "operator": said("/jwt/v1/operator"), "info": said(api.PathInfo),
+		"pack": said("/jwt/v1/pack?max=all"),
+	} {
+		if strings.Contains(text, "internal") || strings.Contains(text, "10.0.0.7") || !strings.Contains(text, "store") {
+			t.Errorf("%s says: %s", door, text)
+		}
 	}
 }

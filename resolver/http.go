@@ -76,20 +76,25 @@ func (s *Service) servePack(w http.ResponseWriter, r *http.Request) {
 		}
 		limit = n
 	}
-	errEnough := errors.New("enough")
+	errEnough, begun := errors.New("enough"), false
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	err := s.Pack(r.Context(), func(key, token string) error {
 		if limit == 0 {
 			return errEnough
 		}
 		limit--
+		begun = true
 		_, err := fmt.Fprintf(w, "%s|%s\n", key, token)
 		return err
 	})
-	if err != nil && !errors.Is(err, errEnough) {
-		s.log.Error("pack request failed", "err", err)
+	if err == nil || errors.Is(err, errEnough) {
+		return
+	}
+	s.log.Error("pack request failed", "err", err, "cause", errors.Unwrap(err))
+	if begun {
 		panic(http.ErrAbortHandler) // the client must not take a part for the whole
 	}
+	httpError(w, err)
 }
 
 func httpError(w http.ResponseWriter, err error) {

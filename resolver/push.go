@@ -184,7 +184,7 @@ func summary(results []api.Result) (api.Result, error) {
 // logFailure logs what is not a plain refusal.
 func (s *Service) logFailure(err error) {
 	if f := fault.As(err); f == nil || f.Code == fault.Unavailable || f.Code == fault.Internal {
-		s.log.Error("request failed", "err", err)
+		s.log.Error("request failed", "err", err, "cause", errors.Unwrap(err))
 	}
 }
 

@@ -293,7 +293,7 @@ func (s *Service) readError(err error) *api.Error {
 	if err == nil {
 		return nil
 	}
-	if fault.As(err) == nil {
+	if ofStore(err) {
 		s.log.Error("request failed", "err", err)
 		err = fault.New(fault.Unavailable, "the store cannot be read")
 	}

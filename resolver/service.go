@@ -163,7 +163,7 @@ func (s *Service) Bootstrap(ctx context.Context, operatorJWT string, accountJWTs
 		}
 		return nil
 	})
-	return unavailable(err)
+	return startFault(err)
 }
 
 // metaOperator names the store's operator: one store, one operator.
@@ -192,13 +192,29 @@ func setVersion(rec *store.Record, d *claims.Document) {
 }
 
 // unavailable turns the store's own errors into ours: what is not a refusal
-// may or may not have been committed.
+// may or may not have been committed. The cause, which names files and addresses,
+// is for the log alone.
 func unavailable(err error) error {
+	if !ofStore(err) {
+		return err
+	}
+	f := &fault.Error{Code: fault.Unavailable, Msg: "the store failed, nothing was committed", Err: err}
+	if errors.Is(err, store.ErrUnknown) {
+		f.Msg, f.Hint = "not known to be committed", "send it again; that is safe"
+	}
+	return f
+}
+
+// startFault is unavailable for who starts the service, with the cause.
+func startFault(err error) error {
 	if err == nil || fault.As(err) != nil {
 		return err
 	}
-	if errors.Is(err, store.ErrUnknown) {
-		return fault.New(fault.Unavailable, "not known to be committed: %w", err).WithHint("send it again; that is safe")
-	}
-	return fault.New(fault.Unavailable, "the store failed, nothing was committed: %w", err)
+	return fault.New(fault.Unavailable, "the store failed: %w", err)
+}
+
+// ofStore reports whether err is the store's own, and no refusal.
+func ofStore(err error) bool {
+	f := fault.As(err)
+	return err != nil && (f == nil || f.Entity == "store")
 }

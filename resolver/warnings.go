@@ -41,7 +41,7 @@ func (s *Service) Warnings(ctx context.Context) (out []string, err error) {
 		out, err = s.warnings(r, op, trust)
 		return err
 	})
-	return out, unavailable(err)
+	return out, startFault(err)
 }
 
 func (s *Service) warnings(r store.Reader, op store.Record, trust operator.Trust) ([]string, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 )
@@ -221,6 +222,21 @@ func lookups(held holdings, listed map[string]bool, directories int) []question 
 	return out
 }
 
+// loadedAccount is what a server tells of an account that it has loaded.
+type loadedAccount struct {
+	JWT     string `json:"jwt"`
+	Expired bool   `json:"expired"`
+}
+
+// alive reports whether the server holds the account. One that it was made to
+// remove stays loaded, as expired, with the version that it had.
+func (a loadedAccount) alive() bool {
+	var c struct {
+		Expires int64 `json:"exp"`
+	}
+	return a.JWT != "" && (!a.Expired || claims.Peek(a.JWT, &c) == nil && c.Expires != 0)
+}
+
 // details asks each server for the accounts that it has loaded, which loads
 // none.
 func details(held holdings, loaded map[string][]serverAnswer) []question {
@@ -232,12 +248,10 @@ func details(held holdings, loaded map[string][]serverAnswer) []question {
 				take: func(data []byte) {
 					var reply struct {
 						Data struct {
-							Account struct {
-								JWT string `json:"jwt"`
-							} `json:"account_detail"`
+							Account loadedAccount `json:"account_detail"`
 						} `json:"data"`
 					}
-					if json.Unmarshal(data, &reply) == nil && reply.Data.Account.JWT != "" {
+					if json.Unmarshal(data, &reply) == nil && reply.Data.Account.alive() {
 						p := held.at(id, reply.Data.Account.JWT)
 						p.loaded = append(p.loaded, a.Server.Name)
 					}

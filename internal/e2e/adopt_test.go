@@ -125,11 +125,12 @@ func (b *brownfield) diverge(app *claims.Document) {
 
 // TestAdoption: a running operator comes under accountd while clients are
 // connected. One server lacks a revocation that the other has, because a stale
-// laptop pushed to it alone; an account is on the servers and not in the store.
+// laptop pushed to it alone; an account is on the servers and not in the store;
+// another was removed while servers had it loaded, and does not come back.
 func TestAdoption(t *testing.T) {
 	t.Parallel()
 	b := newBrownfield(t)
-	for _, account := range []string{"app", "calm", "gone"} {
+	for _, account := range []string{"app", "calm", "gone", "removed"} {
 		says(t, b.official("add", "account", account), 0)
 		says(t, b.official("add", "user", "one", "-a", account), 0)
 	}
@@ -150,6 +151,11 @@ func TestAdoption(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(b.data, "stores/acme/accounts/gone")); err != nil {
 		t.Fatal(err)
 	}
+
+	for _, s := range b.server {
+		b.dial(s.URL, b.userCreds("removed", "one"))
+	}
+	says(t, b.official("push", "-R", "removed"), 0)
 
 	says(t, b.official("add", "user", "accountd", "-a", "SYS"), 0)
 	daemon := b.resolver()
@@ -174,7 +180,7 @@ func TestAdoption(t *testing.T) {
 			t.Errorf("%s is not proven: %s", r.Name, out)
 		}
 	}
-	if outcomes["app"] != "committed" || outcomes["calm"] != "committed" || outcomes["gone"] != "committed" || outcomes["SYS"] != "unchanged" {
+	if outcomes["app"] != "committed" || outcomes["calm"] != "committed" || outcomes["gone"] != "committed" || outcomes["SYS"] != "unchanged" || len(outcomes) != 4 {
 		t.Fatalf("outcomes %v", outcomes)
 	}
 	for _, s := range b.server {
