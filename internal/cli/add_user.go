@@ -146,7 +146,7 @@ func (s *session) issueUser(ctx context.Context, r *root, ac *account, old *clai
 		return nil, err
 	}
 	rec := &receipt{Kind: "user", Name: o.name, Account: ac.name, Key: key, ID: doc.ID, Expires: doc.Expires, Outcome: "issued"}
-	rec.Warnings = userWarnings(s, ac, o.edit)
+	rec.Warnings = userWarnings(s, ac, doc, o.edit)
 	rec.Title = "user " + o.name + " in " + ac.name + "  " + first(keys.Short(key), "new key") + "  " + until(doc.Expires)
 	if s.flags.dryRun {
 		rec.Outcome, rec.ID, rec.Changes = outcomeDry, "", diffClaims(payload(old), payload(doc))

@@ -171,7 +171,9 @@ func (s *session) runEditAccount(ctx context.Context, r *root, ac *account, o ed
 		rec.Warnings = append(rec.Warnings, "the account has expired already: "+clock(*e))
 	}
 	after := copyOf(ac)
-	if o.edit.Apply(after) == nil && !s.flags.dryRun && rec.Outcome != outcomeRefused {
+	applied := o.edit.Apply(after) == nil
+	rec.Warnings = append(rec.Warnings, neverValid("account", after.NotBefore, after.Expires)...)
+	if applied && !s.flags.dryRun && rec.Outcome != outcomeRefused {
 		err = firstErr(err, s.moveImports(ctx, r, ac.key, spaceOf(ac.claims), spaceOf(after), rec))
 	}
 	if p := o.edit.Plan; p != nil {

@@ -143,7 +143,7 @@ func (s *session) reissue(ctx context.Context, r *root, ac *account, old *claims
 	if err != nil {
 		return nil, err
 	}
-	rec.ID, rec.Expires, rec.Outcome, rec.Warnings = doc.ID, doc.Expires, "issued", userWarnings(s, ac, o.edit)
+	rec.ID, rec.Expires, rec.Outcome, rec.Warnings = doc.ID, doc.Expires, "issued", userWarnings(s, ac, doc, o.edit)
 	if revoked {
 		rec.Warnings = append(rec.Warnings, old.Name+" was revoked; this issues it anew")
 	}
@@ -188,12 +188,21 @@ func reissuedLines(withCreds, revoked bool, ac *account, old *claims.Document) [
 	return append(lines, "credentials issued before stay valid; to refuse them: nsc revoke user "+words+", then nsc add user "+words+" --reissue")
 }
 
+// neverValid warns of what ends before it starts.
+func neverValid(what string, starts, expires int64) []string {
+	if expires == 0 || starts < expires {
+		return nil
+	}
+	return []string{"the " + what + " is never valid: it ends at " + clock(expires) + " and starts at " + clock(starts)}
+}
+
 // userWarnings says what will not work although it is well-formed.
-func userWarnings(s *session, ac *account, edit accounts.UserEdit) []string {
+func userWarnings(s *session, ac *account, doc *claims.Document, edit accounts.UserEdit) []string {
 	var out []string
 	if e := edit.Expires; e != nil && *e != 0 && *e <= s.now {
 		out = append(out, "the user has expired already: "+clock(*e))
 	}
+	out = append(out, neverValid("user", doc.Starts, doc.Expires)...)
 	mqtt := slices.ContainsFunc(edit.Limits.AddConnTypes, func(t string) bool { return strings.HasPrefix(t, jwt.ConnectionTypeMqtt) })
 	if mqtt && !ac.claims.Limits.IsJSEnabled() {
 		out = append(out, "MQTT needs JetStream in the account; enable it with: nsc edit account "+shellWords([]string{ac.name})+" --js-enable 0")

@@ -225,7 +225,9 @@ func TestUnrevokeUnderAStar(t *testing.T) {
 	})
 	p.ok("revocations", "delete-user", "-a", "app", "-u", "*")
 	p.ok("unrevoke", "user", "u1", "-a", "app").says("took back, in the local store, the revocation of u1 in app")
-	p.ok("unrevoke", "user", "u1", "-a", "app").says("(already so)")
+	if r := p.ok("unrevoke", "user", "u1", "-a", "app").says("(already so)"); strings.Contains(r.out, "undo:") {
+		t.Errorf("what was not done can be undone: %s", r.out)
+	}
 	if _, ac := p.account("app"); len(ac.Revocations) != 0 {
 		t.Errorf("revocations %v", ac.Revocations)
 	}
@@ -238,6 +240,16 @@ func TestUnrevokeUnderAStar(t *testing.T) {
 	}
 	p.run("revoke", "user", "u1", "-a", "app", "--at", "yesterday").exits(2)
 	p.unchanged(func() { p.ok("revoke", "user", "u1", "-a", "app", "--dry-run").says("nothing was changed") })
+}
+
+func TestNeverValid(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "user", "u", "-a", "app", "--start", "2090-01-01", "--expiry", "2089-01-01").complains("the user is never valid: it ends at 2089")
+	p.ok("edit", "account", "app", "--start", "2090-01-01", "--expiry", "2089-01-01").complains("the account is never valid")
+	if r := p.ok("edit", "account", "app", "--expiry", "2091-01-01"); strings.Contains(r.err, "never valid") {
+		t.Errorf("it is valid for a year: %s", r.err)
+	}
 }
 
 func TestDeleteLocally(t *testing.T) {

@@ -144,7 +144,7 @@ func (a *app) printReceipt(rec *receipt) {
 		fmt.Fprintln(a.env.Stderr, "nsc: warning: "+line)
 	}
 	a.printVerdict(rec)
-	if rec.Undo != "" && rec.Outcome != outcomeDry {
+	if rec.Undo != "" && rec.Outcome != outcomeDry && rec.Outcome != outcomeSame {
 		fmt.Fprintln(out, "undo: "+rec.Undo)
 	}
 }
