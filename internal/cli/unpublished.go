@@ -62,12 +62,11 @@ func (r *root) unpublishedWarnings(only string) []string {
 	if len(found) == 0 {
 		return nil
 	}
-	more := ""
+	more, which := "", "-a "+strings.Join(shellEach(found), " -a ")
 	if n := len(found) - maxUnpublished; n > 0 {
-		found, more = found[:maxUnpublished], fmt.Sprintf(" and %d more", n)
+		found, more, which = found[:maxUnpublished], fmt.Sprintf(" and %d more", n), "-A"
 	}
-	return []string{fmt.Sprintf("unpublished local changes of %s%s: publish with nsc push -a %s",
-		strings.Join(found, ", "), more, strings.Join(shellEach(found), " -a "))}
+	return []string{fmt.Sprintf("unpublished local changes of %s%s: publish with nsc push %s", strings.Join(found, ", "), more, which)}
 }
 
 // neverPublished adds to the error of an account that accountd does not know how

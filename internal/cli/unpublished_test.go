@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -93,4 +94,14 @@ func TestWatchEndsWithTimeout(t *testing.T) {
 func TestFlagValues(t *testing.T) {
 	t.Parallel()
 	alone(t).run("tool", "sub", "x", "--max-messages", "abc").exits(2).complains("--max-messages abc: expected a whole number")
+}
+
+// TestManyUnpublished: the command that is named publishes all of them.
+func TestManyUnpublished(t *testing.T) {
+	t.Parallel()
+	p := shared.get(t).person(t)
+	for i := range 11 {
+		p.ok("add", "account", fmt.Sprintf("many%02d", i), "--no-push")
+	}
+	p.ok("status", "--json").says("many00", "many09 and 1 more", "publish with nsc push -A").lacks("many10")
 }
