@@ -141,7 +141,7 @@ func TestFacts(t *testing.T) {
 		s := f.scene()
 		r := c.run(t, s)
 		for _, m := range newTally().compare(r, f.name) {
-			t.Error(m)
+			t.Error(m.text)
 		}
 		got, subjects := r.observed(0, 0)
 		out := r.world.Flow(r.flow(0, 0))

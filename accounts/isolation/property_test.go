@@ -290,8 +290,20 @@ func newTally() *tally {
 	return &tally{results: map[isolation.Result]int{}, leafs: map[isolation.Result]int{}, rules: map[string]int{}}
 }
 
+// mistake is a prediction that the trial has not confirmed.
+type mistake struct {
+	text string
+	lost bool // nothing came that was not predicted, but not all of it
+}
+
+// lost reports whether a trial saw a part of what was predicted, and no more.
+func lost(out isolation.Outcome, got isolation.Result, subjects []string) bool {
+	return out.Result == isolation.Delivered && (got == isolation.None || got == isolation.Delivered) &&
+		!slices.ContainsFunc(subjects, func(s string) bool { return !slices.Contains(out.Subjects, s) })
+}
+
 // compare judges every flow of a trial and returns what was predicted wrongly.
-func (y *tally) compare(r *trial, mark string) (mistakes []string) {
+func (y *tally) compare(r *trial, mark string) (mistakes []mistake) {
 	for i := range r.pubs {
 		for j := range r.subs {
 			f := r.flow(i, j)
@@ -310,8 +322,8 @@ func (y *tally) compare(r *trial, mark string) (mistakes []string) {
 				ok = !slices.ContainsFunc(subjects, func(s string) bool { return !slices.Contains(out.Subjects, s) })
 			}
 			if !ok {
-				mistakes = append(mistakes, fmt.Sprintf("%s: flow %+v\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, out.Result, out.Subjects, out.Rule,
-					strings.Join(out.Path, "\n  "), got, subjects, r.describe(i, j)))
+				mistakes = append(mistakes, mistake{fmt.Sprintf("%s: flow %+v\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, out.Result, out.Subjects, out.Rule,
+					strings.Join(out.Path, "\n  "), got, subjects, r.describe(i, j)), lost(out, got, subjects)})
 			}
 		}
 	}
@@ -319,7 +331,7 @@ func (y *tally) compare(r *trial, mark string) (mistakes []string) {
 }
 
 // compareAnswers judges who heard the answers.
-func (y *tally) compareAnswers(r *trial, mark string) (mistakes []string) {
+func (y *tally) compareAnswers(r *trial, mark string) (mistakes []mistake) {
 	for _, a := range r.answers {
 		for j := range r.subs {
 			f, h := r.flow(a.pub, a.sub), r.flow(a.pub, j)
@@ -339,8 +351,8 @@ func (y *tally) compareAnswers(r *trial, mark string) (mistakes []string) {
 				y.rules[isolation.RuleAnswer]++
 			}
 			if !ok {
-				mistakes = append(mistakes, fmt.Sprintf("%s: answer to %+v, heard by %s %s %s\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, h.To, h.Pattern, h.Queue,
-					out.Result, out.Subjects, out.Rule, strings.Join(out.Path, "\n  "), got, subjects, r.describe(a.pub, a.sub)))
+				mistakes = append(mistakes, mistake{fmt.Sprintf("%s: answer to %+v, heard by %s %s %s\npredicted %s %v (%s)\n  %s\nobserved %s %v\n%s", mark, f, h.To, h.Pattern, h.Queue,
+					out.Result, out.Subjects, out.Rule, strings.Join(out.Path, "\n  "), got, subjects, r.describe(a.pub, a.sub)), lost(out, got, subjects)})
 			}
 		}
 	}
@@ -393,9 +405,9 @@ func (r *trial) describe(pub, sub int) string {
 	return b.String()
 }
 
-// maxAgain bounds the scenes that are tried a second time: on a machine with far
-// more to do than it can, one message in tens of thousands has not arrived, and
-// always did when it was sent again.
+// maxAgain bounds the scenes that are tried a second time since a message has not
+// arrived: on a machine with far more to do than it can, one in tens of thousands
+// was late, and came when it was sent again. What was not to come never may.
 const maxAgain = 2
 
 // TestPredictionsAgreeWithServers draws tenants and tries every flow between
@@ -414,11 +426,14 @@ func TestPredictionsAgreeWithServers(t *testing.T) {
 		scene, mark := g.scene(c.system), fmt.Sprintf("seed %d, scene %d", s, n)
 		r := c.run(t, scene)
 		if mistakes := y.compare(r, mark); len(mistakes) > 0 {
-			t.Logf("tried again: %s", mistakes[0])
-			y.again++
-			r = c.run(t, scene)
-			for _, m := range y.compare(r, mark) {
-				t.Error(m)
+			if !slices.ContainsFunc(mistakes, func(m mistake) bool { return !m.lost }) {
+				t.Logf("tried again: %s", mistakes[0].text)
+				y.again++
+				r = c.run(t, scene)
+				mistakes = y.compare(r, mark)
+			}
+			for _, m := range mistakes {
+				t.Error(m.text)
 			}
 		}
 		if t.Failed() {

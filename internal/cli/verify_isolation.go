@@ -80,7 +80,7 @@ func (a *app) verifyIsolation(ctx context.Context, o isolationOptions, given []s
 		return err
 	}
 	if o.all {
-		return fault.New(fault.No, "%d ways lead from one account to another", len(v.Reaches)).ByRule("isolation")
+		return fault.New(fault.No, "one account reaches another in %s", count(len(v.Reaches), "way")).ByRule("isolation")
 	}
 	return fault.New(fault.No, "%s and %s are not isolated", given[0], given[1]).ByRule("isolation")
 }
