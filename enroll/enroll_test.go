@@ -370,7 +370,7 @@ func TestSpared(t *testing.T) {
 
 	spared := fleet.Spared{}
 	role := w.fleet.CohortRole(cohort, 1)
-	spared.Change(map[string]string{old.PublicKey(): role}, w.clock.Add(time.Hour).Unix(), w.clock.Unix())
+	spared.Change(map[string]string{old.PublicKey(): role}, nil, w.clock.Add(time.Hour).Unix(), w.clock.Unix())
 	w.put(store.Record{Kind: store.Spared, Key: w.account.PublicKey(), JWT: must(spared.Encode())}, func(_, _ *store.Record) {})
 	_, err = x.ask()
 	w.refuses("spared, and not retired by anybody", err, fault.Denied, "retired-key")

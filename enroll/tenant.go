@@ -168,7 +168,15 @@ func (ts *tenants) load(ctx context.Context, account string) (t *tenant, err err
 	if was := ts.before[account]; was != nil && was.revisions == revisions {
 		return was, nil
 	}
-	t = &tenant{revisions: revisions, retired: rec.Retired, dropped: rec.Dropped, roles: map[string]role{}, signers: map[string][]fleet.Key{}}
+	if t, err = ts.build(rec, sealed, denied, spared); err == nil {
+		t.revisions = revisions
+	}
+	return t, err
+}
+
+// build makes a tenant of the records that are about it.
+func (ts *tenants) build(rec, sealed, denied, spared store.Record) (t *tenant, err error) {
+	t = &tenant{retired: rec.Retired, dropped: rec.Dropped, roles: map[string]role{}, signers: map[string][]fleet.Key{}}
 	if t.denied, err = fleet.DecodeDenied(denied.JWT); err != nil {
 		return nil, err
 	}

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
+
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/store"
@@ -51,7 +54,7 @@ func deny(tx store.Tx, req api.DenyRequest, g grounds) (changed int, err error) 
 	if err != nil {
 		return 0, fault.New(fault.Internal, "denied devices of %s: %w", req.Account, err)
 	}
-	if err := spare(tx, req, ac.Name, g); err != nil {
+	if err := spare(tx, req, ac, g); err != nil {
 		return 0, err
 	}
 	marks := make([]fleet.Mark, 0, len(req.Marks)/8)
@@ -60,6 +63,9 @@ func deny(tx store.Tx, req api.DenyRequest, g grounds) (changed int, err error) 
 	}
 	if changed, err = denied.Change(marks, req.Until, g.now.Unix(), req.Lift); err != nil {
 		return 0, err
+	}
+	if len(req.Spare) > 0 {
+		denied.Extend(req.Until) // since all keys are spared as long
 	}
 	rec := store.Record{Kind: store.Denied, Key: req.Account, Name: ac.Name, JWT: denied.Encode()}
 	if rec.JWT == old.JWT {
@@ -74,7 +80,7 @@ func deny(tx store.Tx, req api.DenyRequest, g grounds) (changed int, err error) 
 }
 
 // spare notes the keys of a request that are spared.
-func spare(tx store.Tx, req api.DenyRequest, name string, g grounds) error {
+func spare(tx store.Tx, req api.DenyRequest, ac store.Record, g grounds) error {
 	if len(req.Spare) == 0 {
 		return nil
 	}
@@ -91,8 +97,16 @@ func spare(tx store.Tx, req api.DenyRequest, name string, g grounds) error {
 	if err != nil {
 		return fault.New(fault.Internal, "spared keys of %s: %w", req.Account, err)
 	}
-	spared.Change(req.Spare, req.Until, g.now.Unix())
-	rec := store.Record{Kind: store.Spared, Key: req.Account, Name: name}
+	doc, err := claims.Decode(ac.JWT)
+	if err != nil {
+		return err
+	}
+	marks, err := claims.As[jwt.AccountClaims](doc)
+	if err != nil {
+		return err
+	}
+	spared.Change(req.Spare, fleet.ReturnsOf(marks), req.Until, g.now.Unix())
+	rec := store.Record{Kind: store.Spared, Key: req.Account, Name: ac.Name}
 	if rec.JWT, err = spared.Encode(); err != nil || rec.JWT == old.JWT {
 		return err
 	}

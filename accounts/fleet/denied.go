@@ -74,6 +74,13 @@ func DecodeDenied(text string) (Denied, error) {
 	return d, nil
 }
 
+// Extend denies those that are denied at least until a time.
+func (d Denied) Extend(until int64) {
+	for m, at := range d {
+		d[m] = max(at, until)
+	}
+}
+
 // Change adds marks until a time, or lifts them, and forgets those whose time has
 // passed. It returns how many were not denied, or were, and is fault.Denied if
 // they are too many.

@@ -280,6 +280,7 @@ func (f Fleet) Apply(ac *jwt.AccountClaims, p Plan, fresh map[int]string) error 
 		}
 	}
 	Retire(ac, gone)
+	forgetReturns(ac, p.Window.Now)
 	f.mark(ac, gone, p.Returns)
 	return nil
 }

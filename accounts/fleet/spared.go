@@ -23,9 +23,15 @@ type Spare struct {
 type Spared map[string]Spare
 
 // Change adds keys with their roles until a time, and forgets those whose time
-// has passed.
-func (s Spared) Change(roles map[string]string, until, now int64) {
+// has passed. Those that devices renew by last as long, as their marks will: an
+// older copy of the store, which lacks who was denied since, falls short of them.
+func (s Spared) Change(roles map[string]string, marks Returns, until, now int64) {
 	maps.DeleteFunc(s, func(_ string, k Spare) bool { return k.Until <= now })
+	for key, k := range s {
+		if marks.hold(k, now) {
+			s[key] = Spare{k.Role, max(until, k.Until)}
+		}
+	}
 	for key, role := range roles {
 		s[key] = Spare{role, max(until, s[key].Until)}
 	}
@@ -61,14 +67,21 @@ func ReturnsOf(ac *jwt.AccountClaims) Returns { return timesOf(ac, tagReturns) }
 func (r Returns) Fleet(ac *jwt.AccountClaims, s Spare, now int64) (Fleet, bool) {
 	name, _, _ := strings.Cut(s.Role, "/")
 	f, err := Find(ac, name)
-	return f, name != "" && err == nil && min(s.Until, r[s.Role]) > now
+	return f, name != "" && err == nil && r.hold(s, now)
 }
 
-// mark lets devices renew by what keys signed that go, until a time. With 0 it
-// does not, nor by earlier keys of the same cohorts and stations.
+func (r Returns) hold(s Spare, now int64) bool { return r[s.Role] > now && s.Until >= r[s.Role] }
+
+// mark lets devices renew by what keys signed that go, until a time, and by what
+// others did that went so before. With 0 it does not, nor by earlier keys of the
+// same cohorts and stations.
 func (f Fleet) mark(ac *jwt.AccountClaims, going []Key, until int64) {
 	for role, at := range ReturnsOf(ac) {
 		old, ours := f.parseRole(role)
+		if until > at {
+			ac.Tags.Remove(timeTag(tagReturns, role, at))
+			ac.Tags.Add(timeTag(tagReturns, role, until))
+		}
 		if until == 0 && ours && slices.ContainsFunc(going, func(k Key) bool { return k.Cohort == old.Cohort && k.Station == old.Station }) {
 			ac.Tags.Remove(timeTag(tagReturns, role, at))
 		}
