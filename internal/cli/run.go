@@ -99,7 +99,18 @@ func group(use, short string, aliases ...string) *cobra.Command {
 			if len(given) == 0 {
 				return cmd.Help()
 			}
+			if instead, known := leftOut[given[0]]; known && !cmd.HasParent() {
+				return usage("the command %q is of the official tool alone", given[0]).WithHint("%s", instead)
+			}
 			return near.UnknownCommand(cmd, given[0])
 		},
 	}
+}
+
+// leftOut are the commands of the official tool that this one does not have, and
+// what to do instead.
+var leftOut = map[string]string{
+	"update":      "take the new version from where this one came from",
+	"upgrade-jwt": "upgrade a store of version 1 with the official tool: nsc upgrade-jwt",
+	"test":        "it is for the official tool's developers",
 }

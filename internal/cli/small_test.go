@@ -51,6 +51,7 @@ func TestPullAllSaysWhatItRefused(t *testing.T) {
 func TestWordsAndFlags(t *testing.T) {
 	t.Parallel()
 	p := local(t)
+	p.run("upgrade-jwt").exits(2).complains("official tool alone", "nsc upgrade-jwt")
 	p.run("revoke", "usr", "me", "-a", "app").exits(2).complains(`unknown command "revoke usr"`, "did you mean: nsc revoke user")
 	p.run("revok", "user", "me", "-a", "app").exits(2).complains("did you mean: nsc revoke")
 	p.run("revoke", "--bogus").exits(2).complains("unknown flag --bogus")
