@@ -99,7 +99,7 @@ func group(use, short string, aliases ...string) *cobra.Command {
 			if len(given) == 0 {
 				return cmd.Help()
 			}
-			if instead, known := leftOut[given[0]]; known && !cmd.HasParent() {
+			if instead := leftOut(given[0]); instead != "" && !cmd.HasParent() {
 				return usage("the command %q is of the official tool alone", given[0]).WithHint("%s", instead)
 			}
 			return near.UnknownCommand(cmd, given[0])
@@ -107,10 +107,16 @@ func group(use, short string, aliases ...string) *cobra.Command {
 	}
 }
 
-// leftOut are the commands of the official tool that this one does not have, and
-// what to do instead.
-var leftOut = map[string]string{
-	"update":      "take the new version from where this one came from",
-	"upgrade-jwt": "upgrade a store of version 1 with the official tool: nsc upgrade-jwt",
-	"test":        "it is for the official tool's developers",
+// leftOut says what to do instead of a command of the official tool that this
+// one does not have, "" for any other word.
+func leftOut(command string) string {
+	switch command {
+	case "update":
+		return "take the new version from where this one came from"
+	case "upgrade-jwt":
+		return "upgrade a store of version 1 with the official tool: nsc upgrade-jwt"
+	case "test":
+		return "it is for the official tool's developers"
+	}
+	return ""
 }
