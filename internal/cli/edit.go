@@ -139,25 +139,23 @@ const dryKey = "new key"
 // the stored claims do not name the keys after all.
 func (s *session) withSeeds(ctx context.Context, fresh []newKey, named func(key string) bool, do func() (*receipt, error)) (*receipt, error) {
 	ks := s.store.Keystore()
-	stored := make([]string, 0, len(fresh))
+	var seeds [][]byte
 	clean := func() {
-		for _, key := range stored {
-			if !named(key) {
-				_ = ks.RemoveSeed(context.WithoutCancel(ctx), key) // an unused seed harms nobody
+		for _, k := range fresh {
+			if k.seed != nil && !named(k.public) {
+				_ = ks.RemoveSeed(context.WithoutCancel(ctx), k.public) // an unused seed harms nobody
 			}
 		}
 	}
 	for _, k := range fresh {
-		if k.seed == nil {
-			continue
+		if k.seed != nil {
+			seeds = append(seeds, k.seed)
+			defer nscstore.Wipe(k.seed)
 		}
-		_, err := ks.AddSeed(ctx, k.seed)
-		nscstore.Wipe(k.seed)
-		if err != nil {
-			clean()
-			return nil, err
-		}
-		stored = append(stored, k.public)
+	}
+	if err := ks.AddSeeds(ctx, seeds...); err != nil {
+		clean()
+		return nil, err
 	}
 	rec, err := do()
 	clean()

@@ -56,6 +56,7 @@ func (a *app) importKeys(ctx context.Context, dir string, recurse bool) error {
 	}
 	ks := s.store.Keystore()
 	res := &keysResult{Outcome: "imported", Dir: ks.Dir()}
+	var missing [][]byte
 	for _, seed := range seeds {
 		key, err := nscstore.PublicKey(seed)
 		if err != nil {
@@ -68,12 +69,13 @@ func (a *app) importKeys(ctx context.Context, dir string, recurse bool) error {
 			res.Same = append(res.Same, key)
 			continue
 		}
-		if !a.flags.dryRun {
-			if _, err := ks.AddSeed(ctx, seed); err != nil {
-				return err
-			}
-		}
+		missing = append(missing, seed)
 		res.Keys = append(res.Keys, key)
+	}
+	if !a.flags.dryRun {
+		if err := ks.AddSeeds(ctx, missing...); err != nil {
+			return err
+		}
 	}
 	if len(res.Keys) == 0 {
 		res.Outcome = outcomeSame

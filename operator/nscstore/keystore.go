@@ -181,37 +181,67 @@ func (k *Keystore) CredsOf(operator, account string) ([]string, error) {
 // AddSeed stores a seed by itself and returns its public key. To store it
 // together with the JWT that needs it, use [Tx.AddSeed].
 func (k *Keystore) AddSeed(ctx context.Context, seed []byte) (pub string, err error) {
-	pub, name, err := placeSeed(seed)
+	pub, _, err = placeSeed(seed)
 	if err != nil {
 		return "", err
 	}
-	return pub, k.locked(ctx, func(root *os.Root) error {
-		data, err := k.sealed(bytes.TrimSpace(seed))
-		if err != nil {
-			return err
+	return pub, k.AddSeeds(ctx, seed)
+}
+
+// AddSeeds is AddSeed for many, which together cost little more than one. After
+// an error some may be stored.
+func (k *Keystore) AddSeeds(ctx context.Context, seeds ...[]byte) error {
+	var files changes
+	defer files.wipe()
+	if len(seeds) == 0 {
+		return nil
+	}
+	return k.locked(ctx, func(root *os.Root) error {
+		for _, seed := range seeds {
+			_, name, err := placeSeed(seed)
+			if err != nil {
+				return err
+			}
+			data, err := k.sealed(bytes.TrimSpace(seed))
+			if err != nil {
+				return err
+			}
+			files.add(change{target: target{keys: true, name: name}, data: data})
 		}
-		defer Wipe(data)
-		return writeSolo(root, name, data)
+		return writeSolo(root, files.list)
 	})
 }
 
-// writeSolo replaces a file of the keystore, whose lock is held.
-func writeSolo(root *os.Root, name string, data []byte) error {
-	temp := path.Join(stateDir, soloPrefix+rand.Text()+tempSuffix)
-	if err := durable.MkdirAllIn(root, path.Dir(name), dirMode); err != nil {
+// writeSolo replaces files of the keystore, whose lock is held.
+func writeSolo(root *os.Root, files []change) error {
+	temps, dirs := make([]string, len(files)), make([]string, len(files))
+	var grown []string
+	for i, f := range files {
+		temps[i], dirs[i] = path.Join(stateDir, soloPrefix+rand.Text()+tempSuffix), path.Dir(f.name)
+		more, err := durable.MakeDirsIn(root, dirs[i], dirMode)
+		if err != nil {
+			return err
+		}
+		grown = append(grown, more...)
+		if err := durable.CreateIn(root, temps[i], f.data, fileMode); err != nil {
+			return err // the next holder of the lock removes what is left
+		}
+	}
+	if err := durable.SyncIn(root, append(distinct(grown), temps...)...); err != nil {
 		return err
 	}
-	err := durable.CreateIn(root, temp, data, fileMode)
-	if err == nil {
-		err = durable.SyncIn(root, temp)
+	for i, f := range files {
+		if err := root.Rename(temps[i], f.name); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = root.Rename(temp, name)
-	}
-	if err != nil {
-		return err // the next holder of the lock removes what is left
-	}
-	return durable.SyncIn(root, path.Dir(name))
+	return durable.SyncIn(root, distinct(dirs)...)
+}
+
+// distinct sorts names and leaves one of each.
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // RemoveSeed removes a seed by itself; it is no error if it is not here.

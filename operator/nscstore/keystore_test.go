@@ -138,3 +138,34 @@ func TestGitIgnoreOfOthersStays(t *testing.T) {
 		t.Errorf(".gitignore is %q", got)
 	}
 }
+
+// Many seeds are stored at once, each in its place; one that is none is refused
+// before any is stored.
+func TestAddSeeds(t *testing.T) {
+	t.Parallel()
+	k := must(Open(Dirs{Stores: t.TempDir(), Keys: t.TempDir()})).Keystore()
+	var seeds [][]byte
+	var pubs []string
+	for range 20 {
+		pair := must(nkeys.CreateAccount())
+		seeds, pubs = append(seeds, seedOf(pair)), append(pubs, must(pair.PublicKey()))
+	}
+	if err := k.AddSeeds(t.Context(), append(slices.Clone(seeds), []byte("none"))...); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a text that is no seed: %v", err)
+	}
+	if got := must(k.Seeds()); len(got) != 0 {
+		t.Errorf("%d seeds of a refused call are stored", len(got))
+	}
+	if err := k.AddSeeds(t.Context(), append(slices.Clone(seeds), seeds[0])...); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(pubs)
+	if got := must(k.Seeds()); !slices.Equal(got, pubs) {
+		t.Errorf("stored %q, want %q", got, pubs)
+	}
+	for i, pub := range pubs {
+		if _, err := k.Seed(pub); err != nil {
+			t.Errorf("seed %d: %v", i, err)
+		}
+	}
+}

@@ -108,10 +108,8 @@ func migrateKeystore(ctx context.Context, d Dirs, plan bool) (m MigratedKeystore
 		return m, nil
 	}
 	return m, k.locked(ctx, func(root *os.Root) error {
-		for _, c := range moved.list {
-			if err := writeSolo(root, c.name, c.data); err != nil {
-				return err
-			}
+		if err := writeSolo(root, moved.list); err != nil {
+			return err
 		}
 		return moveAway(root, old, m.Old)
 	})

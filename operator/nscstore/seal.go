@@ -129,7 +129,7 @@ func (k *Keystore) Seal(ctx context.Context, to Sealing) (done []string, err err
 			}
 		}
 		done = planned.keys
-		return planned.write(root)
+		return writeSolo(root, planned.list)
 	})
 	return done, err
 }
@@ -147,7 +147,7 @@ func (k *Keystore) Rotate(ctx context.Context, between, to Sealing) (done []stri
 		if err := writeSealing(root, between); err != nil {
 			return err
 		}
-		if err := planned.write(root); err != nil {
+		if err := writeSolo(root, planned.list); err != nil {
 			return err
 		}
 		done = planned.keys
@@ -164,7 +164,7 @@ func (k *Keystore) Unseal(ctx context.Context) (done []string, err error) {
 			return err
 		}
 		defer planned.wipe()
-		if err := planned.write(root); err != nil {
+		if err := writeSolo(root, planned.list); err != nil {
 			return err
 		}
 		done = planned.keys
@@ -224,15 +224,6 @@ func (k *Keystore) planOne(p *rewriting, pub string, wanted func(raw []byte) boo
 	}
 	p.add(change{target: target{keys: true, name: name}, data: data})
 	p.keys = append(p.keys, pub)
-	return nil
-}
-
-func (p *rewriting) write(root *os.Root) error {
-	for _, c := range p.list {
-		if err := writeSolo(root, c.name, c.data); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
