@@ -73,8 +73,9 @@ func (a *Agent) State() (State, error) {
 }
 
 // Enroll exchanges a token for credentials, with the id that it asks for, "" for
-// what the token says. A device that is enrolled in the token's account stays as
-// it is. It may be repeated: the key stays, and with it the use of the token.
+// what the device has, else what the token says. A device that is enrolled by this
+// token stays as it is until its credentials expire; by another one it is enrolled
+// anew. It may be repeated: the key stays, and with it the use of the token.
 func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err error) {
 	t, doc, pair, err := fleet.ParseToken(token)
 	if err != nil {
@@ -84,10 +85,17 @@ func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err err
 		defer pair.Wipe()
 	}
 	err = a.locked(ctx, func() error {
-		if st, _, err = a.read(); err == nil {
-			return a.sameAccount(st, t)
-		}
-		if !fault.Is(err, fault.NotFound) {
+		switch st, _, err = a.read(); {
+		case err == nil:
+			if err := a.sameDevice(st, t.Account, id); err != nil || a.keeps(token) && st.Expires > a.now().Unix() {
+				return err
+			}
+			id = st.ID
+		case fault.Is(err, fault.NotFound):
+			if err := a.writeNote(note{Servers: t.Servers, Pin: t.Pin}); err != nil {
+				return err
+			}
+		default:
 			return err
 		}
 		own, err := a.pair()
@@ -98,12 +106,6 @@ func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err err
 		if t.Bound && own.PublicKey() != t.Key {
 			return fault.New(fault.Denied, "the token is for the key %s, and this device has %s", keys.Short(t.Key), keys.Short(own.PublicKey())).ByRule("bound-key").
 				WithHint("make it one with: nsc token create --bind-key %s", own.PublicKey())
-		}
-		if err := a.writeNote(note{Servers: t.Servers, Pin: t.Pin}); err != nil {
-			return err
-		}
-		if err := writeFault(a.token(), durable.WriteFile(a.token(), append([]byte(token), '\n'), 0o600)); err != nil {
-			return err
 		}
 		x := exchange{servers: t.Servers, pin: t.Pin, device: own, now: a.now, req: api.EnrollRequest{JWT: doc.Token, ID: id}}
 		x.claim = login{jwt: doc.Token, pair: own}
@@ -117,19 +119,28 @@ func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err err
 		if err := a.accept(ctx, x, t.Account, reply); err != nil {
 			return err
 		}
+		// Behind the credentials: until it is kept, the exchange is repeated.
+		if err := writeFault(a.token(), durable.WriteFile(a.token(), append([]byte(token), '\n'), 0o600)); err != nil {
+			return err
+		}
 		st, _, err = a.read()
 		return err
 	})
 	return st, err
 }
 
-// sameAccount refuses to enrol a device that is another account's.
-func (a *Agent) sameAccount(st State, t fleet.Token) error {
-	if st.Account == t.Account {
+// sameDevice refuses to enrol a device that is another account's, or has another id.
+func (a *Agent) sameDevice(st State, account, id string) error {
+	var err *fault.Error
+	switch {
+	case st.Account != account:
+		err = fault.New(fault.Conflict, "the device in %s is enrolled in account %s", a.folder, keys.Short(st.Account))
+	case id != "" && id != st.ID:
+		err = fault.New(fault.Conflict, "the device in %s is enrolled as %q, not %q", a.folder, st.ID, id)
+	default:
 		return nil
 	}
-	return fault.New(fault.Conflict, "the device in %s is enrolled in account %s", a.folder, keys.Short(st.Account)).ByRule("enrolled").
-		WithHint("give it another folder with --dir")
+	return err.ByRule("enrolled").WithHint("give it another folder with --dir")
 }
 
 // Renew asks for new credentials by those that the device has.

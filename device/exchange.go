@@ -75,7 +75,7 @@ func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 	}
 	if len(failed) == 0 {
 		return api.EnrollReply{}, fault.New(fault.Denied, "the credentials have expired, and there is no way left to ask for new ones").ByRule("too-late").
-			WithHint("enrol the device anew, in another folder: nsc device enroll --token FILE --dir DIR")
+			WithHint("enrol the device anew, with a new token: nsc device enroll --token FILE --dir DIR")
 	}
 	for _, err := range failed {
 		if fault.RuleOf(err) != "" { // accountd says so itself

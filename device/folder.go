@@ -151,6 +151,13 @@ func (f folder) claim(now time.Time) (string, bool) {
 	return text, t.Expires > now.Unix()
 }
 
+// keeps reports whether token is the one that the device enrolled by.
+func (f folder) keeps(token string) bool {
+	data, err := os.ReadFile(f.token())
+	defer nscstore.Wipe(data)
+	return err == nil && strings.TrimSpace(string(data)) == token
+}
+
 func writeFault(file string, err error) error {
 	if err == nil {
 		return nil

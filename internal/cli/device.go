@@ -46,7 +46,8 @@ func newDeviceEnroll(a *app) *cobra.Command {
 		Short: "Make this device's key and exchange a token for credentials",
 		Long: `Make the key of this device, unless it has one, and exchange a token for credentials.
 The key never leaves the device. What was interrupted may be repeated: the key stays,
-so that it is no further use of the token.`,
+so that it is no further use of the token. A device that is enrolled stays as it is
+until its credentials expire, unless the token is another than the one it keeps.`,
 		Example: `  nsc device enroll --token phone.token
   nsc device enroll --token - --dir sensor --id sensor-17
   nsc device enroll --token phone.token --dir sensor --json`,

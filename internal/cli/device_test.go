@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -123,7 +124,8 @@ func TestEnrol(t *testing.T) {
 	p.run("device", "enroll", "--token", token, "--dir", "two", "--id", "phone1").exits(5).complains("taken")
 	p.run("device", "enroll", "--token", token, "--dir", "two", "--id", "phone2").exits(4).complains("spent", "nsc token create")
 	p.ok("device", "enroll", "--token", token, "--dir", "one").says("device phone1") // it is enrolled
-	if err := os.Remove(creds); err != nil {                                         // as if it lost power before they were written
+	p.run("device", "enroll", "--token", token, "--dir", "one", "--id", "phone2").exits(5).complains("enrolled as \"phone1\"", "--dir")
+	if err := os.Remove(creds); err != nil { // as if it lost power before they were written
 		t.Fatal(err)
 	}
 	p.ok("device", "enroll", "--token", token, "--dir", "one", "--id", "phone1").says("device phone1")
@@ -134,6 +136,38 @@ func TestEnrol(t *testing.T) {
 	p.ok("device", "status", "--dir", "one", "--json").says(`"id": "phone1"`)
 	p.run("device", "status", "--dir", "two").exits(3).complains("not enrolled", "nsc device enroll")
 	p.run("device", "enroll", "--token", text, "--dir", "two").exits(2).complains("does not belong on the command line")
+}
+
+// TestEnrolAnew: a device whose key was retired has new credentials by a new token,
+// in the folder that it has.
+func TestEnrolAnew(t *testing.T) {
+	t.Parallel()
+	p := enrolling(t, "ean")
+	first := p.token("ean", "one.token")
+	p.ok("device", "enroll", "--token", first, "--dir", "one", "--id", "phone1")
+	doc, creds := p.device("one")
+	_, ac := p.account("ean")
+	f, err := fleet.Find(ac, "devices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ok("revoke", "device", "--cohort", strconv.Itoa(f.Cohort("phone1")), "-a", "ean", "--yes")
+	second := p.token("ean", "two.token")
+	p.ok("device", "enroll", "--token", second, "--dir", "one")
+	again, _ := p.device("one")
+	if again.Issuer == doc.Issuer || again.Subject != doc.Subject || again.Name != doc.Name {
+		t.Errorf("enrolled anew as %s %s, signed by %s", again.Name, again.Subject, again.Issuer)
+	}
+	if !p.may(nats.UserCredentials(creds), publishing("ean.phone1.x")) {
+		t.Error("it may not publish")
+	}
+	if kept := p.text(filepath.Join("one", "token")); strings.TrimSpace(kept) != strings.TrimSpace(p.text(second)) {
+		t.Error("the device keeps its first token")
+	}
+	p.ok("device", "enroll", "--token", second, "--dir", "one")
+	if same, _ := p.device("one"); same.ID != again.ID {
+		t.Error("a repeated token made other credentials")
+	}
 }
 
 // TestEnrolOverHTTP: the same without a connection to the servers.
