@@ -57,13 +57,13 @@ func (b Breach) Touches(key string) bool { return b.via[key] }
 func ParsePolicy(data []byte) (Policy, error) {
 	var p Policy
 	if len(data) > maxPolicy {
-		return p, fault.New(fault.Invalid, "the policy has %d bytes, %d are read", len(data), maxPolicy).ByRule("policy file")
+		return p, fault.New(fault.Invalid, "the policy has %d bytes, %d are read", len(data), maxPolicy)
 	}
 	if err := yaml.UnmarshalWithOptions(data, &p, yaml.Strict()); err != nil {
-		return p, fault.New(fault.Invalid, "%s", yaml.FormatError(err, false, false)).ByRule("policy file")
+		return p, fault.New(fault.Invalid, "%s", yaml.FormatError(err, false, false))
 	}
 	if why := p.Valid(); why != "" {
-		return p, fault.New(fault.Invalid, "%s", why).ByRule("policy file")
+		return p, fault.New(fault.Invalid, "%s", why)
 	}
 	return p, nil
 }

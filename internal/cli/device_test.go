@@ -138,6 +138,21 @@ func TestEnrol(t *testing.T) {
 	p.run("device", "enroll", "--token", text, "--dir", "two").exits(2).complains("does not belong on the command line")
 }
 
+// TestKeysOfFleetAreOneThing: no command for roles gives the devices of one
+// cohort, or tokens, more than their fleet has.
+func TestKeysOfFleetAreOneThing(t *testing.T) {
+	t.Parallel()
+	p := enrolling(t, "one")
+	before, _ := p.account("one")
+	for role, hint := range map[string]string{"devices/c00e1": "nsc edit fleet devices -a one", "devices/enroll-phones": "nsc add role"} {
+		p.run("edit", "role", role, "-a", "one", "--template", "operator").exits(4).complains("(fleet-key)", hint)
+		p.run("edit", "signing-key", role, "-a", "one", "--allow-pub", "x.>").exits(4).complains("(fleet-key)", hint)
+	}
+	if after, _ := p.account("one"); after.Token != before.Token {
+		t.Error("the account has changed")
+	}
+}
+
 // TestEnrolAnew: a device whose key was retired has new credentials by a new token,
 // in the folder that it has.
 func TestEnrolAnew(t *testing.T) {

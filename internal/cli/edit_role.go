@@ -9,6 +9,7 @@ import (
 	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/keys"
 )
 
 func newEditRole(a *app) *cobra.Command {
@@ -54,6 +55,9 @@ func (a *app) editNamedRole(ctx context.Context, o roleOptions) (*receipt, error
 		return nil, err
 	}
 	if o.edit.Key, err = roleNamed(ac, o.name); err != nil {
+		return nil, err
+	}
+	if err := notOfFleet(ac, o.edit.Key); err != nil {
 		return nil, err
 	}
 	rec, err := s.changeRole(ctx, r, ac, o, newKey{public: o.edit.Key})
@@ -121,6 +125,23 @@ func (a *app) deleteRole(ctx context.Context, o roleArgOptions) (*receipt, error
 		return nil, err
 	}
 	return s.runEditAccount(ctx, r, ac, editAccountOptions{edit: accounts.Edit{RemoveKeys: []string{key}}}, nil)
+}
+
+// notOfFleet refuses to change a single key of a fleet: what its devices may do
+// is one thing for all of them, and its tokens may do nothing but enrol.
+func notOfFleet(ac *account, key string) error {
+	for _, g := range fleet.Groups(ac.claims) {
+		if g.Public == key {
+			return fault.New(fault.Denied, "the signing key %s makes tokens of the enrolment group %q, which may do nothing but enrol", keys.Short(key), g.Name).
+				About("enrollment-group", g.Name).ByRule("fleet-key").WithHint("make a role for others with: nsc add role <name> -a %s", shellWords([]string{ac.name}))
+		}
+	}
+	f, ok := fleetOf(ac, key)
+	if !ok {
+		return nil
+	}
+	return fault.New(fault.Denied, "the signing key %s is one of fleet %q, whose devices may all do the same", keys.Short(key), f.Name).
+		About("fleet", f.Name).ByRule("fleet-key").WithHint("change all of them with: nsc edit fleet %s -a %s", f.Name, shellWords([]string{ac.name}))
 }
 
 // fleetOf returns the fleet that a signing key is of, if it is.

@@ -60,6 +60,9 @@ func (a *app) editRole(ctx context.Context, o editRoleOptions) (*receipt, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := notOfFleet(ac, k.public); err != nil {
+		return nil, err
+	}
 	o.edit.Key = k.public
 	return s.runEditRole(ctx, r, ac, o, k)
 }
