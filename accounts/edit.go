@@ -189,7 +189,27 @@ func CheckAccount(ac *jwt.AccountClaims) error {
 	c.SigningKeys = nil
 	vr := jwt.CreateValidationResults()
 	c.Account.Validate(c, vr)
-	return blocking("account "+ac.Name, vr)
+	if err := fault.As(blocking("account "+ac.Name, vr)); err != nil {
+		return roomFor(ac, err)
+	}
+	return nil
+}
+
+// roomFor adds to the refusal of an account what would give it room, if it has
+// more than its limits allow.
+func roomFor(ac *jwt.AccountClaims, refused *fault.Error) error {
+	for _, x := range []struct {
+		what  string
+		has   int
+		limit int64
+	}{{"export", len(ac.Exports), ac.Limits.Exports}, {"import", len(ac.Imports), ac.Limits.Imports}} {
+		if x.limit >= 0 && int64(x.has) > x.limit {
+			name := fault.Words(ac.Name)
+			return refused.WithHint("allow it %d with: nsc edit account %s --%ss %d, or take some out with: nsc delete %s -a %s --subject <subject>",
+				x.has, name, x.what, x.has, x.what, name)
+		}
+	}
+	return refused
 }
 
 // blocking turns the issues for which servers refuse claims into one error.

@@ -167,7 +167,7 @@ func (e UserEdit) Apply(uc *jwt.UserClaims, ac *jwt.AccountClaims, issuer string
 	}
 	if scope != nil && !e.Limits.Empty() {
 		return invalid("scoped-user", "the role that signs user %q decides its permissions and limits", uc.Name).
-			About("user", uc.Name).WithHint("change the role: nsc edit signing-key %s -a %s", issuer, ac.Name)
+			About("user", uc.Name).WithHint("change the role: nsc edit signing-key %s -a %s", fault.Words(roleName(ac, issuer)), fault.Words(ac.Name))
 	}
 	if scope != nil {
 		return nil
@@ -180,6 +180,17 @@ func (e UserEdit) Apply(uc *jwt.UserClaims, ac *jwt.AccountClaims, issuer string
 			WithHint("allow them with: nsc edit account %s --disallow-bearer=false", ac.Name)
 	}
 	return nil
+}
+
+// roleName is the name of the role of a signing key, or the key if the name
+// does not tell it from others.
+func roleName(ac *jwt.AccountClaims, key string) string {
+	if scope, ok := ac.SigningKeys[key].(*jwt.UserScope); ok && scope != nil {
+		if found, _, err := KeyNamed(ac, scope.Role); err == nil && found == key {
+			return scope.Role
+		}
+	}
+	return key
 }
 
 // Rescope prepares a user for its signer: under a role it must have no

@@ -9,12 +9,44 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/revocation"
 )
 
 func sortedNames[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// signers lists the signing keys of an account, roles by name. The keys of a
+// fleet are many and alike: they are one line, unless all is asked for.
+func (p *page) signers(c *jwt.AccountClaims) []string {
+	folded := map[string]bool{}
+	var fleets []string
+	for _, f := range fleet.All(c) {
+		list := f.Keys(c)
+		if p.long || len(list) == 0 {
+			continue
+		}
+		for _, k := range list {
+			folded[k.Public] = true
+		}
+		fleets = append(fleets, fmt.Sprintf("fleet %s  %s; see them with -W", f.Name, count(len(list), "key")))
+	}
+	var out []string
+	plain, roles := signingKeys(c)
+	for _, k := range append(plain, roles...) {
+		scope, ok := c.SigningKeys[k.key].(*jwt.UserScope)
+		switch {
+		case folded[k.key]:
+		case ok && scope != nil:
+			lines := roleLines(scope)
+			out = append(append(out, lines[0]+"  "+k.key), indent(lines[1:])...)
+		default:
+			out = append(out, k.key)
+		}
+	}
+	return append(out, fleets...)
+}
 
 func (p *page) exports(list jwt.Exports, names *book) []string {
 	var out []string

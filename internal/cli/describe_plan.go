@@ -139,7 +139,7 @@ func (a *app) describePlan(ctx context.Context, o describeOptions) error {
 	}
 	out := a.env.Stdout
 	fmt.Fprintln(out, planTitle(p))
-	fmt.Fprintln(out, "  accounts: "+first(listText(v.Accounts), "none"))
+	fmt.Fprintln(out, "  accounts  "+first(listText(v.Accounts), "none"))
 	if len(v.Behind) > 0 {
 		fmt.Fprintf(out, "  not as the plan says: %s; bring them there with: nsc edit plan %s\n", listText(v.Behind), p.Name)
 	}

@@ -173,17 +173,7 @@ func (p *page) account(c *jwt.AccountClaims, names *book, userName func(string) 
 	p.fact("limits", limitsText(c.Limits))
 	p.facts("JetStream", jetStreamText(c.Limits))
 	p.facts("permissions", permissionLines(c.DefaultPermissions, "everything", "of users without their own"))
-	plain, roles := signingKeys(c)
-	for i, k := range append(plain, roles...) {
-		label := "signing keys"
-		if i > 0 {
-			label = ""
-		}
-		p.fact(label, k.key)
-		if scope, ok := c.SigningKeys[k.key].(*jwt.UserScope); ok && scope != nil {
-			p.facts("", indent(roleLines(scope)))
-		}
-	}
+	p.facts("signing keys", p.signers(c))
 	p.facts("exports", p.exports(c.Exports, names))
 	p.facts("imports", p.imports(c.Imports, names))
 	p.facts("mappings", mappingLines(c.Mappings))

@@ -234,3 +234,18 @@ func TestEditSigningKeyOfAPlainKey(t *testing.T) {
 		t.Error("the user is refused after it was issued anew")
 	}
 }
+
+// An account with more than a limit is refused with what would give it room.
+func TestMoreThanTheLimit(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "export", "-a", "app", "--subject", "s")
+	p.unchanged(func() {
+		p.run("edit", "account", "app", "--exports", "0").exits(7).
+			complains("(blocking)", "nsc edit account app --exports 1", "nsc delete export -a app --subject")
+	})
+	p.ok("edit", "account", "app", "--exports", "1")
+	p.unchanged(func() {
+		p.run("add", "export", "-a", "app", "--subject", "t").exits(7).complains("nsc edit account app --exports 2")
+	})
+}

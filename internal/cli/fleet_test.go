@@ -33,6 +33,11 @@ func TestAddFleet(t *testing.T) {
 			t.Errorf("the seed of %s is not here", k.Role)
 		}
 	}
+	key := f.Keys(ac)[0]
+	if out := p.ok("describe", "account", "iot").says("fleet sensors  4 keys").out; strings.Contains(out, key.Role) {
+		t.Errorf("the keys of a fleet are listed one by one:\n%s", out)
+	}
+	p.ok("describe", "account", "iot", "-W").says("role " + key.Role + "  " + key.Public)
 	p.unchanged(func() {
 		p.ok("add", "fleet", "b", "-a", "iot", "--dry-run").says("fleet b in iot  64 cohorts", "nothing was changed")
 		p.run("add", "fleet", "sensors", "-a", "iot").exits(5).complains("fleet-exists", "nsc describe fleet sensors -a iot")

@@ -260,22 +260,30 @@ func (s *session) choices(r *root, ac *account, f fleet.Fleet, list []fleet.Susp
 	if e == nil {
 		return cause
 	}
+	var possible []string
 	for _, way := range []fleet.Way{fleet.Now, fleet.Graceful} {
 		p, err := f.Plan(ac.claims, list, b, way, f.Whole(s.now), s.now)
 		if err != nil {
 			fmt.Fprintf(s.env.Stderr, "--%s  not possible: %v\n", way, err)
 			continue
 		}
+		possible = append(possible, fmt.Sprintf("--%s", way))
 		c := deviceCut{Devices: len(list), Listed: len(p.Entries), Exposed: len(p.Exposed), Until: p.Last, Renewed: p.Renew}
 		if s.renews(r, ac, f) {
 			c.Returns = p.Returns
 		}
 		fmt.Fprintf(s.env.Stderr, "--%s  %s\n", way, strings.Join(c.loss(f, p), "; "))
 	}
-	if e.Rule == "unknown-key" {
-		return e.WithHint("name the file that nsc issue wrote with --from <file>, or choose --now or --graceful")
+	choose := strings.Join(possible, " or ")
+	switch {
+	case e.Rule == "unknown-key" && choose == "":
+		return e.WithHint("name the file that nsc issue wrote with --from <file>")
+	case e.Rule == "unknown-key":
+		return e.WithHint("name the file that nsc issue wrote with --from <file>, or choose %s", choose)
+	case choose == "":
+		return e
 	}
-	return e.WithHint("choose --now or --graceful; nothing was changed")
+	return e.WithHint("choose %s; nothing was changed", choose)
 }
 
 // writeRest writes the devices that can still connect.

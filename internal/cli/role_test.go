@@ -34,6 +34,7 @@ func TestRoles(t *testing.T) {
 		t.Errorf("signed by %s", user.Issuer)
 	}
 	p.run("add", "user", "d2", "-a", "app", "--role", "device", "-K", "device").exits(2)
+	p.run("add", "user", "d2", "-a", "app", "--role", "device", "--bearer").exits(7).complains("nsc edit signing-key device -a app")
 	p.unchanged(func() {
 		for _, name := range []string{">", "a*", "a.b"} {
 			p.run("add", "user", name, "-a", "app", "--role", "device").exits(7)
