@@ -148,6 +148,9 @@ func TestKeysOfFleetAreOneThing(t *testing.T) {
 		p.run("edit", "role", role, "-a", "one", "--template", "operator").exits(4).complains("(fleet-key)", hint)
 		p.run("edit", "signing-key", role, "-a", "one", "--allow-pub", "x.>").exits(4).complains("(fleet-key)", hint)
 	}
+	for _, role := range []string{"devices/c00e9", "devices/station-x", "devices/enroll-x"} { // it would be one of them
+		p.run("edit", "signing-key", "--sk", "generate", "--role", role, "-a", "one", "--allow-pub", ">").exits(4).complains("(fleet-key)")
+	}
 	if after, _ := p.account("one"); after.Token != before.Token {
 		t.Error("the account has changed")
 	}

@@ -64,6 +64,13 @@ func (a *app) editRole(ctx context.Context, o editRoleOptions) (*receipt, error)
 		return nil, err
 	}
 	o.edit.Key = k.public
+	after := copyOf(ac)
+	if err := o.edit.Apply(after); err != nil {
+		return nil, err
+	}
+	if err := notOfFleet(&account{name: ac.name, claims: after}, k.public); err != nil { // by its new name
+		return nil, err
+	}
 	return s.runEditRole(ctx, r, ac, o, k)
 }
 
