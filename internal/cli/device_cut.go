@@ -116,7 +116,7 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 		if c.Returns > 0 {
 			again = "healthy devices that enrolled come back by renewing, until " + clock(c.Returns) + "; of others, " + again
 		}
-		rec.Lines = append(rec.Lines, "cohorts "+intsText(p.Renew)+" have new keys; "+again)
+		rec.Lines = append(rec.Lines, count(len(p.Renew), "cohort")+" ("+intsText(p.Renew)+") with new keys; "+again)
 	}
 	if c.Exposed > 0 {
 		rec.Proved = "in force everywhere for those"

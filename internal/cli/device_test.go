@@ -148,6 +148,7 @@ func TestKeysOfFleetAreOneThing(t *testing.T) {
 		p.run("edit", "role", role, "-a", "one", "--template", "operator").exits(4).complains("(fleet-key)", hint)
 		p.run("edit", "signing-key", role, "-a", "one", "--allow-pub", "x.>").exits(4).complains("(fleet-key)", hint)
 	}
+	p.run("delete", "role", "devices/enroll-phones", "-a", "one", "--yes").exits(4).complains("nsc delete enrollment-group phones -a one")
 	for _, role := range []string{"devices/c00e9", "devices/station-x", "devices/enroll-x"} { // it would be one of them
 		p.run("edit", "signing-key", "--sk", "generate", "--role", role, "-a", "one", "--allow-pub", ">").exits(4).complains("(fleet-key)")
 	}

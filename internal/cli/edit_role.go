@@ -112,6 +112,12 @@ func (a *app) deleteRole(ctx context.Context, o roleArgOptions) (*receipt, error
 	if err != nil {
 		return nil, err
 	}
+	for _, g := range fleet.Groups(ac.claims) {
+		if g.Public == key {
+			return nil, fault.New(fault.Denied, "the role %q is that of the enrolment group %q", o.name, g.Name).About("role", o.name).ByRule("fleet-key").
+				WithHint("close the group with: nsc delete enrollment-group %s -a %s", g.Name, shellWords([]string{ac.name}))
+		}
+	}
 	if f, ok := fleetOf(ac, key); ok {
 		return nil, fault.New(fault.Denied, "the role %q is that of a key of fleet %q", o.name, f.Name).About("role", o.name).ByRule("cohort-key").
 			WithHint("give the cohort another key with: nsc edit fleet %s -a %s --roll, or retire it with: nsc edit account --rm-sk", f.Name, shellWords([]string{ac.name}))

@@ -45,7 +45,7 @@ func (a *app) verifyPolicy(ctx context.Context, o verifyOptions, file string) er
 	if err := a.printCompliance(v, file); err != nil || v.Holds {
 		return err
 	}
-	return fault.New(fault.No, "the claims break %d demands of %s", len(v.Breaches), file).ByRule("policy")
+	return fault.New(fault.No, "the claims break %s of %s", count(len(v.Breaches), "demand"), file).ByRule("policy")
 }
 
 func (a *app) printCompliance(v compliance, file string) error {
