@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/accountd/accountd/internal/natstest"
 )
 
 // TestSuspendCutsAndKeeps: a suspended account has no connection and accepts
@@ -29,9 +31,10 @@ func TestSuspendCutsAndKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Eventually(t, 10*time.Second, func() error { // another server may be trying the folder, and removes it
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}})
+		return err
+	})
 	if _, err := js.Publish(t.Context(), "kept", nil); err != nil {
 		t.Fatal(err)
 	}

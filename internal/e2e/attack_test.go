@@ -143,9 +143,10 @@ func (w *war) jetStreams() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := own.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SECRET", Subjects: []string{"secret.>"}}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Eventually(t, patience, func() error { // another server may be trying the folder, and removes it
+		_, err := own.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SECRET", Subjects: []string{"secret.>"}})
+		return err
+	})
 	if _, err := own.Publish(t.Context(), "secret.1", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
