@@ -15,34 +15,37 @@ import (
 	"github.com/accountd/accountd/revocation"
 )
 
+// signedSize is the length of the claim of ac in bytes, signed by an operator.
+func signedSize(t *testing.T, ac *jwt.AccountClaims) int {
+	t.Helper()
+	op, err := keys.NewOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := claims.New(ac)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := draft.Sign(op, 1_800_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(doc.Token)
+}
+
 // TestRoomIsExact: as many entries as there is room for fit into the signed
 // claim, and not many more would.
 func TestRoomIsExact(t *testing.T) {
 	t.Parallel()
 	f := sensors(64)
 	ac := add(t, f)
-	op, err := keys.NewOperator()
-	if err != nil {
-		t.Fatal(err)
-	}
-	sign := func() int {
-		draft, err := claims.New(ac)
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc, err := draft.Sign(op, 1_800_000_000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(doc.Token)
-	}
 	const most = 200_000
-	room := Budget{Size: sign(), Max: most}.Room()
+	room := Budget{Size: signedSize(t, ac), Max: most}.Room()
 	ac.Revocations = jwt.RevocationList{}
 	for i := range room {
 		ac.Revocations[fmt.Sprintf("U%055d", i)] = 1_800_000_000
 	}
-	if size := sign(); size > most || size < most-300 {
+	if size := signedSize(t, ac); size > most || size < most-300 {
 		t.Errorf("%d entries make %d bytes of %d", room, size, most)
 	}
 }
@@ -53,27 +56,12 @@ func TestGracefulPlanFits(t *testing.T) {
 	t.Parallel()
 	f := sensors(64)
 	ac := add(t, f)
-	op, err := keys.NewOperator()
-	if err != nil {
-		t.Fatal(err)
-	}
-	size := func() int {
-		draft, err := claims.New(ac)
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc, err := draft.Sign(op, 1_800_000_000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(doc.Token)
-	}
 	var suspects []Suspect
 	for i := range 3000 {
 		suspects = append(suspects, Suspect{ID: fmt.Sprint(i), Key: fmt.Sprintf("U%055d", i)})
 	}
 	const most = 200_000
-	p, err := f.Plan(ac, suspects, Budget{size(), most}, Graceful, f.Whole(1_800_000_000), 1_800_000_000)
+	p, err := f.Plan(ac, suspects, Budget{signedSize(t, ac), most}, Graceful, f.Whole(1_800_000_000), 1_800_000_000)
 	if err != nil || len(p.Exposed) == 0 || len(p.Renew) != 64 {
 		t.Fatalf("%d exposed, %v renewed, %v", len(p.Exposed), p.Renew, err)
 	}
@@ -85,7 +73,7 @@ func TestGracefulPlanFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	spare, err := f.rollCost(ac)
-	if got := size(); err != nil || got > most-spare || got < most-spare-8000 {
+	if got := signedSize(t, ac); err != nil || got > most-spare || got < most-spare-8000 {
 		t.Errorf("%d entries and 64 keys make %d bytes of %d", len(p.Entries), got, most)
 	}
 }

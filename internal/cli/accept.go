@@ -44,11 +44,7 @@ place of the one that was accepted.`,
 }
 
 func (a *app) accept(ctx context.Context, o acceptOptions) (*receipt, error) {
-	s, r, err := a.operator(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cs, err := r.contracts(s.now)
+	s, r, cs, err := a.openContracts(ctx)
 	if err != nil {
 		return nil, err
 	}

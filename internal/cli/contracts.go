@@ -135,12 +135,16 @@ func (cs contracts) json(c accounts.Contract) *contract {
 	}
 }
 
-func (a *app) listContracts(ctx context.Context, of string) error {
-	s, r, err := a.operator(ctx)
-	if err != nil {
-		return err
+// openContracts opens the store and reads the contracts of its operator.
+func (a *app) openContracts(ctx context.Context) (s *session, r *root, cs contracts, err error) {
+	if s, r, err = a.operator(ctx); err == nil {
+		cs, err = r.contracts(s.now)
 	}
-	cs, err := r.contracts(s.now)
+	return s, r, cs, err
+}
+
+func (a *app) listContracts(ctx context.Context, of string) error {
+	_, r, cs, err := a.openContracts(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,11 +191,7 @@ func (a *app) printContracts(cs contracts) error {
 }
 
 func (a *app) showContract(ctx context.Context, id string) error {
-	s, r, err := a.operator(ctx)
-	if err != nil {
-		return err
-	}
-	cs, err := r.contracts(s.now)
+	_, _, cs, err := a.openContracts(ctx)
 	if err != nil {
 		return err
 	}

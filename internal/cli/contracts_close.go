@@ -33,11 +33,7 @@ sure that the importer cannot import it again.`,
 }
 
 func (a *app) closeContract(ctx context.Context, id, only string) ([]*receipt, error) {
-	s, r, err := a.operator(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cs, err := r.contracts(s.now)
+	s, r, cs, err := a.openContracts(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -60,11 +60,7 @@ func (a *app) renewDue(ctx context.Context, o renewOptions) ([]*receipt, error) 
 	if err != nil {
 		return nil, usage("--due: %s", message(err))
 	}
-	s, r, err := a.operator(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cs, err := r.contracts(s.now)
+	s, r, cs, err := a.openContracts(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +84,7 @@ func (a *app) renewDue(ctx context.Context, o renewOptions) ([]*receipt, error) 
 }
 
 func (a *app) renewContract(ctx context.Context, o renewOptions) (*receipt, error) {
-	s, r, err := a.operator(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cs, err := r.contracts(s.now)
+	s, r, cs, err := a.openContracts(ctx)
 	if err != nil {
 		return nil, err
 	}
