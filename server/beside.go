@@ -110,8 +110,8 @@ func (d *dev) serveBeside(ctx context.Context) error {
 // returns nil when ctx ends first.
 func (d *dev) connectBeside(ctx context.Context) (*nats.Conn, error) {
 	var urls []string
-	for _, n := range d.state.Nodes {
-		urls = append(urls, "nats://"+d.state.address(n.Client))
+	for _, m := range d.members { // not the state, which moveOperator changes meanwhile
+		urls = append(urls, m.url)
 	}
 	for {
 		nc, err := nats.Connect(strings.Join(urls, ","), nats.Name("accountd beside"), nats.NoEcho(),
