@@ -99,16 +99,19 @@ func FuzzIdentify(f *testing.F) {
 	})
 }
 
-// FuzzSeedFile: a key file is taken for the key that nkeys finds in it.
+// FuzzSeedFile: a key file is taken for the key that nkeys finds in it, white
+// space around it aside.
 func FuzzSeedFile(f *testing.F) {
 	f.Add(seedOf(must(nkeys.CreateAccount())))
 	f.Add(seedOf(must(nkeys.CreateCurveKeys())))
+	f.Add(append(seedOf(must(nkeys.CreateCurveKeys())), '\r', ' '))
 	f.Add([]byte("SUA\n"))
 	f.Fuzz(func(t *testing.T, seed []byte) {
 		pub, err := PublicKey(seed)
 		if err != nil {
 			return
 		}
+		seed = bytes.TrimSpace(seed)
 		kp, err := nkeys.FromSeed(seed)
 		if strings.HasPrefix(pub, "X") {
 			kp, err = nkeys.FromCurveSeed(seed)
