@@ -22,6 +22,13 @@ type Options struct {
 	Dir    string // folder of the device, absolute
 	Bearer bool   // also write the JWT alone, for clients that cannot sign
 
+	// Identities of age that open the secrets in Dir; the first one seals them.
+	// Without any they lie there as they are.
+	Identities []string
+	// Clients is the absolute folder for what clients read, which is not sealed.
+	// "" is Dir, and with Identities none.
+	Clients string
+
 	Now    func() time.Time // time.Now if nil
 	Logger *slog.Logger     // discards if nil
 }
@@ -42,26 +49,32 @@ func New(o Options) *Agent {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{folder(o.Dir), o.Bearer, o.Now, o.Logger}
+	if o.Clients == "" && len(o.Identities) == 0 {
+		o.Clients = o.Dir
+	}
+	return &Agent{folder{o.Dir, o.Clients, o.Identities}, o.Bearer, o.Now, o.Logger}
 }
 
 // lockWait is how long a step waits for another one in the same folder.
 const lockWait = 2 * time.Second
 
 func (a *Agent) locked(ctx context.Context, do func() error) error {
-	if err := durable.MkdirAll(string(a.folder), 0o700); err != nil {
-		return writeFault(string(a.folder), err)
+	if err := durable.MkdirAll(a.dir, 0o700); err != nil {
+		return writeFault(a.dir, err)
 	}
 	within, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	held, err := durable.Lock(within, a.lock())
 	if err != nil {
-		return fault.New(fault.Conflict, "%s is in use: %w", a.folder, err).About("folder", string(a.folder)).ByRule("one-process").
+		return fault.New(fault.Conflict, "%s is in use: %w", a.dir, err).About("folder", a.dir).ByRule("one-process").
 			WithHint("an agent that runs there renews the credentials itself")
 	}
 	defer func() { _ = held.Unlock() }()
-	if err := durable.RemoveLeftovers(string(a.folder)); err != nil {
-		return writeFault(string(a.folder), err)
+	if err := durable.RemoveLeftovers(a.dir); err != nil {
+		return writeFault(a.dir, err)
+	}
+	if err := a.seal(); err != nil {
+		return err
 	}
 	return do()
 }
@@ -87,8 +100,11 @@ func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err err
 	err = a.locked(ctx, func() error {
 		switch st, _, err = a.read(); {
 		case err == nil:
-			if err := a.sameDevice(st, t.Account, id); err != nil || a.keeps(token) && st.Expires > a.now().Unix() {
+			if err := a.sameDevice(st, t.Account, id); err != nil {
 				return err
+			}
+			if a.keeps(token) && st.Expires > a.now().Unix() {
+				return a.hand()
 			}
 			id = st.ID
 		case fault.Is(err, fault.NotFound):
@@ -120,7 +136,7 @@ func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err err
 			return err
 		}
 		// Behind the credentials: until it is kept, the exchange is repeated.
-		if err := writeFault(a.token(), durable.WriteFile(a.token(), append([]byte(token), '\n'), 0o600)); err != nil {
+		if err := a.keep(a.token(), append([]byte(token), '\n')); err != nil {
 			return err
 		}
 		st, _, err = a.read()
@@ -134,9 +150,9 @@ func (a *Agent) sameDevice(st State, account, id string) error {
 	var err *fault.Error
 	switch {
 	case st.Account != account:
-		err = fault.New(fault.Conflict, "the device in %s is enrolled in account %s", a.folder, keys.Short(st.Account))
+		err = fault.New(fault.Conflict, "the device in %s is enrolled in account %s", a.dir, keys.Short(st.Account))
 	case id != "" && id != st.ID:
-		err = fault.New(fault.Conflict, "the device in %s is enrolled as %q, not %q", a.folder, st.ID, id)
+		err = fault.New(fault.Conflict, "the device in %s is enrolled as %q, not %q", a.dir, st.ID, id)
 	default:
 		return nil
 	}
@@ -145,6 +161,9 @@ func (a *Agent) sameDevice(st State, account, id string) error {
 
 // Renew asks for new credentials by those that the device has.
 func (a *Agent) Renew(ctx context.Context) (st State, err error) {
+	if _, err := a.State(); err != nil {
+		return st, err
+	}
 	err = a.locked(ctx, func() error {
 		old, doc, err := a.read()
 		if err != nil {
@@ -207,15 +226,13 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 		return err
 	}
 	defer nscstore.Wipe(creds)
-	if a.bearer {
-		if err := writeFault(a.jwt(), durable.WriteFile(a.jwt(), append([]byte(doc.Token), '\n'), 0o600)); err != nil {
-			return err
-		}
-	}
-	if err := writeFault(a.creds(), durable.WriteFile(a.creds(), creds, 0o600)); err != nil {
+	if err := a.keep(a.creds(), creds); err != nil {
 		return err
 	}
-	return a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew})
+	if err := a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew}); err != nil {
+		return err
+	}
+	return a.hand()
 }
 
 // Pauses of Run.
@@ -231,6 +248,9 @@ const (
 func (a *Agent) Run(ctx context.Context, tell func(State)) error {
 	st, err := a.State()
 	if err != nil {
+		return err
+	}
+	if err := a.locked(ctx, a.hand); err != nil { // they may lie in memory, which a restart empties
 		return err
 	}
 	pause, spread := retryLeast, spreadLeast

@@ -18,14 +18,23 @@ import (
 )
 
 // folder is what a device knows.
-type folder string
+type folder struct {
+	dir        string
+	clients    string   // folder for what clients read, "" for none
+	identities []string // that open what is sealed; the first seals, none leaves it plain
+}
 
-func (f folder) key() string   { return filepath.Join(string(f), "device.nk") }
-func (f folder) creds() string { return filepath.Join(string(f), "device.creds") }
-func (f folder) jwt() string   { return filepath.Join(string(f), "device.jwt") }
-func (f folder) token() string { return filepath.Join(string(f), "token") }
-func (f folder) state() string { return filepath.Join(string(f), "device.json") }
-func (f folder) lock() string  { return filepath.Join(string(f), ".lock") }
+func (f folder) key() string   { return filepath.Join(f.dir, "device.nk") }
+func (f folder) creds() string { return filepath.Join(f.dir, credsName) }
+func (f folder) token() string { return filepath.Join(f.dir, "token") }
+func (f folder) state() string { return filepath.Join(f.dir, "device.json") }
+func (f folder) lock() string  { return filepath.Join(f.dir, ".lock") }
+
+// Files that clients read.
+const (
+	credsName = "device.creds"
+	jwtName   = "device.jwt"
+)
 
 // State is what is known of a device's credentials.
 type State struct {
@@ -38,7 +47,7 @@ type State struct {
 	Renew   int64    `json:"renew"`   // when to ask for new ones, Unix seconds
 	Servers []string `json:"urls"`
 	Pin     string   `json:"pin,omitempty"`
-	Creds   string   `json:"credentials"` // file
+	Creds   string   `json:"credentials"` // file for clients, "" for none
 }
 
 // note is what stands in device.json: where to ask, and when.
@@ -63,13 +72,13 @@ func (f folder) pair() (keys.UserPair, error) {
 	}
 	seed := pair.Seed()
 	defer nscstore.Wipe(seed)
-	return pair, writeFault(f.key(), durable.WriteFile(f.key(), append(seed, '\n'), 0o600))
+	return pair, f.keep(f.key(), append(seed, '\n'))
 }
 
 func (f folder) readPair() (pair keys.UserPair, err error) {
-	data, err := os.ReadFile(f.key())
+	data, err := f.secret(f.key())
 	if err != nil {
-		return pair, fault.New(fault.NotFound, "read the device's key: %w", err).About("file", f.key())
+		return pair, err
 	}
 	defer nscstore.Wipe(data)
 	pair, err = keys.UserFromSeed([]byte(strings.TrimSpace(string(data))))
@@ -81,13 +90,13 @@ func (f folder) readPair() (pair keys.UserPair, err error) {
 
 // read returns the credentials that the device has, fault.NotFound without any.
 func (f folder) read() (st State, doc *claims.Document, err error) {
-	data, err := os.ReadFile(f.creds())
+	data, err := f.secret(f.creds())
 	if errors.Is(err, fs.ErrNotExist) {
-		return st, nil, fault.New(fault.NotFound, "the device in %s is not enrolled", f).About("folder", string(f)).
-			WithHint("enrol it with: nsc device enroll --dir %s --token FILE", fault.Words(string(f)))
+		return st, nil, fault.New(fault.NotFound, "the device in %s is not enrolled", f.dir).About("folder", f.dir).
+			WithHint("enrol it with: nsc device enroll --dir %s --token FILE", fault.Words(f.dir))
 	}
 	if err != nil {
-		return st, nil, fault.New(fault.Denied, "read the credentials: %w", err).About("file", f.creds())
+		return st, nil, err
 	}
 	defer nscstore.Wipe(data)
 	token, seed, err := nscstore.ParseCreds(data)
@@ -105,7 +114,10 @@ func (f folder) read() (st State, doc *claims.Document, err error) {
 	}
 	st = State{
 		Schema: schema, ID: doc.Name, Key: doc.Subject, Account: doc.Field("issuer_account"), Issued: doc.IssuedAt, Expires: doc.Expires,
-		Renew: doc.IssuedAt + (doc.Expires-doc.IssuedAt)/2, Servers: n.Servers, Pin: n.Pin, Creds: f.creds(),
+		Renew: doc.IssuedAt + (doc.Expires-doc.IssuedAt)/2, Servers: n.Servers, Pin: n.Pin,
+	}
+	if f.clients != "" {
+		st.Creds = filepath.Join(f.clients, credsName)
 	}
 	if n.JWT == doc.ID && n.Renew > doc.IssuedAt {
 		st.Renew = n.Renew
@@ -135,7 +147,7 @@ func (f folder) writeNote(n note) error {
 
 // claim returns the token that the device keeps, if it is still worth anything.
 func (f folder) claim(now time.Time) (string, bool) {
-	data, err := os.ReadFile(f.token())
+	data, err := f.secret(f.token())
 	if err != nil {
 		return "", false
 	}
@@ -153,7 +165,7 @@ func (f folder) claim(now time.Time) (string, bool) {
 
 // keeps reports whether token is the one that the device enrolled by.
 func (f folder) keeps(token string) bool {
-	data, err := os.ReadFile(f.token())
+	data, err := f.secret(f.token())
 	defer nscstore.Wipe(data)
 	return err == nil && strings.TrimSpace(string(data)) == token
 }

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,13 +18,14 @@ import (
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/device"
 	"github.com/accountd/accountd/fault"
+	"github.com/accountd/accountd/internal/durable"
 	"github.com/accountd/accountd/operator/nscstore"
 )
 
 // deviceOptions are the flags of the device commands.
 type deviceOptions struct {
-	dir, token, id string
-	bearer         bool
+	dir, clients, token, id string
+	bearer, enrolled        bool // enrolled: it is to be already
 }
 
 func newDevice(a *app) *cobra.Command {
@@ -32,6 +36,7 @@ func newDevice(a *app) *cobra.Command {
 
 func (o *deviceOptions) flags(f *pflag.FlagSet, enrols bool) {
 	f.StringVar(&o.dir, "dir", "device", "folder of the device: its key, its credentials, where to ask")
+	f.StringVar(&o.clients, "clients", "", "folder for what clients read, in memory if that of the device is sealed (default that of --dir; none if sealed)")
 	f.BoolVar(&o.bearer, "bearer", false, "for clients that cannot sign: also write the JWT alone, and do not try it")
 	if enrols {
 		f.StringVar(&o.token, "token", "", "file with the token, - for stdin")
@@ -47,9 +52,13 @@ func newDeviceEnroll(a *app) *cobra.Command {
 		Long: `Make the key of this device, unless it has one, and exchange a token for credentials.
 The key never leaves the device. What was interrupted may be repeated: the key stays,
 so that it is no further use of the token. A device that is enrolled stays as it is
-until its credentials expire, unless the token is another than the one it keeps.`,
+until its credentials expire, unless the token is another than the one it keeps.
+
+With --identity-file or --passphrase-file what is secret in the folder is sealed with
+age; every further command then needs the same. Clients read --clients, which is not.`,
 		Example: `  nsc device enroll --token phone.token
   nsc device enroll --token - --dir sensor --id sensor-17
+  nsc device enroll --token phone.token --dir sensor --identity-file ./identity.txt --clients ./memory
   nsc device enroll --token phone.token --dir sensor --json`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,10 +73,55 @@ until its credentials expire, unless the token is another than the one it keeps.
 	return cmd
 }
 
-func (a *app) deviceAgent(o deviceOptions) *device.Agent {
-	return device.New(device.Options{
+func (a *app) deviceAgent(o deviceOptions) (*device.Agent, error) {
+	opts := device.Options{
 		Dir: a.path(o.dir), Bearer: o.bearer, Now: a.env.Now, Logger: slog.New(slog.NewTextHandler(a.env.Stderr, nil)),
-	})
+	}
+	if o.clients != "" {
+		opts.Clients = a.path(o.clients)
+	}
+	var err error
+	opts.Identities, err = a.deviceIdentities(o)
+	if err == nil && len(opts.Identities) > 0 && opts.Clients == opts.Dir {
+		err = usage("what clients read is not sealed, and the folder of the device is").WithHint("name another folder with --clients, in memory, such as one below /run")
+	}
+	return device.New(opts), err
+}
+
+// deviceIdentities returns what seals the secrets of a device and opens them: the
+// identities of a file, or the one in the device's folder that a passphrase opens.
+func (a *app) deviceIdentities(o deviceOptions) ([]string, error) {
+	l := lockFiles{a.flags.identityFile, a.flags.passphraseFile}
+	switch {
+	case l.identity != "":
+		return a.identities(l.identity)
+	case l.passphrase == "":
+		return nil, nil
+	}
+	name := filepath.Join(a.path(o.dir), "identity.age")
+	sealed, err := os.ReadFile(filepath.Clean(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && o.enrolled:
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		if sealed, err = a.makeDeviceIdentity(name, l); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, fault.New(fault.Denied, "read what the passphrase opens: %w", err).About("file", name)
+	}
+	return a.byPassphrase(l.passphrase, sealed)
+}
+
+func (a *app) makeDeviceIdentity(name string, l lockFiles) (sealed []byte, err error) {
+	made, _, err := a.sealing(l, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, fault.New(fault.Denied, "make the folder of the device: %w", err).About("folder", filepath.Dir(name))
+	}
+	return made.Identity, a.createFile(name, func(w io.Writer) error { _, err := w.Write(made.Identity); return err })
 }
 
 func (a *app) enrollDevice(ctx context.Context, o deviceOptions) (device.State, error) {
@@ -84,7 +138,11 @@ func (a *app) enrollDevice(ctx context.Context, o deviceOptions) (device.State, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, deviceTime(a))
 	defer cancel()
-	return a.deviceAgent(o).Enroll(ctx, strings.TrimSpace(string(text)), o.id)
+	agent, err := a.deviceAgent(o)
+	if err != nil {
+		return device.State{}, err
+	}
+	return agent.Enroll(ctx, strings.TrimSpace(string(text)), o.id)
 }
 
 // deviceTime bounds one exchange, of which each step has a bound of its own.
@@ -113,14 +171,18 @@ func newDeviceRun(a *app) *cobra.Command {
 		Short: "Enrol this device if it is not, and renew its credentials in time, until stopped",
 		Long: `Keep this device's credentials fresh: from about half of their life on, at a time that
 accountd says, and when servers refuse them. Clients and leaf nodes of the device
-read device.creds in its folder, which is replaced as a whole. It ends when the
-device is refused for good.`,
+read device.creds in its folder, or in that of --clients, which is replaced as a
+whole. It ends when the device is refused for good.`,
 		Example: `  nsc device run --dir sensor
+  nsc device run --dir sensor --identity-file ./identity.txt --clients /run/sensor
   nsc device run --token phone.token --dir sensor
   nsc device run --token phone.token --dir sensor --id sensor-17 --bearer`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			agent := a.deviceAgent(o)
+			agent, err := a.deviceAgent(o)
+			if err != nil {
+				return err
+			}
 			if _, err := agent.State(); fault.Is(err, fault.NotFound) && o.token != "" {
 				if _, err := a.enrollDevice(cmd.Context(), o); err != nil {
 					return err
@@ -134,7 +196,7 @@ device is refused for good.`,
 }
 
 func newDeviceRenew(a *app) *cobra.Command {
-	var o deviceOptions
+	o := deviceOptions{enrolled: true}
 	cmd := &cobra.Command{
 		Use:   "renew",
 		Short: "Renew this device's credentials now",
@@ -148,7 +210,11 @@ func newDeviceRenew(a *app) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), deviceTime(a))
 			defer cancel()
-			st, err := a.deviceAgent(o).Renew(ctx)
+			agent, err := a.deviceAgent(o)
+			if err != nil {
+				return err
+			}
+			st, err := agent.Renew(ctx)
 			if err != nil {
 				return err
 			}
@@ -160,7 +226,7 @@ func newDeviceRenew(a *app) *cobra.Command {
 }
 
 func newDeviceStatus(a *app) *cobra.Command {
-	var o deviceOptions
+	o := deviceOptions{enrolled: true}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show this device's id, key and credentials, and when they are renewed",
@@ -169,7 +235,11 @@ func newDeviceStatus(a *app) *cobra.Command {
   nsc device status --json`,
 		Args: args(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
-			st, err := a.deviceAgent(o).State()
+			agent, err := a.deviceAgent(o)
+			if err != nil {
+				return err
+			}
+			st, err := agent.State()
 			if err != nil {
 				return err
 			}
@@ -197,6 +267,10 @@ func (a *app) showDevice(st device.State) error {
 	} else {
 		fmt.Fprintf(out, "  %s, %s\n", until(st.Expires), when)
 	}
-	fmt.Fprintf(out, "  credentials in %s\n", a.shown(st.Creds))
+	if st.Creds != "" {
+		fmt.Fprintf(out, "  credentials in %s\n", a.shown(st.Creds))
+	} else {
+		fmt.Fprintln(out, "  credentials sealed; clients get them with --clients FOLDER")
+	}
 	return nil
 }

@@ -88,12 +88,17 @@ func (a *app) unlock(ks *nscstore.Keystore) ([]string, error) {
 		return nil, fault.New(fault.Denied, "the keystore is sealed to an identity, not by a passphrase").ByRule("sealed").
 			WithHint("name the file of the identity with --identity-file")
 	}
-	pass, err := a.passphrase(l.passphrase)
+	return a.byPassphrase(l.passphrase, sealing.Identity)
+}
+
+// byPassphrase returns the identities that the passphrase in a file opens.
+func (a *app) byPassphrase(file string, sealed []byte) ([]string, error) {
+	pass, err := a.passphrase(file)
 	if err != nil {
 		return nil, err
 	}
 	defer nscstore.Wipe(pass)
-	text, err := operator.OpenWithPassphrase(sealing.Identity, pass)
+	text, err := operator.OpenWithPassphrase(sealed, pass)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -36,7 +37,7 @@ func TestAddOperator(t *testing.T) {
 	if doc.Issuer != doc.Subject || len(oc.SigningKeys) != 1 || oc.SystemAccount != sys.Subject {
 		t.Errorf("operator claims: %+v", oc)
 	}
-	if sys.Issuer != oc.SigningKeys[0] || len(ac.Exports) != 2 || len(ac.SigningKeys) != 1 {
+	if sys.Issuer != oc.SigningKeys[0] || len(ac.Exports) != 3 || !fleet.Reachable(ac) || len(ac.SigningKeys) != 1 {
 		t.Errorf("system account: %+v", ac)
 	}
 	user, uc := p.user("SYS", "sys")

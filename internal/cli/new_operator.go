@@ -5,6 +5,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -199,7 +200,7 @@ func (b *newOperator) lines() []string {
 }
 
 // systemClaims are the claims of a system account: every account may ask for
-// its own figures and follow its own events.
+// its own figures and follow its own events, and its devices accountd.
 func systemClaims(key, signingKey string) *jwt.AccountClaims {
 	const info = "https://docs.nats.io/nats-server/configuration/sys_accounts"
 	ac := jwt.NewAccountClaims(key)
@@ -213,7 +214,7 @@ func systemClaims(key, signingKey string) *jwt.AccountClaims {
 		Name: "account-monitoring-streams", Subject: "$SYS.ACCOUNT.*.>", Type: jwt.Stream,
 		AccountTokenPosition: 3,
 		Info:                 jwt.Info{Description: "Events of an account that it may follow", InfoURL: info},
-	})
+	}, fleet.EnrollExport())
 	return ac
 }
 
