@@ -152,6 +152,34 @@ func (f *fate) cut(rt *rapid.T) {
 	}
 }
 
+// rollSoon is edit fleet --roll --over, killed after a number of steps.
+func (f *fate) rollSoon(rt *rapid.T) {
+	now := f.clock.Unix()
+	w := f.fleet.Within(now, now+int64(rapid.IntRange(60, 3600).Draw(rt, "within")))
+	roles := map[string]string{}
+	for _, k := range f.fleet.Keys(f.claims) {
+		roles[k.Public] = k.Role
+	}
+	f.spared.Change(roles, fleet.ReturnsOf(f.claims), w.Returns, now)
+	f.denied.Extend(w.Returns)
+	if rapid.Bool().Draw(rt, "killed") {
+		return
+	}
+	f.publish(func(ac *jwt.AccountClaims) { f.fleet.Roll(ac, must(f.fleet.Newest(ac)), f.fresh(0, 1), w) })
+}
+
+// takeOut is edit account --rm-sk, of this tool or another: the key may be stolen.
+func (f *fate) takeOut(rt *rapid.T) {
+	key := rapid.SampledFrom(f.fleet.Keys(f.claims)).Draw(rt, "key")
+	for _, signs := range must(f.fleet.Signers(f.claims)) {
+		if signs.Public == key.Public {
+			return
+		}
+	}
+	f.stolen[key.Public] = true
+	f.publish(func(ac *jwt.AccountClaims) { ac.SigningKeys.Remove(key.Public) })
+}
+
 // steal is revoke device --cohort: whatever its keys signed is worth nothing.
 func (f *fate) steal(rt *rapid.T) {
 	c := rapid.IntRange(0, 1).Draw(rt, "cohort")
@@ -212,12 +240,14 @@ func TestDeniedNeverRenew(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"cut":   f.cut,
 			"steal": f.steal,
+			"rm-sk": f.takeOut,
 			"renew": f.renew,
 			"roll": func(rt *rapid.T) {
 				f.publish(func(ac *jwt.AccountClaims) {
 					f.fleet.Roll(ac, must(f.fleet.Newest(ac)), f.fresh(rapid.IntRange(0, 1).Draw(rt, "cohort")), f.fleet.Whole(f.clock.Unix()))
 				})
 			},
+			"roll soon": f.rollSoon,
 			"compact": func(*rapid.T) {
 				f.publish(func(ac *jwt.AccountClaims) { fleet.Compact(ac, f.clock, true) })
 			},

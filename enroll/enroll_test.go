@@ -345,61 +345,6 @@ func TestRolls(t *testing.T) {
 	}
 }
 
-// TestSpared: by a retired key that is spared devices renew for a while, and by
-// one whose time has come they do not, though the claims still have it.
-func TestSpared(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	d := w.device("x", fleet.Terms{Uses: 9})
-	x, y := d.enrol(), d.same("y").enrol()
-	retires := w.clock.Add(time.Minute).Unix()
-	fresh := must(keys.NewAccount())
-	cohort := w.fleet.Cohort("x")
-	old := w.cohorts[cohort]
-	w.publish(func(ac *jwt.AccountClaims) {
-		w.fleet.Roll(ac, must(w.fleet.Template(ac)), map[int]string{cohort: fresh.PublicKey()}, fleet.Until(retires))
-	})
-	w.give(fresh)
-	w.cohorts[cohort] = fresh
-	if _, err := x.ask(); err != nil {
-		t.Errorf("before its key retires: %v", err)
-	}
-	w.clock = time.Unix(retires, 0)
-	_, err := x.ask()
-	w.refuses("when its key was to retire", err, fault.Denied, "retired-key")
-
-	spared := fleet.Spared{}
-	role := w.fleet.CohortRole(cohort, 1)
-	spared.Change(map[string]string{old.PublicKey(): role}, nil, w.clock.Add(time.Hour).Unix(), w.clock.Unix())
-	w.put(store.Record{Kind: store.Spared, Key: w.account.PublicKey(), JWT: must(spared.Encode())}, func(_, _ *store.Record) {})
-	_, err = x.ask()
-	w.refuses("spared, and not retired by anybody", err, fault.Denied, "retired-key")
-	w.publish(func(ac *jwt.AccountClaims) { ac.SigningKeys.Remove(old.PublicKey()) })
-	w.put(must(w.record()), func(_, next *store.Record) { next.Retired = map[string]int64{old.PublicKey(): w.clock.Unix()} })
-	_, err = x.ask()
-	w.refuses("spared, and retired as one that was stolen", err, fault.Denied, "retired-key")
-	w.publish(func(ac *jwt.AccountClaims) {
-		ac.Tags.Add(fmt.Sprintf("returns:%s:%d", role, w.clock.Add(time.Hour).Unix()))
-	})
-	reply, err := x.ask()
-	if err != nil {
-		t.Fatalf("spared: %v", err)
-	}
-	w.check(&device{w: w, pair: x.pair, jwt: reply.JWT}, "x")
-	denied := fleet.Denied{w.fleet.MarkID("x"): w.clock.Add(time.Hour).Unix()}
-	w.put(store.Record{Kind: store.Denied, Key: w.account.PublicKey(), JWT: denied.Encode()}, func(_, _ *store.Record) {})
-	_, err = x.ask()
-	w.refuses("spared, but denied", err, fault.Denied, "revoked")
-	w.clock = w.clock.Add(time.Hour + time.Second)
-	_, err = x.ask()
-	w.refuses("no longer spared", err, fault.Denied, "retired-key")
-	if w.fleet.Cohort("y") != cohort {
-		if _, err := y.ask(); err != nil {
-			t.Errorf("of another cohort: %v", err)
-		}
-	}
-}
-
 func (w *world) sealed() (rec store.Record, err error) {
 	err = w.store.View(w.t.Context(), func(r store.Reader) error {
 		rec, err = r.Get(store.DeviceKeys, w.account.PublicKey())

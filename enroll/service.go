@@ -218,9 +218,9 @@ func (a *asked) byToken(reply *api.EnrollReply) (d applicant, token fleet.Token,
 		return d, token, fault.New(fault.Expired, "the token expired at %s", time.Unix(a.doc.Expires, 0).UTC().Format(time.RFC3339)).ByRule("token")
 	case a.doc.IssuedAt > a.now.Add(fleet.Skew).Unix():
 		return d, token, fault.New(fault.Expired, "the token was issued at %s, which is not yet", time.Unix(a.doc.IssuedAt, 0).UTC().Format(time.RFC3339)).ByRule("clock")
-	case a.tenant.refuses(a.doc.Subject, a.doc.IssuedAt):
+	case a.tenant.refuses(a.doc.Subject, a.doc.IssuedAt, a.now):
 		return d, token, fault.New(fault.Denied, "the token is revoked").ByRule("revoked").About("token", a.doc.Subject)
-	case a.tenant.names(a.req.Key):
+	case a.tenant.names(a.req.Key, a.now):
 		return d, token, revoked(a.req.Key)
 	case token.Bound && token.Key != a.req.Key:
 		return d, token, fault.New(fault.Denied, "the token is for another key").ByRule("bound-key")
@@ -271,7 +271,7 @@ func (a *asked) byCredentials(reply *api.EnrollReply) (d applicant, err error) {
 	switch {
 	case a.doc.Subject != a.req.Key:
 		return d, fault.New(fault.Denied, "the credentials are of another key").ByRule("proof")
-	case a.tenant.refuses(a.doc.Subject, a.doc.IssuedAt):
+	case a.tenant.refuses(a.doc.Subject, a.doc.IssuedAt, a.now):
 		return d, revoked(a.doc.Subject)
 	case a.doc.Expires == 0 || late > a.fleet.TTL:
 		return d, fault.New(fault.Expired, "the credentials expired at %s, more than %s ago", time.Unix(a.doc.Expires, 0).UTC().Format(time.RFC3339), fleet.Span(a.fleet.TTL)).

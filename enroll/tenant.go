@@ -46,10 +46,11 @@ type role struct {
 // by.
 func (t *tenant) role(key string, now time.Time) (role, bool) {
 	r, ok := t.roles[key]
-	if !ok || r.until > 0 && r.until <= now.Unix() {
+	due := r.until > 0 && r.until <= now.Unix()
+	if !ok || due {
 		r, ok = role{}, false
 	}
-	if !ok && t.retired[key] != 0 {
+	if due || !ok && t.retired[key] != 0 {
 		r.fleet, ok = t.returns.Fleet(t.claims, t.spared[key], now.Unix())
 	}
 	return r, ok
@@ -68,15 +69,17 @@ func (t *tenant) open(now time.Time) error {
 
 // names reports whether a key is revoked, whatever its credentials: new ones
 // would bring it back.
-func (t *tenant) names(key string) bool {
+func (t *tenant) names(key string, now time.Time) bool {
 	_, listed := t.claims.Revocations[key]
-	return listed || t.refuses(key, 0)
+	return listed || t.refuses(key, 0, now)
 }
 
 // refuses reports whether what was issued to key at iat is revoked, or was, by a
-// revocation that left the claims since servers refuse it anyhow.
-func (t *tenant) refuses(key string, iat int64) bool {
-	return iat > 0 && revocation.List(t.claims.Revocations).Covers(key, iat) ||
+// revocation that left the claims since servers refuse it anyhow. Those that the
+// horizon has passed are not remembered, so that nothing from before it is good.
+func (t *tenant) refuses(key string, iat int64, now time.Time) bool {
+	horizon, bounded := fleet.Horizon(t.claims, now)
+	return iat > 0 && (revocation.List(t.claims.Revocations).Covers(key, iat) || bounded && iat <= horizon) ||
 		slices.ContainsFunc(t.dropped, func(d revocation.Dropped) bool { return d.Key == key && iat <= d.At })
 }
 

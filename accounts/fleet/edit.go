@@ -90,6 +90,7 @@ func Delete(ac *jwt.AccountClaims, f Fleet) {
 	ac.Tags.Remove(f.tag())
 	f.forgetRolled(ac)
 	f.forgetRollAt(ac)
+	f.forgetMarks(ac)
 }
 
 // Retire takes keys out of ac, with what its tags say about them.

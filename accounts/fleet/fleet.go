@@ -28,7 +28,7 @@ import (
 const (
 	tagFleet   = "fleet:"      // fleet:<name>:<cohorts>:<ttl>:<confine>
 	tagRetires = "retires:"    // retires:<role>:<Unix seconds>
-	tagReturns = "returns:"    // returns:<role>:<Unix seconds>, of a retired key
+	tagReturns = "returns:"    // returns:<role>:<Unix seconds>, of a retired key, or one that is to be
 	tagOnly    = "fleet-only:" // fleet-only:<ttl>
 	tagRolled  = "rolled:"     // rolled:<name>:<Unix seconds>, the last roll of all cohorts
 )

@@ -36,7 +36,7 @@ const (
 type Plan struct {
 	Entries revocation.List // to be listed
 	Retire  []Key           // refused at once, whatever they signed
-	Returns int64           // until then other devices may renew by what those signed, Unix seconds, 0 for not
+	Returns int64           // until then other devices may renew by what goes before it has expired, Unix seconds, 0 for not
 	Renew   []int           // cohorts that get a new key
 	Window  Window          // in which the old keys of a graceful plan go
 	Exposed []Suspect       // that can still connect
@@ -88,7 +88,7 @@ func (f Fleet) Plan(ac *jwt.AccountClaims, suspects []Suspect, b Budget, way Way
 		p.Window.Now = now
 		return f.planNow(ac, append(unlisted, listed...), p, b)
 	case way == Graceful:
-		p.Window = w
+		p.Window, p.Returns = w, w.Returns
 		return f.planGraceful(ac, unlisted, listed, p, b)
 	case len(unlisted) > 0:
 		return p, fault.New(fault.NotFound, "the keys of %d of %d devices are not known here, such as that of %s, so that they cannot be listed one by one",
@@ -191,7 +191,7 @@ func (f Fleet) rollCost(ac *jwt.AccountClaims) (int, error) {
 	}
 	with := jwt.NewAccountClaims(ac.Subject)
 	setKey(with, ac.Subject, f.CohortRole(f.Cohorts, 1000), template)
-	with.Tags.Add(retireTag(f.CohortRole(f.Cohorts, 1000), math.MaxInt32))
+	with.Tags.Add(retireTag(f.CohortRole(f.Cohorts, 1000), math.MaxInt32), timeTag(tagReturns, f.CohortRole(f.Cohorts, 1000), math.MaxInt32))
 	size := 0
 	for _, part := range []any{with.SigningKeys, with.Tags} {
 		data, err := json.Marshal(part)
@@ -268,6 +268,7 @@ func (f Fleet) Apply(ac *jwt.AccountClaims, p Plan, fresh map[int]string) error 
 			return err
 		}
 		w := p.Window
+		w.Returns = p.Returns
 		if w.To == 0 {
 			w.From, w.To = 1, 1 // they go below, with what p retires beside them
 		}

@@ -60,8 +60,8 @@ func TestGracefulPlanFits(t *testing.T) {
 	for i := range 3000 {
 		suspects = append(suspects, Suspect{ID: fmt.Sprint(i), Key: fmt.Sprintf("U%055d", i)})
 	}
-	const most = 200_000
-	p, err := f.Plan(ac, suspects, Budget{signedSize(t, ac), most}, Graceful, f.Whole(1_800_000_000), 1_800_000_000)
+	const most, now = 200_000, 1_800_000_000
+	p, err := f.Plan(ac, suspects, Budget{signedSize(t, ac), most}, Graceful, f.Within(now, now+3600), now)
 	if err != nil || len(p.Exposed) == 0 || len(p.Renew) != 64 {
 		t.Fatalf("%d exposed, %v renewed, %v", len(p.Exposed), p.Renew, err)
 	}

@@ -12,8 +12,9 @@ import (
 
 // Window is when the keys that a roll replaces are retired: cohort by cohort, at
 // even distances after From, the last at To, 0 for at once; Unix seconds. Now is
-// when the roll begins, 0 if that is not known.
-type Window struct{ From, To, Now int64 }
+// when the roll begins, 0 if that is not known. Until Returns, 0 for never, devices
+// renew by what those keys signed that are retired before.
+type Window struct{ From, To, Now, Returns int64 }
 
 // Until is the window in which all keys are retired at t.
 func Until(t int64) Window { return Window{From: t, To: t} }
@@ -24,6 +25,13 @@ func (f Fleet) Whole(now int64) Window {
 	w := Until(now + int64((f.TTL+Skew)/time.Second))
 	w.Now = now
 	return w
+}
+
+// Within is the window of a roll that ends at to. For half of that time all keys
+// admit what they signed, so that devices can renew ahead; in the other half they
+// are retired. Whoever is cut renews by proof of its key.
+func (f Fleet) Within(now, to int64) Window {
+	return Window{From: now + (to-now)/2, To: to, Now: now, Returns: f.Whole(now).To}
 }
 
 func (w Window) at(i, n int) int64 { return w.From + (w.To-w.From)*int64(i+1)/int64(n) }
@@ -51,11 +59,19 @@ func (f Fleet) Roll(ac *jwt.AccountClaims, template jwt.UserPermissionLimits, pu
 		Retire(ac, old)
 		return old
 	}
+	var soon []Key
 	for _, k := range old {
 		i, _ := slices.BinarySearch(cohorts, k.Cohort)
-		if at := w.at(i, len(cohorts)); k.Retires == 0 || at < k.Retires {
+		at := w.at(i, len(cohorts))
+		if k.Retires == 0 || at < k.Retires {
 			setRetires(ac, k, at)
 		}
+		if at < w.Returns {
+			soon = append(soon, k)
+		}
+	}
+	if len(soon) > 0 {
+		f.mark(ac, soon, w.Returns)
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func rollActions() map[string]func(*rollState) {
 	return map[string]func(*rollState){
 		"roll 0":         func(s *rollState) { s.roll(f.Whole(s.now), 0) },
 		"roll all":       func(s *rollState) { s.roll(f.Whole(s.now), 0, 1) },
-		"roll all, soon": func(s *rollState) { s.roll(Window{From: s.now, To: s.now + 2*rollTick, Now: s.now}, 0, 1) },
+		"roll all, soon": func(s *rollState) { s.roll(f.Within(s.now, s.now+2*rollTick), 0, 1) },
 		"abort": func(s *rollState) {
 			f.Abort(s.ac, s.now)
 			s.hurry = false
@@ -111,7 +111,7 @@ func rollActions() map[string]func(*rollState) {
 			s.listed = true
 		},
 		"bad 1 gracefully": func(s *rollState) {
-			p, err := f.Plan(s.ac, []Suspect{{ID: "b", Key: "U3", Issuer: s.creds[3].issuer}}, Budget{}, Graceful, Window{From: s.now, To: s.now + rollTick, Now: s.now}, s.now)
+			p, err := f.Plan(s.ac, []Suspect{{ID: "b", Key: "U3", Issuer: s.creds[3].issuer}}, Budget{}, Graceful, f.Within(s.now, s.now+rollTick), s.now)
 			if err != nil || len(p.Exposed) != 1 || s.exposed > 0 {
 				return
 			}

@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/jwt/v2"
 )
 
-// Spare is a signing key of a fleet that was retired although nobody stole it,
-// since it had signed for devices that are to be refused: for others, what it
-// signed is as good as ever to renew by. It takes a mark in the claims, which
+// Spare is a signing key of a fleet that is retired although nobody stole it, in a
+// roll or since it had signed for devices that are to be refused: for others, what
+// it signed is as good as ever to renew by. It takes a mark in the claims, which
 // comes with the retirement, and a Spare beside the denied devices, which is
 // stored with the last of them: without either, the key counts as stolen.
 type Spare struct {
@@ -59,8 +59,20 @@ func DecodeSpared(text string) (Spared, error) {
 // by what a retired key signed, by its role.
 type Returns map[string]int64
 
-// ReturnsOf reads the marks of an account.
-func ReturnsOf(ac *jwt.AccountClaims) Returns { return timesOf(ac, tagReturns) }
+// ReturnsOf reads the marks of an account. That of a key which was taken out
+// before its time, by another tool too, counts for nothing: it may be stolen.
+func ReturnsOf(ac *jwt.AccountClaims) Returns {
+	marks, waiting := timesOf(ac, tagReturns), timesOf(ac, tagRetires)
+	for _, scope := range ac.SigningKeys {
+		if us, ok := scope.(*jwt.UserScope); ok && us != nil {
+			delete(waiting, us.Role)
+		}
+	}
+	for role := range waiting {
+		delete(marks, role)
+	}
+	return marks
+}
 
 // Fleet returns the fleet by whose key, if it is retired, a device may renew at
 // now.
@@ -76,7 +88,7 @@ func (r Returns) hold(s Spare, now int64) bool { return r[s.Role] > now && s.Unt
 // others did that went so before. With 0 it does not, nor by earlier keys of the
 // same cohorts and stations.
 func (f Fleet) mark(ac *jwt.AccountClaims, going []Key, until int64) {
-	for role, at := range ReturnsOf(ac) {
+	for role, at := range timesOf(ac, tagReturns) {
 		old, ours := f.parseRole(role)
 		if until > at {
 			ac.Tags.Remove(timeTag(tagReturns, role, at))
@@ -93,9 +105,14 @@ func (f Fleet) mark(ac *jwt.AccountClaims, going []Key, until int64) {
 	}
 }
 
+// forgetMarks takes all marks of f out of ac.
+func (f Fleet) forgetMarks(ac *jwt.AccountClaims) {
+	ac.Tags = slices.DeleteFunc(ac.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagReturns+f.Name+"/") })
+}
+
 // forgetReturns takes marks out of ac whose time has passed.
 func forgetReturns(ac *jwt.AccountClaims, now int64) {
-	for role, at := range ReturnsOf(ac) {
+	for role, at := range timesOf(ac, tagReturns) {
 		if at <= now {
 			ac.Tags.Remove(timeTag(tagReturns, role, at))
 		}

@@ -28,7 +28,7 @@ func (s *session) renews(r *root, ac *account, f fleet.Fleet) bool {
 // deny tells accountd. It reports how many ids and keys that changed, and false
 // if there is no accountd, so that nobody renews devices.
 func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet, d denial) (changed int, told bool, err error) {
-	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun || len(d.devices) == 0 {
+	if ok, _ := s.online(r); !ok || r.tenant || s.flags.dryRun || len(d.devices)+len(d.spare) == 0 {
 		return 0, false, nil
 	}
 	if err := s.dial(ctx, r); err != nil {
@@ -56,6 +56,9 @@ func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet,
 		spare[k.Public] = k.Role
 	}
 	parts := slices.Collect(slices.Chunk(marks, api.MaxMarks*8))
+	if len(parts) == 0 {
+		parts = [][]byte{nil}
+	}
 	for i, part := range parts {
 		req := api.DenyRequest{Account: ac.key, Marks: part, Until: d.until, Lift: d.lift, Host: s.env.Host, Request: keys.Nonce()}
 		if i == len(parts)-1 { // nobody renews by them who was not denied first
@@ -75,16 +78,39 @@ func (s *session) deny(ctx context.Context, r *root, ac *account, f fleet.Fleet,
 	return changed, true, nil
 }
 
-// denyCut denies new credentials to devices that a plan cannot list. Where the
-// keys of their cohorts go at once, healthy devices come back by renewing, unless
-// whole cohorts or stations were named: their keys may be stolen.
+// spareRolled lets devices renew by what the keys signed that a roll retires before
+// it has expired, where somebody renews them.
+func (s *session) spareRolled(ctx context.Context, r *root, ac *account, e *fleetEdit) error {
+	if e.window.Returns == 0 || !s.renews(r, ac, e.old) || len(e.cohorts) == 0 {
+		e.window.Returns = 0
+		return nil
+	}
+	_, told, err := s.deny(ctx, r, ac, e.old, denial{until: e.window.Returns, spare: replacedKeys(e.old, ac, e.cohorts)})
+	if !told && !s.flags.dryRun {
+		e.window.Returns = 0
+	}
+	return err
+}
+
+// replacedKeys are the keys of cohorts that a roll replaces.
+func replacedKeys(f fleet.Fleet, ac *account, cohorts []int) []fleet.Key {
+	return slices.DeleteFunc(f.Keys(ac.claims), func(k fleet.Key) bool { return !slices.Contains(cohorts, k.Cohort) })
+}
+
+// denyCut denies new credentials to devices that a plan cannot list. Where keys of
+// their cohorts go before what they signed has expired, healthy devices come back
+// by renewing, unless whole cohorts or stations were named: their keys may be stolen.
 func (s *session) denyCut(ctx context.Context, r *root, ac *account, f fleet.Fleet, p *fleet.Plan, cut *deviceCut) error {
 	if p.Returns == 0 {
 		_, _, err := s.deny(ctx, r, ac, f, denial{devices: p.Exposed, until: cut.Until})
 		return err
 	}
-	_, told, err := s.deny(ctx, r, ac, f, denial{devices: cut.suspects, until: p.Returns, spare: p.Retire})
-	full := fault.RuleOf(err) == "denied"
+	d := denial{devices: cut.suspects, until: p.Returns, spare: p.Retire}
+	if len(p.Retire) == 0 {
+		d.devices, d.spare = p.Exposed, replacedKeys(f, ac, p.Renew)
+	}
+	_, told, err := s.deny(ctx, r, ac, f, d)
+	full := fault.RuleOf(err) == "denied" && len(p.Retire) > 0
 	if !told && !s.flags.dryRun || full {
 		p.Returns, cut.Returns = 0, 0
 	}

@@ -34,6 +34,15 @@ func (c *deviceCut) comeBack() string {
 	return "come back by renewing, until " + clock(c.Returns) + ": those that enrolled do so by themselves, others are issued anew"
 }
 
+// afterCut says what devices do that were cut since their key was retired before
+// what it signed had expired.
+func afterCut(returns int64) string {
+	if returns == 0 {
+		return "; they need new ones, by nsc issue or a token"
+	}
+	return "; those that enrolled then come back by renewing, until " + clock(returns)
+}
+
 // loss says what a plan does to whom.
 func (c *deviceCut) loss(f fleet.Fleet, p fleet.Plan) []string {
 	var out []string
@@ -51,7 +60,7 @@ func (c *deviceCut) loss(f fleet.Fleet, p fleet.Plan) []string {
 		out = append(out, "connected now: "+strings.Join(where, ", "))
 	}
 	if c.Exposed > 0 && c.healthy {
-		out = append(out, "healthy devices of "+count(len(c.Renewed), "cohort")+" that have no new credentials by then are cut")
+		out = append(out, "healthy devices of "+count(len(c.Renewed), "cohort")+" that have no new credentials by then are cut"+afterCut(c.Returns))
 	}
 	if c.Exposed > 0 {
 		out = append(out, fmt.Sprintf("%d of %d devices can still connect, until %s at the latest", c.Exposed, c.Devices, clock(c.Until)))
@@ -122,7 +131,7 @@ func (c *deviceCut) tell(rec *receipt, ac *account, f fleet.Fleet, p fleet.Plan,
 		rec.Proved = "in force everywhere for those"
 		rec.Warnings = append(rec.Warnings, fmt.Sprintf("%d of %d devices can still connect, until %s at the latest", c.Exposed, c.Devices, clock(c.Until)))
 		if c.healthy {
-			rec.Warnings = append(rec.Warnings, "devices of these cohorts that have no new credentials when their old key is retired are cut, the last by "+clock(c.Until)+
+			rec.Warnings = append(rec.Warnings, "devices of these cohorts that have no new credentials when their old key is retired are cut, the last by "+clock(c.Until)+afterCut(c.Returns)+
 				"; without a key of its own accountd leaves that to: nsc sign proposals")
 		}
 		rec.Lines = append(rec.Lines, "once healthy devices have new credentials, cut the rest with: nsc revoke device --cohort "+commas(p.Renew)+

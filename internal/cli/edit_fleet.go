@@ -38,8 +38,9 @@ role that changes would cut every device of it, so a fleet gets new keys instead
 which sign from now on; the keys that it had admit what they signed until the last
 of it has expired, and are retired then (see "nsc compact"). --roll gives new keys
 and changes nothing else, of the cohorts that --cohort names or of all. With --over
-the old keys are retired sooner, cohort by cohort within that time: who has no new
-credentials by then is cut. --abort-roll puts that off until nobody is. With --roll-at
+the old keys are retired sooner, cohort by cohort in the second half of that time:
+who has no new credentials by then is cut, and renews then if it enrolled.
+--abort-roll puts that off until nobody is cut. With --roll-at
 a roll of all cohorts waits for "nsc sign proposals" once so much of the account's
 claim is in use, to free its list of revocations.`,
 		Example: `  nsc edit fleet sensors -a app --ttl 48h
@@ -156,6 +157,9 @@ func (a *app) editFleet(ctx context.Context, o editFleetOptions) (*receipt, erro
 		if err := s.delegateFresh(ctx, r, ac, e.old, fresh); err != nil {
 			return nil, err
 		}
+		if err := s.spareRolled(ctx, r, ac, &e); err != nil {
+			return nil, err
+		}
 		if o.delegate {
 			warning, err := s.delegate(ctx, r, ac, e.old)
 			switch {
@@ -200,7 +204,7 @@ func (s *session) editedFleet(rec *receipt, ac *account, e fleetEdit, hurry bool
 	rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s; retire them then with: nsc compact %s",
 		count(len(e.cohorts), "cohort"), clock(e.window.To), shellWords([]string{ac.name})))
 	if hurry {
-		rec.Warnings = append(rec.Warnings, "devices that have no new credentials by then are cut, cohort by cohort until "+clock(e.window.To+retireTime))
+		rec.Warnings = append(rec.Warnings, "devices that have no new credentials by then are cut, cohort by cohort from "+clock(e.window.From)+" to "+clock(e.window.To+retireTime)+afterCut(e.window.Returns))
 		rec.Undo = "nsc edit fleet " + fault.Words(e.next.Name, "-a", ac.name, "--abort-roll")
 	}
 	if stations := stationNames(e.old, ac.claims); len(stations) > 0 {
@@ -227,7 +231,7 @@ func rollWindow(f fleet.Fleet, over *time.Duration, now int64) (fleet.Window, er
 	if *over < fleet.MinTTL || to > whole.To {
 		return whole, usage("--over %s: between %s and %s, when all has expired anyway", *over, fleet.Span(fleet.MinTTL), fleet.Span(f.TTL+fleet.Skew))
 	}
-	return fleet.Window{From: now, To: to - retireTime, Now: now}, nil
+	return f.Within(now, to-retireTime), nil
 }
 
 // abortRoll puts off the end of the keys that a roll replaced.

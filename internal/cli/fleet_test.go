@@ -128,7 +128,7 @@ func TestRollOverTime(t *testing.T) {
 	start := time.Now()
 	p.now = func() time.Time { return start }
 	p.ok("edit", "fleet", "-a", "iot", "--roll", "--over", "1h").says("4 cohorts got new keys", "undo: nsc edit fleet sensors -a iot --abort-roll").
-		complains("are cut, cohort by cohort until")
+		complains("are cut, cohort by cohort from", "they need new ones")
 	var v struct {
 		Roll struct {
 			Old        int `json:"old_keys"`
@@ -136,10 +136,10 @@ func TestRollOverTime(t *testing.T) {
 		}
 	}
 	p.ok("describe", "fleet", "-a", "iot", "--json").json(&v)
-	if v.Roll.Old != 4 || v.Roll.Next != start.Unix()+3590/4 || v.Roll.Last != start.Unix()+3590 {
+	if v.Roll.Old != 4 || v.Roll.Next != start.Unix()+1795+1795/4 || v.Roll.Last != start.Unix()+3590 {
 		t.Fatalf("%+v", v)
 	}
-	p.now = func() time.Time { return start.Add(31 * time.Minute) }
+	p.now = func() time.Time { return start.Add(46 * time.Minute) }
 	p.ok("compact", "iot").says("sensors/c00e1", "sensors/c01e1")
 	p.ok("describe", "fleet", "-a", "iot").says("rolling: 2 old keys admit what they signed, retired from ")
 	p.ok("edit", "fleet", "-a", "iot", "--abort-roll").says("2 old keys admit what they signed until it has expired").complains("--graceful could not list")

@@ -238,7 +238,7 @@ func TestRollOfFullList(t *testing.T) {
 	p.ok("status").says("to be signed", "iot: roll fleet sensors, since ")
 	p.ok("describe", "fleet", "-a", "iot").says("a roll is proposed when 10 %")
 	p.unchanged(func() { p.ok("sign", "proposals", "--dry-run").says("2 cohorts got new keys") })
-	p.ok("sign", "proposals").says("2 cohorts got new keys").complains("are cut, cohort by cohort until")
+	p.ok("sign", "proposals").says("2 cohorts got new keys").complains("are cut, cohort by cohort from")
 	p.ok("sign", "proposals").says("nothing waits")
 	p.ok("status").says("rolling", "fleet sensors in iot: 2 old keys")
 	p.now = func() time.Time { return time.Now().Add(20 * time.Minute) }

@@ -44,8 +44,8 @@ command shows what each way means, and you choose. --now retires the keys of the
 cohorts: all are refused at once, and so are healthy devices of these cohorts, until
 they renew by proof of their keys, as those do that enrolled, or are issued anew. --graceful lists as many as there is room for and gives the
 cohorts of the others new keys: those can connect until their credentials expire, or with --over
-until the old keys are retired, within that time; so are healthy devices of these
-cohorts that have no new credentials by then.`,
+until the old keys are retired, within that time; healthy devices of these cohorts
+that have no new credentials by then are cut, and renew then if they enrolled.`,
 		Example: `  nsc revoke device sensor-17 -a app
   nsc revoke device --file stolen.txt --from sensors.ndjson -a app --dry-run
   nsc revoke device --station line4 --fleet sensors -a app
