@@ -171,6 +171,10 @@ func TestJetStream(t *testing.T) {
 	want(fault.Usage, js(JetStreamEdit{Enable: ptr(-1)}))
 	want(fault.Denied, Edit{System: true, JetStream: JetStreamEdit{DiskStorage: ptr(int64(-1))}}.Apply(ac))
 	want("", Edit{System: true, JetStream: JetStreamEdit{Disable: true}}.Apply(ac))
+	want("", Edit{System: true, JetStream: JetStreamEdit{DiskStorage: ptr(int64(0))}}.Apply(ac))
+	if ac.Limits.JetStreamLimits != (jwt.JetStreamLimits{}) {
+		t.Errorf("no storage for the system account: %+v", ac.Limits)
+	}
 }
 
 func TestEditUser(t *testing.T) {

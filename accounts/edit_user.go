@@ -18,7 +18,7 @@ type PermissionsEdit struct {
 	AllowPub, AllowSub, DenyPub, DenySub []string
 	Remove                               []string
 
-	MaxResponses   *int           // messages that may be published to a reply subject
+	MaxResponses   *int           // messages that may be published to a reply subject; 0 is as nil
 	ResponseTTL    *time.Duration // how long after the request; 0 is without limit
 	RemoveResponse bool           // no more permission to publish to reply subjects
 }
@@ -29,19 +29,27 @@ func (e PermissionsEdit) Empty() bool {
 		e.MaxResponses == nil && e.ResponseTTL == nil && !e.RemoveResponse
 }
 
+// setsResponse reports whether e gives a permission to publish to reply
+// subjects: servers read one of 0 messages as one of 1.
+func (e PermissionsEdit) setsResponse() bool {
+	return e.ResponseTTL != nil || e.MaxResponses != nil && *e.MaxResponses != 0
+}
+
 // Apply changes p. It is fault.Invalid for what cannot be a subject, and
 // fault.Usage when response permissions are both set and removed.
 func (e PermissionsEdit) Apply(p *jwt.Permissions) error {
-	if e.RemoveResponse && (e.MaxResponses != nil || e.ResponseTTL != nil) {
+	if e.RemoveResponse && e.setsResponse() {
 		return fault.New(fault.Usage, "response permissions are both set and removed")
 	}
 	if e.RemoveResponse {
 		p.Resp = nil
 	}
-	if e.MaxResponses != nil || e.ResponseTTL != nil {
+	if e.setsResponse() {
 		resp := jwt.ResponsePermission{}
 		set(&resp, p.Resp)
-		set(&resp.MaxMsgs, e.MaxResponses)
+		if e.MaxResponses != nil && *e.MaxResponses != 0 {
+			resp.MaxMsgs = *e.MaxResponses
+		}
 		set(&resp.Expires, e.ResponseTTL)
 		p.Resp = &resp
 	}

@@ -58,9 +58,12 @@ func (e ExportEdit) Add(ac *jwt.AccountClaims, subject string) error {
 	if err := checkSubject(subject); err != nil {
 		return err
 	}
-	ex := &jwt.Export{Name: subject, Subject: jwt.Subject(subject), Type: jwt.Stream}
+	ex := &jwt.Export{Subject: jwt.Subject(subject), Type: jwt.Stream}
 	if err := e.change(ex); err != nil {
 		return err
+	}
+	if ex.Name == "" {
+		ex.Name = subject
 	}
 	for _, other := range ac.Exports {
 		if other == nil || other.Type != ex.Type {

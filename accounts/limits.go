@@ -34,6 +34,13 @@ func (e JetStreamEdit) sets() bool {
 		e.MaxMemStream != nil || e.MaxDiskStream != nil || e.MaxAckPending != nil || e.MaxBytesRequired != nil
 }
 
+// asks reports whether e names a limit other than 0, which asks for nothing.
+func (e JetStreamEdit) asks() bool {
+	return e.MaxBytesRequired != nil && *e.MaxBytesRequired || slices.ContainsFunc(
+		[]*int64{e.MemStorage, e.DiskStorage, e.Streams, e.Consumers, e.MaxMemStream, e.MaxDiskStream, e.MaxAckPending},
+		func(n *int64) bool { return n != nil && *n != 0 })
+}
+
 // Empty reports whether e changes nothing.
 func (e JetStreamEdit) Empty() bool {
 	return e.Tier == nil && !e.sets() && e.Enable == nil && e.RemoveTier == nil && !e.Disable
@@ -50,7 +57,7 @@ func (e JetStreamEdit) Check() error {
 	switch {
 	case alone > 1:
 		return fault.New(fault.Usage, "enabling, disabling and removing a tier exclude each other and all other JetStream limits")
-	case e.Tier != nil && !e.sets():
+	case e.Tier != nil && *e.Tier != 0 && !e.sets():
 		return fault.New(fault.Usage, "a tier without a limit changes nothing").
 			WithHint("add a limit, such as --js-disk-storage 1GiB, or use --js-enable %d", *e.Tier)
 	}
@@ -68,7 +75,7 @@ func (e Edit) jetStream(l *jwt.OperatorLimits) error {
 	if err := js.Check(); err != nil {
 		return err
 	}
-	if e.System && (js.sets() || js.Enable != nil) {
+	if e.System && (js.asks() || js.Enable != nil) {
 		return fault.New(fault.Denied, "the system account may not have JetStream").ByRule("system account").
 			WithHint("use JetStream in another account; --js-disable removes what is left of it here")
 	}
@@ -79,7 +86,7 @@ func (e Edit) jetStream(l *jwt.OperatorLimits) error {
 		return removeTier(l, *js.RemoveTier)
 	case js.Enable != nil:
 		return js.enable(l, *js.Enable)
-	case js.sets():
+	case js.sets() && !e.System:
 		tier := 0
 		set(&tier, js.Tier)
 		return js.edit(l, tier)

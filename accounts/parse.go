@@ -146,14 +146,11 @@ func ParseTimeRange(s string) (jwt.TimeRange, error) {
 }
 
 // ParseLocale reads the IANA name of a time zone, such as Europe/Berlin; "" is
-// UTC.
+// UTC. Without a zone in a claim, servers take their own.
 func ParseLocale(s string) (string, error) {
 	loc, err := time.LoadLocation(s)
 	if err != nil || s == "Local" {
 		return "", invalid("locale", "%q is no time zone such as Europe/Berlin", s)
-	}
-	if s == "" {
-		return "", nil
 	}
 	return loc.String(), nil
 }

@@ -43,7 +43,7 @@ otherwise; with --rm-creds the users do not come back to the local store. A pers
 	}
 	nameFlag(cmd, &o.name, "account name")
 	f := cmd.Flags()
-	f.BoolVarP(&o.rmKey, "rm-nkey", "D", false, "also delete the account's and users' keys")
+	f.BoolVarP(&o.rmKey, "rm-nkey", "D", false, "also delete the keys of the account, its roles and its users")
 	f.BoolVarP(&o.rmCreds, "rm-creds", "C", false, "also delete the users' credentials files")
 	f.BoolVarP(&o.force, "force", "F", false, "delete it although others import from it or it holds JetStream data")
 	f.BoolP("revoke", "R", true, "has no effect: a deleted account refuses all its users")
@@ -201,8 +201,10 @@ func (s *session) forgetAccount(ctx context.Context, r *root, ac *account, rec *
 			}
 		}
 		if o.rmKey {
-			if err := tx.RemoveSeed(ac.key); err != nil {
-				return err
+			for _, key := range append(ac.claims.SigningKeys.Keys(), ac.key) {
+				if err := tx.RemoveSeed(key); err != nil {
+					return err
+				}
 			}
 		}
 		if rec.ID == "" {

@@ -218,9 +218,6 @@ func (a *app) long(o describeOptions) bool { return o.long || a.flags.output == 
 // show writes one form of a claim to where it is wanted.
 func (a *app) show(o describeOptions, doc *claims.Document, text func() (string, error)) error {
 	o.json = o.json || a.flags.json
-	if o.raw && (o.json || o.field != "" || o.long) {
-		return usage("--raw excludes --json, --field and --long-ids")
-	}
 	toFile := o.output != stdoutName
 	var out bytes.Buffer
 	switch {
@@ -237,7 +234,9 @@ func (a *app) show(o describeOptions, doc *claims.Document, text func() (string,
 		if err != nil {
 			return err
 		}
-		out.WriteString(value + "\n")
+		if out.WriteString(value); !toFile {
+			out.WriteByte('\n')
+		}
 	case a.flags.output == "name":
 		out.WriteString(doc.Name + "\n")
 	case a.flags.output == "yaml":

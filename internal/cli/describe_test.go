@@ -141,7 +141,9 @@ func TestDescribe(t *testing.T) {
 	p.run("describe", "account", "app", "-F", "a[").exits(2)
 	p.run("describe", "account", "app", "-F", "a..b").exits(2)
 	p.run("describe", "account", "app", "-F", "sub.x").exits(3)
-	p.run("describe", "account", "app", "--raw", "--json").exits(2)
+	if raw := p.ok("describe", "account", "app", "--raw", "--json", "--long-ids").out; raw != app.Token+"\n" {
+		t.Errorf("--raw: %q", raw)
+	}
 	p.run("describe", "account", "ap").exits(3).complains(`did you mean "app"`)
 }
 

@@ -233,7 +233,7 @@ func userLimitLines(l jwt.UserPermissionLimits) []string {
 		lines = append(lines, "from "+strings.Join(l.Src, ", "))
 	}
 	for _, t := range l.Times {
-		lines = append(lines, fmt.Sprintf("daily %s to %s %s", t.Start, t.End, first(l.Locale, "UTC")))
+		lines = append(lines, fmt.Sprintf("daily %s to %s %s", t.Start, t.End, first(l.Locale, "in the servers' time zone")))
 	}
 	if l.BearerToken {
 		lines = append(lines, "bearer: the JWT alone authenticates")

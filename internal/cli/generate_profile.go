@@ -3,7 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -174,6 +177,10 @@ func (a *app) generateProfile(ctx context.Context, q profileQuery, output string
 	}
 	if secret && output == stdoutName && a.env.Terminal && !a.flags.yes {
 		return usage("seeds are secrets, and this is a terminal").WithHint("write them to a file with -o, or show them with --yes")
+	}
+	if _, err := os.Lstat(a.path(output)); output != stdoutName && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.Conflict, "%s exists already", a.shown(a.path(output))).About("file", output).ByRule("exists").
+			WithHint("name another file, or remove it first")
 	}
 	var out bytes.Buffer
 	if err := printJSON(&out, p); err != nil {

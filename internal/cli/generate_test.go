@@ -69,6 +69,7 @@ func TestGenerateProfile(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(p.dir, "p.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
+	p.unchanged(func() { p.run("generate", "profile", "nsc://acme/app/one", "-o", "p.json").exits(5) })
 	app, _ := p.account("app")
 	p.ok("generate", "profile", "nsc://acme/app?accountSeed="+app.Subject).says("SA")
 	p.run("generate", "profile", "nsc://acme/app?accountSeed="+doc.Subject).exits(3)

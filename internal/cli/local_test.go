@@ -273,9 +273,16 @@ func TestDeleteLocally(t *testing.T) {
 		t.Error("the user or its key is still there")
 	}
 	p.ok("delete", "user", "u2", "-a", "app", "--revoke=false").complains("stay valid")
-	p.ok("delete", "account", "app", "--yes").says("deleted account app", "local only")
+	p.ok("edit", "account", "app", "--sk", "generate")
+	_, ac := p.account("app")
+	p.ok("delete", "account", "app", "--yes", "-D").says("deleted account app", "local only")
 	if names, _ := p.operator().Accounts(); len(names) != 1 {
 		t.Errorf("accounts %v", names)
+	}
+	for _, key := range append(ac.SigningKeys.Keys(), ac.Subject) {
+		if p.store().Keystore().HasSeed(key) {
+			t.Errorf("the seed of %s is still there", key)
+		}
 	}
 }
 
