@@ -82,7 +82,7 @@ func (a Activation) export(ac *jwt.AccountClaims) (*jwt.Export, error) {
 		}
 	}
 	return nil, fault.New(fault.NotFound, "no private export of account %q covers %q", ac.Name, a.Subject).About("export", a.Subject).
-		WithHint("list its exports with: nsc describe account %s", ac.Name)
+		WithHint("list its exports with: nsc list exports -a %s", fault.Words(ac.Name))
 }
 
 // RevokeActivations refuses the activations of an export that were issued to

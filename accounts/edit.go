@@ -141,7 +141,7 @@ func (e Edit) signingKeys(ac *jwt.AccountClaims) error {
 	for _, key := range e.RemoveKeys {
 		if !ac.SigningKeys.Contains(key) {
 			return fault.New(fault.NotFound, "account %q has no signing key %s", ac.Name, key).About("key", key).
-				WithHint("list its keys with: nsc describe account %s", ac.Name)
+				WithHint("list its keys with: nsc list signing-keys -a %s", fault.Words(ac.Name))
 		}
 		ac.SigningKeys.Remove(key)
 	}
@@ -254,7 +254,7 @@ func KeyNamed(ac *jwt.AccountClaims, name string) (key string, names []string, e
 		return found[0], nil, nil
 	case 0:
 		return "", names, fault.New(fault.NotFound, "account %q has no signing key or role %q", ac.Name, keys.Short(name)).
-			About("key", name).WithHint("list its keys with: nsc describe account %s", ac.Name)
+			About("key", name).WithHint("list its keys with: nsc list signing-keys -a %s", fault.Words(ac.Name))
 	}
 	return "", nil, invalid("role", "account %q has %d signing keys of the role %q", ac.Name, len(found), name).
 		WithHint("name one by its public key: %s", strings.Join(found, ", "))

@@ -227,7 +227,7 @@ func (at ExportRef) Cover(ac *jwt.AccountClaims) (*jwt.Export, error) {
 
 func noExport(ac *jwt.AccountClaims, at ExportRef) error {
 	return fault.New(fault.NotFound, "account %q has no %s", ac.Name, at).About("export", at.Subject).
-		WithHint("list its exports with: nsc describe account %s", ac.Name)
+		WithHint("list its exports with: nsc list exports -a %s", fault.Words(ac.Name))
 }
 
 // RemoveExport takes an export out of ac; errors are those of [ExportRef.Find].

@@ -25,18 +25,28 @@ func Findings(ac *jwt.AccountClaims, lookup Lookup, now int64) []string {
 		if im == nil {
 			continue
 		}
-		if why := unresolved(ac, im, lookup, now); why != "" {
-			found[fmt.Sprintf("import of %s from %s: %s", im.Subject, nameOf(im.Account, lookup), why)] = true
-			continue
-		}
-		if refs := references(string(im.LocalSubject)); len(refs) > 0 && misrouted(refs) {
-			found[fmt.Sprintf("import of %s as %s: servers route this rename wrongly", im.Subject, im.LocalSubject)] = true
-		}
-		if Cyclic(ac, im, lookup) {
-			found[fmt.Sprintf("import of %s from %s: forms a cycle of imports", im.Subject, nameOf(im.Account, lookup))] = true
+		if why := ImportFinding(ac, im, lookup, now); why != "" {
+			found[why] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
+}
+
+// ImportFinding returns why servers will not honour an import of ac, "" if they
+// do.
+func ImportFinding(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup, now int64) string {
+	from := fmt.Sprintf("import of %s from %s: ", im.Subject, nameOf(im.Account, lookup))
+	refs := references(string(im.LocalSubject))
+	why := unresolved(ac, im, lookup, now)
+	switch {
+	case why != "":
+		return from + why
+	case len(refs) > 0 && misrouted(refs):
+		return fmt.Sprintf("import of %s as %s: servers route this rename wrongly", im.Subject, im.LocalSubject)
+	case Cyclic(ac, im, lookup):
+		return from + "forms a cycle of imports"
+	}
+	return ""
 }
 
 func nameOf(account string, lookup Lookup) string {

@@ -122,9 +122,19 @@ type ImportRef struct {
 	Type             jwt.ExportType // jwt.Unknown for either
 }
 
-// RemoveImport takes an import out of ac: fault.NotFound if there is none, and
-// fault.Usage if there are several that at may mean.
+// RemoveImport takes an import out of ac; errors are those of [ImportRef.Find].
 func RemoveImport(ac *jwt.AccountClaims, at ImportRef) error {
+	found, err := at.Find(ac)
+	if err != nil {
+		return err
+	}
+	ac.Imports = slices.DeleteFunc(ac.Imports, func(im *jwt.Import) bool { return im == found })
+	return nil
+}
+
+// Find returns the import in ac: fault.NotFound if there is none, and
+// fault.Usage if there are several that at may mean.
+func (at ImportRef) Find(ac *jwt.AccountClaims) (*jwt.Import, error) {
 	var found []*jwt.Import
 	for _, im := range ac.Imports {
 		if im != nil && (at.Subject == "" || string(im.Subject) == at.Subject) && (at.Account == "" || im.Account == at.Account) &&
@@ -134,16 +144,15 @@ func RemoveImport(ac *jwt.AccountClaims, at ImportRef) error {
 	}
 	switch len(found) {
 	case 1:
-		ac.Imports = slices.DeleteFunc(ac.Imports, func(im *jwt.Import) bool { return im == found[0] })
-		return nil
+		return found[0], nil
 	case 0:
-		return fault.New(fault.NotFound, "account %q has no such import", ac.Name).About("import", at.Subject).
-			WithHint("list its imports with: nsc describe account %s", ac.Name)
+		return nil, fault.New(fault.NotFound, "account %q has no such import", ac.Name).About("import", at.Subject).
+			WithHint("list its imports with: nsc list imports -a %s", fault.Words(ac.Name))
 	}
 	var which []string
 	for _, im := range found {
 		which = append(which, im.Type.String()+" "+string(im.Subject)+" from "+im.Account)
 	}
-	return fault.New(fault.Usage, "account %q has %d such imports: %s", ac.Name, len(found), strings.Join(which, ", ")).
+	return nil, fault.New(fault.Usage, "account %q has %d such imports: %s", ac.Name, len(found), strings.Join(which, ", ")).
 		WithHint("say which with --subject, --src-account or --service")
 }

@@ -2,7 +2,9 @@ package accounts
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -56,8 +58,7 @@ func RemoveMapping(ac *jwt.AccountClaims, from, to, cluster string) error {
 		return true
 	})
 	if len(left) == len(list) {
-		return fault.New(fault.NotFound, "account %q has no such mapping of %q", ac.Name, from).About("mapping", from).
-			WithHint("list its mappings with: nsc describe account %s", ac.Name)
+		return noMapping(ac, "such mapping of "+strconv.Quote(from), from)
 	}
 	if len(left) > 0 {
 		ac.Mappings[jwt.Subject(from)] = left
@@ -68,4 +69,28 @@ func RemoveMapping(ac *jwt.AccountClaims, from, to, cluster string) error {
 		ac.Mappings = nil
 	}
 	return nil
+}
+
+// FindMapping returns the subject of ac that is mapped and that from names, ""
+// for the only one: fault.NotFound if there is none, and fault.Usage if there
+// are several.
+func FindMapping(ac *jwt.AccountClaims, from string) (jwt.Subject, error) {
+	all := slices.Sorted(maps.Keys(ac.Mappings))
+	switch {
+	case slices.Contains(all, jwt.Subject(from)):
+		return jwt.Subject(from), nil
+	case from != "":
+		return "", noMapping(ac, "mapping of "+strconv.Quote(from), from)
+	case len(all) == 0:
+		return "", noMapping(ac, "mapping", from)
+	case len(all) > 1:
+		return "", fault.New(fault.Usage, "account %q maps %d subjects and none is named", ac.Name, len(all)).
+			WithHint("name one with --from, such as --from '%s'", all[0])
+	}
+	return all[0], nil
+}
+
+func noMapping(ac *jwt.AccountClaims, what, from string) error {
+	return fault.New(fault.NotFound, "account %q has no %s", ac.Name, what).About("mapping", from).
+		WithHint("list its mappings with: nsc list mappings -a %s", fault.Words(ac.Name))
 }

@@ -54,11 +54,5 @@ func (a *app) deleteImport(ctx context.Context, accountName, from string, at acc
 		}
 	}
 	rec, err := s.share(ctx, r, ac, "import "+at.Subject, change{edit: func(c *jwt.AccountClaims) error { return accounts.RemoveImport(c, at) }})
-	var subjects []string
-	for _, im := range ac.claims.Imports {
-		if im != nil {
-			subjects = append(subjects, string(im.Subject))
-		}
-	}
-	return rec, withNearest(err, at.Subject, subjects)
+	return rec, nearImport(err, ac.claims, at.Subject)
 }

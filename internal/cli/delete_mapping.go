@@ -43,9 +43,5 @@ func (a *app) deleteMapping(ctx context.Context, accountName, from, to, cluster 
 	rec, err := s.share(ctx, r, ac, "mapping of "+from, change{edit: func(c *jwt.AccountClaims) error {
 		return accounts.RemoveMapping(c, from, to, cluster)
 	}})
-	var mapped []string
-	for subject := range ac.claims.Mappings {
-		mapped = append(mapped, string(subject))
-	}
-	return rec, withNearest(err, from, mapped)
+	return rec, nearMapping(err, ac.claims, from)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -28,7 +29,7 @@ type describeOptions struct {
 
 func newDescribe(a *app) *cobra.Command {
 	var o describeOptions
-	cmd := group("describe", "Show operators, accounts, users, roles, fleets, plans and JWT files")
+	cmd := group("describe", "Show operators, accounts, users, what accounts share, roles, fleets, plans and JWT files")
 	f := cmd.PersistentFlags()
 	f.BoolVarP(&o.json, "json", "J", false, "print the claims as JSON")
 	f.BoolVarP(&o.long, "long-ids", "W", false, "show whole public keys instead of names")
@@ -36,7 +37,8 @@ func newDescribe(a *app) *cobra.Command {
 	f.StringVarP(&o.field, "field", "F", "", "print one field as JSON, such as nats.limits.conn or nats.exports[0].subject")
 	cmd.AddCommand(
 		newDescribeOperator(a, &o), newDescribeAccount(a, &o), newDescribeUser(a, &o), newDescribeJWT(a, &o),
-		newDescribeFleet(a, &o), newDescribeRole(a, &o), newDescribePlan(a, &o), newDescribeGroup(a, &o))
+		newDescribeFleet(a, &o), newDescribeRole(a, &o), newDescribePlan(a, &o), newDescribeGroup(a, &o),
+		newDescribeExport(a, &o), newDescribeImport(a, &o), newDescribeMapping(a, &o), newDescribeSigningKey(a, &o))
 	for _, c := range cmd.Commands() {
 		a.longOutput(c)
 	}
@@ -255,6 +257,41 @@ func (a *app) show(o describeOptions, doc *claims.Document, text func() (string,
 		out.WriteString(t)
 	}
 	return a.write(o.output, out.Bytes())
+}
+
+// view prints a thing that is no JWT: as JSON or YAML, one field of that, its
+// name, or as a page.
+func (a *app) view(o describeOptions, v any, name string, p *page) error {
+	switch {
+	case o.raw:
+		return usage("what is described is no JWT of its own").WithHint("print the account's with: nsc describe account --raw")
+	case o.field != "":
+		var tree map[string]any
+		data, err := json.Marshal(v)
+		if err == nil {
+			err = json.Unmarshal(data, &tree)
+		}
+		if err != nil {
+			return fault.New(fault.Internal, "encode the result: %w", err)
+		}
+		value, err := field(tree, o.field)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(a.env.Stdout, value)
+		return nil
+	case a.flags.output == "name":
+		fmt.Fprintln(a.env.Stdout, name)
+		return nil
+	}
+	if done, err := a.structured(v, o.json); done {
+		return err
+	}
+	_, err := io.WriteString(a.env.Stdout, p.b.String())
+	if err != nil {
+		return fault.New(fault.Internal, "write the result: %w", err)
+	}
+	return nil
 }
 
 // written is the result of a command that wrote files.

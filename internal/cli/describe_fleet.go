@@ -9,7 +9,6 @@ import (
 
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
-	"github.com/accountd/accountd/keys"
 )
 
 // fleetView is a fleet as JSON shows it.
@@ -84,26 +83,13 @@ func (a *app) listFleets(ctx context.Context, accountName string) error {
 		return err
 	}
 	list := fleetList{Schema: api.Schema, Account: ac.name, Fleets: []fleetView{}}
-	for _, f := range fleet.All(ac.claims) {
-		list.Fleets = append(list.Fleets, s.fleetView(ac, f))
-	}
-	switch {
-	case a.flags.json:
-		return a.printStructured(list)
-	case a.flags.output == "name":
-		for _, v := range list.Fleets {
-			fmt.Fprintln(a.env.Stdout, v.Name)
-		}
-		return nil
-	case len(list.Fleets) == 0:
-		fmt.Fprintf(a.env.Stderr, "account %s has no fleet; add one with: nsc add fleet <name> -a %s\n", ac.name, shellWords([]string{ac.name}))
-		return nil
-	}
 	rows := [][]string{{"NAME", "COHORTS", "LIFETIME", "CONFINED BY", "KEYS"}}
-	for i, f := range fleet.All(ac.claims) {
-		rows = append(rows, []string{f.Name, fmt.Sprint(f.Cohorts), fleet.Span(f.TTL), string(f.Confine), fmt.Sprint(len(list.Fleets[i].Keys))})
+	for _, f := range fleet.All(ac.claims) {
+		v := s.fleetView(ac, f)
+		list.Fleets = append(list.Fleets, v)
+		rows = append(rows, []string{f.Name, fmt.Sprint(f.Cohorts), fleet.Span(f.TTL), string(f.Confine), fmt.Sprint(len(v.Keys))})
 	}
-	return printTable(a.env.Stdout, rows)
+	return a.listed(list, rows, "account "+ac.name+" has no fleet; add one with: nsc add fleet <name> -a "+shellWords([]string{ac.name}))
 }
 
 func newDescribeFleet(a *app, o *describeOptions) *cobra.Command {
@@ -136,21 +122,20 @@ func (a *app) describeFleet(ctx context.Context, o describeOptions) error {
 	}
 	v := s.fleetView(ac, f)
 	v.Schema = api.Schema
-	if done, err := a.structured(v, o.json); done {
-		return err
-	}
-	out := a.env.Stdout
-	fmt.Fprintf(out, "fleet %s in %s  %s, credentials live at most %s, confined by %s\n", f.Name, ac.name, count(f.Cohorts, "cohort"), fleet.Span(f.TTL), f.Confine)
-	for _, line := range permissionLines(v.Permissions, "everything", "") {
-		fmt.Fprintln(out, "  devices "+line)
-	}
+	p := &page{}
+	p.title("fleet %s in %s", f.Name, ac.name)
+	p.fact("cohorts", fmt.Sprint(f.Cohorts))
+	p.fact("lifetime", "credentials live at most "+fleet.Span(f.TTL))
+	p.fact("confined by", string(f.Confine))
+	p.facts("devices may", permissionLines(v.Permissions, "everything", ""))
 	if v.RollAt > 0 {
-		fmt.Fprintf(out, "  a roll is proposed when %d %% of the claim are in use\n", v.RollAt)
+		p.fact("roll", fmt.Sprintf("proposed when %d %% of the claim are in use", v.RollAt))
 	}
 	if v.Roll != nil {
-		fmt.Fprintln(out, "  rolling: "+rollText(*v.Roll))
+		p.fact("rolling", rollText(*v.Roll))
 	}
-	return s.fleetKeys(v, o.long || a.flags.output == "wide")
+	p.facts("keys", fleetKeyLines(v, a.long(o)))
+	return a.view(o, v, f.Name, p)
 }
 
 // rollText says how far a roll is.
@@ -162,32 +147,27 @@ func rollText(r fleet.Rolling) string {
 	return text
 }
 
-// fleetKeys shows the keys of a fleet: all, or those that need a word, since
+// fleetKeyLines shows the keys of a fleet: all, or those that need a word, since
 // cohorts of the usual kind are many.
-func (s *session) fleetKeys(v fleetView, all bool) error {
-	rows, usual := [][]string{{"  KEY", "ROLE", "SEED", "RETIRES"}}, 0
+func fleetKeyLines(v fleetView, all bool) []string {
+	var lines []string
+	usual := 0
 	for _, k := range v.Keys {
 		if !all && k.Cohort != nil && k.Seed && k.Retires == 0 {
 			usual++
 			continue
 		}
-		key, seed, retires := keys.Short(k.Key), "no", "-"
-		if all {
-			key = k.Key
-		}
-		if k.Seed {
-			seed = "here"
+		line := k.Key + "  " + k.Role
+		if !k.Seed {
+			line += ", its seed not here"
 		}
 		if k.Retires > 0 {
-			retires = clock(k.Retires)
+			line += ", retired from " + clock(k.Retires)
 		}
-		rows = append(rows, []string{"  " + key, k.Role, seed, retires})
+		lines = append(lines, line)
 	}
 	if usual > 0 {
-		fmt.Fprintf(s.env.Stdout, "  %s that sign now, their seeds here; see them with -W\n", count(usual, "cohort key"))
+		lines = append(lines, count(usual, "cohort key")+" that sign now, their seeds here; see them with -W")
 	}
-	if len(rows) == 1 {
-		return nil
-	}
-	return printTable(s.env.Stdout, rows)
+	return lines
 }

@@ -230,8 +230,10 @@ func userMay(ac *jwt.AccountClaims, uc *jwt.UserClaims) []string {
 	return append(userLimitLines(l), "as the account's default permissions say")
 }
 
-func (s *session) seedText(key string) string {
-	if s.store.Keystore().HasSeed(key) {
+func (s *session) seedText(key string) string { return seedText(s.store.Keystore().HasSeed(key)) }
+
+func seedText(here bool) string {
+	if here {
 		return "in the keystore"
 	}
 	return "not here"

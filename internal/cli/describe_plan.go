@@ -83,19 +83,7 @@ func (a *app) listPlans(ctx context.Context) error {
 		}
 		rows = append(rows, []string{p.Name, n, limitsText(p.Limits), strings.Join(jetStreamText(p.Limits), "; ")})
 	}
-	switch {
-	case a.flags.json:
-		return a.printStructured(list)
-	case a.flags.output == "name":
-		for _, v := range list.Plans {
-			fmt.Fprintln(a.env.Stdout, v.Name)
-		}
-		return nil
-	case len(list.Plans) == 0:
-		fmt.Fprintln(a.env.Stderr, "there is no plan; add one with: nsc add plan <name> --conns 1000")
-		return nil
-	}
-	return printTable(a.env.Stdout, rows)
+	return a.listed(list, rows, "there is no plan; add one with: nsc add plan <name> --conns 1000")
 }
 
 func newDescribePlan(a *app, o *describeOptions) *cobra.Command {
@@ -134,14 +122,13 @@ func (a *app) describePlan(ctx context.Context, o describeOptions) error {
 		return err
 	}
 	v.Schema = api.Schema
-	if done, err := a.structured(v, o.json); done {
-		return err
-	}
-	out := a.env.Stdout
-	fmt.Fprintln(out, planTitle(p))
-	fmt.Fprintln(out, "  accounts  "+first(listText(v.Accounts), "none"))
+	page := &page{}
+	page.title("plan %s", p.Name)
+	page.fact("limits", limitsText(p.Limits))
+	page.facts("JetStream", jetStreamText(p.Limits))
+	page.fact("accounts", listText(v.Accounts))
 	if len(v.Behind) > 0 {
-		fmt.Fprintf(out, "  not as the plan says: %s; bring them there with: nsc edit plan %s\n", listText(v.Behind), p.Name)
+		page.fact("behind", listText(v.Behind)+"; bring them to its limits with: nsc edit plan "+p.Name)
 	}
-	return nil
+	return a.view(o, v, p.Name, page)
 }

@@ -15,15 +15,15 @@ import (
 
 // roleView is a role as JSON shows it.
 type roleView struct {
-	Schema      int                      `json:"schema,omitempty"`
-	Name        string                   `json:"name"`
-	Account     string                   `json:"account"`
-	Key         string                   `json:"key"`
-	Description string                   `json:"description,omitempty"`
-	Template    jwt.UserPermissionLimits `json:"template"`
-	Reach       accounts.Reach           `json:"reach"`
-	Users       []string                 `json:"users"` // of this store
-	Seed        bool                     `json:"seed"`  // is in the keystore
+	Schema      int                       `json:"schema,omitempty"`
+	Name        string                    `json:"name"`
+	Account     string                    `json:"account"`
+	Key         string                    `json:"key"`
+	Description string                    `json:"description,omitempty"`
+	Template    *jwt.UserPermissionLimits `json:"template,omitempty"` // nil for a signing key without a role
+	Reach       *accounts.Reach           `json:"reach,omitempty"`
+	Users       []string                  `json:"users"` // of this store
+	Seed        bool                      `json:"seed"`  // is in the keystore
 }
 
 // roleList is the output of list roles.
@@ -33,14 +33,15 @@ type roleList struct {
 	Roles   []roleView `json:"roles"`
 }
 
-// roleView describes the role of a signing key; signed are the users of this
-// store by the keys that signed them.
+// roleView describes the role of a signing key, or a key without one; signed are
+// the users of this store by the keys that signed them.
 func (s *session) roleView(ac *account, key string, signed map[string][]string) roleView {
-	role := accounts.RoleOf(ac.claims, key)
-	return roleView{
-		Name: first(role.Role, key), Account: ac.name, Key: key, Description: role.Description, Template: role.Template,
-		Reach: accounts.ReachOf(ac.claims, role.Template), Users: append([]string{}, signed[key]...), Seed: s.store.Keystore().HasSeed(key),
+	v := roleView{Name: key, Account: ac.name, Key: key, Users: append([]string{}, signed[key]...), Seed: s.store.Keystore().HasSeed(key)}
+	if role := accounts.RoleOf(ac.claims, key); role != nil {
+		reach := accounts.ReachOf(ac.claims, role.Template)
+		v.Name, v.Description, v.Template, v.Reach = first(role.Role, key), role.Description, &role.Template, &reach
 	}
+	return v
 }
 
 // signers returns the users of an account by the keys that signed them.
@@ -87,25 +88,9 @@ func (a *app) listRoles(ctx context.Context, accountName string) error {
 		}
 		v := s.roleView(ac, c.key, signed)
 		list.Roles = append(list.Roles, v)
-		seed := "no"
-		if v.Seed {
-			seed = "here"
-		}
-		rows = append(rows, []string{v.Name, keys.Short(v.Key), fmt.Sprint(len(v.Users)), seed, allowedText(v.Template.Pub), allowedText(v.Template.Sub)})
+		rows = append(rows, []string{v.Name, keys.Short(v.Key), fmt.Sprint(len(v.Users)), seedHere(v.Seed), allowedText(v.Template.Pub), allowedText(v.Template.Sub)})
 	}
-	switch {
-	case a.flags.json:
-		return a.printStructured(list)
-	case a.flags.output == "name":
-		for _, v := range list.Roles {
-			fmt.Fprintln(a.env.Stdout, v.Name)
-		}
-		return nil
-	case len(list.Roles) == 0:
-		fmt.Fprintf(a.env.Stderr, "account %s has no role; add one with: nsc add role <name> -a %s --template device\n", ac.name, shellWords([]string{ac.name}))
-		return nil
-	}
-	return printTable(a.env.Stdout, rows)
+	return a.listed(list, rows, "account "+ac.name+" has no role; add one with: nsc add role <name> --template device -a "+shellWords([]string{ac.name}))
 }
 
 // allowedText is one column of permissions.
@@ -130,7 +115,7 @@ func newDescribeRole(a *app, o *describeOptions) *cobra.Command {
 			if o.name, err = nameOf(o.name, given, "the role's name"); err != nil {
 				return err
 			}
-			return a.describeRole(cmd.Context(), *o)
+			return a.describeRole(cmd.Context(), *o, roleNamed)
 		},
 	}
 	nameFlag(cmd, &o.name, "name of the role, or its public key")
@@ -138,12 +123,13 @@ func newDescribeRole(a *app, o *describeOptions) *cobra.Command {
 	return cmd
 }
 
-func (a *app) describeRole(ctx context.Context, o describeOptions) error {
+// describeRole shows the signing key that find finds by its role or itself.
+func (a *app) describeRole(ctx context.Context, o describeOptions, find func(ac *account, name string) (string, error)) error {
 	s, r, ac, err := a.open(ctx, o.account)
 	if err != nil {
 		return err
 	}
-	key, err := roleNamed(ac, o.name)
+	key, err := find(ac, o.name)
 	if err != nil {
 		return err
 	}
@@ -153,21 +139,17 @@ func (a *app) describeRole(ctx context.Context, o describeOptions) error {
 	}
 	v := s.roleView(ac, key, signed)
 	v.Schema = api.Schema
-	if done, err := a.structured(v, o.json); done {
-		return err
+	p := &page{}
+	if v.Template == nil {
+		p.title("signing key %s of %s", v.Key, v.Account)
+		p.fact("may", "what its users say themselves: it has no role")
+	} else {
+		p.title("role %s in %s  %s", v.Name, v.Account, v.Key)
+		p.fact("description", v.Description)
+		p.facts("may", userLimitLines(*v.Template))
+		p.facts("reach", reachLines(*v.Reach))
 	}
-	shown := keys.Short(key)
-	if a.long(o) {
-		shown = key
-	}
-	out := a.env.Stdout
-	fmt.Fprintf(out, "role %s in %s  %s, its seed %s\n", v.Name, ac.name, shown, s.seedText(key))
-	lines := append(userLimitLines(v.Template), reachLines(v.Reach)...)
-	if v.Description != "" {
-		lines = append([]string{v.Description}, lines...)
-	}
-	for _, line := range append(lines, "users here: "+first(shellWords(v.Users), "none")) {
-		fmt.Fprintln(out, "  "+line)
-	}
-	return nil
+	p.fact("users", listText(v.Users))
+	p.fact("seed", seedText(v.Seed))
+	return a.view(o, v, v.Name, p)
 }

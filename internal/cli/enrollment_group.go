@@ -165,19 +165,7 @@ func (a *app) listGroups(ctx context.Context, accountName string) error {
 		out.Groups = append(out.Groups, v)
 		rows = append(rows, []string{v.Name, v.Fleet, keys.Short(v.Key), seedHere(v.Seed)})
 	}
-	switch {
-	case a.flags.json:
-		return a.printStructured(out)
-	case a.flags.output == "name":
-		for _, v := range out.Groups {
-			fmt.Fprintln(a.env.Stdout, v.Name)
-		}
-		return nil
-	case len(out.Groups) == 0:
-		fmt.Fprintf(a.env.Stderr, "account %s has no enrolment group; add one with: nsc add %s <name> -a %s\n", ac.name, groupWord, shellWords([]string{ac.name}))
-		return nil
-	}
-	return printTable(a.env.Stdout, rows)
+	return a.listed(out, rows, "account "+ac.name+" has no enrolment group; add one with: nsc add "+groupWord+" <name> -a "+shellWords([]string{ac.name}))
 }
 
 func seedHere(here bool) string {
@@ -217,17 +205,13 @@ func (a *app) describeGroup(ctx context.Context, o describeOptions) error {
 	}
 	v := s.groupView(ac, g)
 	v.Schema = api.Schema
-	if done, err := a.structured(v, o.json); done {
-		return err
-	}
-	out := a.env.Stdout
-	fmt.Fprintf(out, "enrolment group %s of fleet %s in %s\n", g.Name, g.Fleet.Name, ac.name)
-	fmt.Fprintf(out, "  key %s, its seed %s\n", v.Key, seedHere(v.Seed))
+	p := &page{}
+	p.title("enrolment group %s in %s  %s", g.Name, ac.name, v.Key)
+	p.fact("fleet", g.Fleet.Name)
 	t := fleet.Scope(ac.claims, fleet.Key{Public: g.Public})
-	for _, line := range permissionLines(t.Permissions, "everything", "") {
-		fmt.Fprintln(out, "  tokens "+line)
-	}
-	return nil
+	p.facts("tokens may", permissionLines(t.Permissions, "everything", ""))
+	p.fact("seed", seedText(v.Seed))
+	return a.view(o, v, g.Name, p)
 }
 
 func newDeleteGroup(a *app) *cobra.Command {

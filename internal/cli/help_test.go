@@ -100,7 +100,8 @@ func TestJSONIsDocumented(t *testing.T) {
 	}
 	for _, v := range []any{receipt{}, results{}, environment{}, problem{}, validation{}, expiration{}, expirationReport{}, keysResult{}, fixed{}, madeIdentity{}, confirmation{}, written{}, backupResult{}, nscstore.Contents{}, revokedKey{}, revokedList{}, api.NodeProof{}, api.Closed{}, api.Error{}, api.Version{}, api.StatusReply{}, api.NodeStatus{}, api.AccountStatus{},
 		accountDiff{}, accountDiffs{}, toolMessage{}, roundTrip{},
-		fleetView{}, fleetKey{}, fleetList{}, roleView{}, roleList{}, planView{}, planList{}, accounts.Reach{}, issued{}, deviceCut{},
+		fleetView{}, fleetKey{}, fleetList{}, roleView{}, roleList{}, planView{}, planList{}, exportView{}, exportList{}, importView{}, importList{}, mappingView{}, mappingGoal{}, mappingList{}, signingKeyList{}, groupView{}, contract{},
+		accounts.Reach{}, issued{}, deviceCut{},
 		explanation{}, chainLink{}, whyNode{}, accounts.Refusal{}, accounts.Door{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")

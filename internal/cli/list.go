@@ -34,8 +34,14 @@ type entry struct {
 }
 
 func newList(a *app) *cobra.Command {
-	cmd := group("list", "List operators, accounts, users, roles, fleets, plans and keys")
-	cmd.AddCommand(newListOperators(a), newListAccounts(a), newListUsers(a), newListKeys(a), newListFleets(a), newListRoles(a), newListPlans(a), newListGroups(a))
+	cmd := group("list", "List operators, accounts, users, what accounts share, roles, fleets, plans and keys")
+	cmd.AddCommand(newListOperators(a), newListAccounts(a), newListUsers(a), newListKeys(a), newListFleets(a), newListRoles(a), newListPlans(a), newListGroups(a),
+		newListExports(a), newListImports(a), newListMappings(a), newListSigningKeys(a))
+	for _, c := range cmd.Commands() {
+		if c.Flags().Lookup("json") == nil {
+			officialJSON(c, &a.flags.json)
+		}
+	}
 	return cmd
 }
 
@@ -297,6 +303,29 @@ func (a *app) printList(list []entry, asJSON bool, none string, columns ...strin
 		rows = append(rows, row)
 	}
 	return firstErr(printTable(a.env.Stdout, rows), failed)
+}
+
+// listed prints what a list of ours found: v as JSON or YAML, what is in the first
+// column, or rows as a table below its header; none is said where there is
+// nothing.
+func (a *app) listed(v any, rows [][]string, none string) error {
+	switch {
+	case a.flags.json:
+		return a.printStructured(v)
+	case a.flags.output == "name":
+		var last string
+		for _, row := range rows[1:] {
+			if row[0] != last {
+				fmt.Fprintln(a.env.Stdout, row[0])
+			}
+			last = row[0]
+		}
+		return nil
+	case len(rows) == 1:
+		fmt.Fprintln(a.env.Stderr, none)
+		return nil
+	}
+	return printTable(a.env.Stdout, rows)
 }
 
 // structured prints v if JSON or YAML is wanted.

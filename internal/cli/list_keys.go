@@ -35,6 +35,7 @@ type keyEntry struct {
 	Seed    string `json:"seed,omitempty"`
 
 	role   string
+	fleet  string // whose key it is
 	sealed bool
 }
 
@@ -52,7 +53,8 @@ func newListKeys(a *app) *cobra.Command {
 		Use: "keys", Aliases: []string{"key"}, Short: "List keys, and which of them have their seed here",
 		Long: `List the keys of the current operator, of an account and of its users, and say
 whether the keystore holds their seeds. Without a flag that selects a kind, all
-kinds are listed.`,
+kinds are listed. The keys of a fleet are one row, but with --all, --filter, and
+in JSON.`,
 		Example: `  nsc list keys
   nsc list keys --all
   nsc list keys --accounts --account app
@@ -182,8 +184,9 @@ func (r *root) accountKeys(name, user string) ([]keyEntry, error) {
 	}
 	list := []keyEntry{{Name: name, Pub: ac.key, Parent: r.doc.Subject, Kind: kindAccount, JWT: []byte(ac.doc.Token)}}
 	plain, roles := signingKeys(ac.claims)
+	fleets := fleetsByKey(ac)
 	for _, k := range append(plain, roles...) {
-		list = append(list, keyEntry{Name: name, Pub: k.key, Signing: true, Kind: kindAccount, role: k.role})
+		list = append(list, keyEntry{Name: name, Pub: k.key, Signing: true, Kind: kindAccount, role: k.role, fleet: fleets[k.key]})
 	}
 	if x := ac.claims.Authorization.XKey; x != "" {
 		list = append(list, keyEntry{Name: name, Pub: x, Curve: true, Kind: kindCurve})
@@ -260,26 +263,57 @@ func (a *app) printKeys(list []keyEntry, o listKeysOptions) error {
 		return nil
 	}
 	rows := [][]string{{"NAME", "KIND", "PUBLIC KEY", "SEED"}}
-	for _, k := range list {
-		seed := "not here"
-		switch {
-		case k.Invalid:
-			seed = "damaged"
-		case k.Seed != "":
-			seed = k.Seed
-		case k.sealed:
-			seed = "sealed"
-		case k.Path != "":
-			seed = "stored"
+	whole := o.all || o.seeds || o.filter != "" || a.flags.output == "wide"
+	for i, k := range list {
+		if k.fleet == "" || whole {
+			rows = append(rows, []string{k.Name, k.kind(), k.Pub, k.seed()})
+			continue
 		}
-		kind := k.Kind
-		switch {
-		case k.role != "":
-			kind += " role " + k.role
-		case k.Signing:
-			kind += " signing"
+		same := func(x keyEntry) bool { return x.Name == k.Name && x.fleet == k.fleet }
+		if slices.IndexFunc(list, same) == i {
+			rows = append(rows, fleetRow(slices.DeleteFunc(slices.Clone(list[i:]), func(x keyEntry) bool { return !same(x) })))
 		}
-		rows = append(rows, []string{k.Name, kind, k.Pub, seed})
 	}
 	return printTable(a.env.Stdout, rows)
+}
+
+func (k keyEntry) seed() string {
+	switch {
+	case k.Invalid:
+		return "damaged"
+	case k.Seed != "":
+		return k.Seed
+	case k.sealed:
+		return "sealed"
+	case k.Path != "":
+		return "stored"
+	}
+	return "not here"
+}
+
+func (k keyEntry) kind() string {
+	switch {
+	case k.role != "":
+		return k.Kind + " role " + k.role
+	case k.Signing:
+		return k.Kind + " signing"
+	}
+	return k.Kind
+}
+
+// fleetRow is one row for the keys of a fleet, which are many and alike.
+func fleetRow(list []keyEntry) []string {
+	numbers := map[string]int{}
+	for _, k := range list {
+		numbers[k.seed()]++
+	}
+	var seeds []string
+	for _, where := range sortedNames(numbers) {
+		text := where
+		if len(numbers) > 1 {
+			text = fmt.Sprintf("%d %s", numbers[where], where)
+		}
+		seeds = append(seeds, text)
+	}
+	return []string{list[0].Name, list[0].Kind + " fleet " + list[0].fleet, count(len(list), "key") + "; see them with --all", strings.Join(seeds, ", ")}
 }

@@ -39,7 +39,7 @@ func TestPlans(t *testing.T) {
 	}
 	p.editAccount("shop", func(ac *jwt.AccountClaims) { ac.Limits.Conn = 99 }) // by another tool
 	p.ok("list", "plans").says("gold", "2, 1 behind")
-	p.ok("describe", "plan", "gold").says("not as the plan says: 1: shop", "nsc edit plan gold")
+	p.ok("describe", "plan", "gold").says("behind        1: shop", "nsc edit plan gold")
 	p.ok("edit", "plan", "gold", "--yes").says("account shop")
 	if _, ac := p.account("shop"); ac.Limits.Conn != 5 {
 		t.Errorf("limits of shop: %+v", ac.Limits)
