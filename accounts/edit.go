@@ -192,7 +192,7 @@ func CheckAccount(ac *jwt.AccountClaims) error {
 	if err := fault.As(blocking("account "+ac.Name, vr)); err != nil {
 		return roomFor(ac, err)
 	}
-	return nil
+	return CheckRenames(ac)
 }
 
 // roomFor adds to the refusal of an account what would give it room, if it has

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/revocation"
 )
@@ -183,6 +184,24 @@ func reaches(account, subject string, kind jwt.ExportType, lookup Lookup, visite
 		}
 	}
 	return false
+}
+
+// CheckRenames is fault.Invalid, with the rule crash, if ac has an import by which
+// any of its users brings servers down: for a subscription that is narrower than
+// a stream import they turn its rename back, and where that cannot be done
+// nats-server 2.15 ends (client.go, addShadowSub).
+func CheckRenames(ac *jwt.AccountClaims) error {
+	for _, im := range ac.Imports {
+		if im == nil || !im.IsStream() {
+			continue
+		}
+		remote, local := Sides(im)
+		if local != remote && strings.ContainsAny(remote, anyToken+anyTail) && !reversible(remote, local) {
+			return fault.New(fault.Invalid, "servers would crash at subscriptions of account %s: they cannot turn back the rename of the stream %s to %s",
+				ac.Name, remote, local).ByRule("crash").WithHint("name every * of the subject once, as $1, $2 and so on, in: nsc add import --local-subject")
+		}
+	}
+	return nil
 }
 
 // Blocking returns the errors in claims for which servers refuse them, times

@@ -254,7 +254,8 @@ func doors(ac *jwt.AccountClaims, may jwt.UserPermissionLimits) []Door {
 }
 
 // InTimes reports whether servers let somebody in at a time. Ranges may go past
-// midnight. Where no zone is named it is that of now.
+// midnight; one that servers cannot read lets nobody in. Where no zone is named
+// it is that of now.
 func InTimes(may jwt.UserPermissionLimits, now time.Time) bool {
 	if len(may.Times) == 0 {
 		return true
@@ -266,13 +267,18 @@ func InTimes(may jwt.UserPermissionLimits, now time.Time) bool {
 		}
 		now = now.In(zone)
 	}
-	at := now.Format(clockForm)
-	return slices.ContainsFunc(may.Times, func(r jwt.TimeRange) bool {
-		if r.Start <= r.End {
-			return r.Start <= at && at < r.End
+	in := false
+	for _, r := range may.Times {
+		start, errStart := time.Parse(clockForm, r.Start)
+		end, errEnd := time.Parse(clockForm, r.End)
+		if errStart != nil || errEnd != nil {
+			return false
 		}
-		return r.Start <= at || at < r.End
-	})
+		at := time.Date(0, 1, 1, now.Hour(), now.Minute(), now.Second(), now.Nanosecond(), time.UTC)
+		after, before := !at.Before(start), at.Before(end)
+		in = in || after && before || start.After(end) && (after || before)
+	}
+	return in
 }
 
 func timesText(may jwt.UserPermissionLimits) string {

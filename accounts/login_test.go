@@ -93,6 +93,12 @@ func TestJudge(t *testing.T) {
 		{name: "out of the hours", rule: "times", change: func(l *accounts.Login, _ time.Time) {
 			l.User.Locale, l.User.Times = "UTC", []jwt.TimeRange{{Start: "13:00:00", End: "13:00:01"}}
 		}},
+		{name: "one digit", change: func(l *accounts.Login, _ time.Time) {
+			l.User.Locale, l.User.Times = "UTC", []jwt.TimeRange{{Start: "9:00:00", End: "13:00:01"}}
+		}},
+		{name: "hours that servers cannot read", rule: "times", change: func(l *accounts.Login, _ time.Time) {
+			role(l, func(us *jwt.UserScope) { us.Template.Times = []jwt.TimeRange{{Start: "00:00:00", End: "24:00:00"}} })
+		}},
 		{name: "over midnight", change: func(l *accounts.Login, _ time.Time) {
 			l.User.Locale, l.User.Times = "UTC", []jwt.TimeRange{{Start: "11:00:00", End: "03:00:00"}}
 		}},

@@ -108,3 +108,29 @@ func misrouted(refs []int) bool {
 	}
 	return false
 }
+
+// reversible reports whether servers can turn a rename with wildcards back:
+// every wildcard is named once, or another one in its place, as [misrouted]
+// finds. Tokens of remote that look like references count as such then.
+func reversible(remote, local string) bool {
+	wildcards, alike, named := 0, 0, 0
+	for tok := range strings.SplitSeq(remote, ".") {
+		if tok == anyToken {
+			wildcards++
+		} else if _, ok := reference(tok); ok {
+			alike++
+		}
+	}
+	for tok := range strings.SplitSeq(local, ".") {
+		switch {
+		case tok == anyToken, strings.HasPrefix(tok, "{{") && strings.Contains(strings.ToLower(tok), "wildcard"):
+			named++
+		case len(tok) > 1 && tok[0] == '$' && tok[1] >= '1' && tok[1] <= '9':
+			if n, ok := reference(tok); !ok || n > wildcards {
+				return false
+			}
+			named++
+		}
+	}
+	return wildcards <= named && named <= wildcards+alike
+}

@@ -293,11 +293,15 @@ func (s *Service) checkSecond(r store.Reader, c *change) error {
 		ByRule("same-second").WithHint("sign it anew a second later and send it again")
 }
 
-// checkBlocking: nothing in the account makes servers refuse the whole of it.
+// checkBlocking: nothing in the account makes servers refuse the whole of it, or
+// crash.
 func (c *change) checkBlocking() error {
 	issues := accounts.Blocking(c.ac)
-	if len(issues) == 0 {
+	if len(issues) == 0 && onlyRevokes(c) {
 		return nil
+	}
+	if len(issues) == 0 {
+		return accounts.CheckRenames(c.ac)
 	}
 	return fault.New(fault.Invalid, "servers would refuse all of account %s: %s", c.name(), strings.Join(issues, "; ")).ByRule("blocking")
 }

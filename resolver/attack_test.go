@@ -158,6 +158,12 @@ func trustAttacks() map[string]attack {
 			})
 			return api.Item{JWT: d.Token, Base: s.current.ID}
 		}},
+		"an import at which servers crash": {fault.Invalid, "crash", func(w *world, s setup) api.Item {
+			d := w.edit(s.current, func(ac *jwt.AccountClaims) {
+				ac.Imports = jwt.Imports{{Account: w.system.PublicKey(), Subject: "x.*.>", LocalSubject: "y.$0.>", Type: jwt.Stream}}
+			})
+			return api.Item{JWT: d.Token, Base: s.current.ID}
+		}},
 		"an import without an export": {fault.Denied, "incomplete", func(w *world, s setup) api.Item {
 			d := w.edit(s.current, func(ac *jwt.AccountClaims) {
 				ac.Imports = jwt.Imports{{Account: w.system.PublicKey(), Subject: "x", Type: jwt.Stream}}

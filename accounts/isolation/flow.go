@@ -165,6 +165,11 @@ func (t *trial) admit(who ...endpoint) *Outcome {
 	case !t.to.leaf && (t.flow.Queue == "_sys_" || !t.to.perms.maySubscribe(pattern, t.flow.Queue)):
 		return refuse(SubscribeDenied, RuleSubscribe, "%s may not subscribe to %s%s", t.to.label, pattern, queueText(t.flow.Queue))
 	}
+	streams, _ := t.w.links(t.to.tenant)
+	if i := slices.IndexFunc(streams, func(l *link) bool { _, narrow := l.narrow(pattern); return narrow && l.deadly() }); i >= 0 {
+		return refuse(Possible, RuleChance, "servers crash at the subscription: they cannot turn back the name that %s gives to the stream %s of %s",
+			t.to.label, streams[i].remote, streams[i].exporter.label())
+	}
 	t.watch = t.interests(t.to.tenant, pattern)
 	return nil
 }
@@ -451,44 +456,6 @@ func (t *trial) interests(at *tenant, pattern tokens) []interest {
 		if ok && (l.maybe == "" || t.pick(2, l.maybe) == 0) {
 			out = append(out, interest{at: l.exporter, pattern: remote, link: l})
 		}
-	}
-	return out
-}
-
-// shadow returns the pattern that a subscription has in the exporter. For a
-// subscription narrower than the import servers rename its pattern by their
-// reverse of the rename, which is not always right.
-func (l *link) shadow(pattern tokens) (tokens, bool) {
-	if slices.Equal(pattern, l.local) || pattern.wild() && !l.local.covers(pattern) && pattern.covers(l.local) {
-		return l.remote, true
-	}
-	narrow := pattern
-	if !l.local.covers(pattern) {
-		narrow = l.overlap(pattern)
-		if !pattern.wild() || !l.local.covers(narrow) {
-			return nil, false
-		}
-	}
-	switch {
-	case l.same:
-		return narrow, true
-	case l.back != nil:
-		return l.back.apply(narrow, nil), true
-	}
-	return l.remote, true
-}
-
-// overlap is what servers take for the part of a pattern that an import has.
-func (l *link) overlap(pattern tokens) tokens {
-	out := slices.Clone(pattern)
-	for i, tok := range out {
-		if i < len(l.local) && tok == anyToken && l.local[i] != anyTail {
-			out[i] = l.local[i]
-		}
-	}
-	last := len(out) - 1
-	if out[last] == anyTail && len(l.local) > last {
-		out = append(out[:last], l.local[last:]...)
 	}
 	return out
 }

@@ -183,12 +183,62 @@ func (l *link) renames(remote, local string, im *jwt.Import) string {
 		return "its rename does not use every wildcard"
 	}
 	if l.forth, l.back = t, t.reverse(); l.kind == jwt.Service {
-		l.forth, l.back = l.back, nil
-	}
-	if l.forth == nil {
-		return "its rename cannot be reversed"
+		l.forth, l.back = l.back, nil // without a reverse servers take remote as the name
 	}
 	return ""
+}
+
+// deadly reports whether servers fall over a subscription that is narrower than
+// the import: they rename it by a reverse that there is not.
+func (l *link) deadly() bool { return l.kind == jwt.Stream && l.forth != nil && l.back == nil }
+
+// shadow returns the pattern that a subscription has in the exporter. For a
+// subscription narrower than the import servers rename its pattern by their
+// reverse of the rename, which is not always right.
+func (l *link) shadow(pattern tokens) (tokens, bool) {
+	if slices.Equal(pattern, l.local) || pattern.wild() && !l.local.covers(pattern) && pattern.covers(l.local) {
+		return l.remote, true
+	}
+	narrow, ok := l.narrow(pattern)
+	switch {
+	case !ok:
+		return nil, false
+	case l.same:
+		return narrow, true
+	case l.back != nil:
+		return l.back.apply(narrow, nil), true
+	}
+	return l.remote, true
+}
+
+// narrow returns the part of a pattern that is within the import, if it is less
+// than all of it.
+func (l *link) narrow(pattern tokens) (tokens, bool) {
+	switch {
+	case slices.Equal(pattern, l.local):
+		return nil, false
+	case l.local.covers(pattern):
+		return pattern, true
+	case !pattern.wild() || pattern.covers(l.local):
+		return nil, false
+	}
+	part := l.overlap(pattern)
+	return part, l.local.covers(part)
+}
+
+// overlap is what servers take for the part of a pattern that an import has.
+func (l *link) overlap(pattern tokens) tokens {
+	out := slices.Clone(pattern)
+	for i, tok := range out {
+		if i < len(l.local) && tok == anyToken && l.local[i] != anyTail {
+			out[i] = l.local[i]
+		}
+	}
+	last := len(out) - 1
+	if out[last] == anyTail && len(l.local) > last {
+		out = append(out[:last], l.local[last:]...)
+	}
+	return out
 }
 
 // exportFor returns the subject of the export that covers remote, "" if none.

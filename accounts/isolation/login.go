@@ -30,10 +30,10 @@ type endpoint struct {
 // client or as a leaf node. A user that is not named or not known has no
 // permissions of his own.
 func (w *World) login(who string, leaf bool) endpoint {
-	account, name, _ := strings.Cut(who, ":") // a name may hold more colons
-	e := endpoint{label: who, tenant: w.find(account), maxPayload: jwt.NoLimit, maxSubs: jwt.NoLimit, leaf: leaf}
-	if e.tenant == nil {
-		e.refused = fmt.Sprintf("account %s is not known", account)
+	e := endpoint{label: who, maxPayload: jwt.NoLimit, maxSubs: jwt.NoLimit, leaf: leaf}
+	var name string
+	if e.tenant, name = w.endpoint(who); e.tenant == nil {
+		e.refused = fmt.Sprintf("account %s is not known", who)
 		return e
 	}
 	t := w.compiled(e.tenant.claims.Subject)
@@ -43,8 +43,10 @@ func (w *World) login(who string, leaf bool) endpoint {
 		return e
 	}
 	e.perms = t.defaults
-	if uc := w.users[ac.Subject][name]; uc != nil {
+	if uc := w.users[ac.Subject][name]; uc != nil && name != "" {
 		e.refused, e.maybe = w.admit(&e, t, uc)
+	} else if ac.Revocations[jwt.All] > w.cfg.Now.Unix() {
+		e.refused = fmt.Sprintf("account %s revokes whoever is issued now, too", t.label())
 	}
 	e.maxPayload = lower(e.maxPayload, ac.Limits.Payload)
 	e.maxSubs = lower(e.maxSubs, ac.Limits.Subs)
@@ -62,6 +64,24 @@ func (w *World) login(who string, leaf bool) endpoint {
 		e.maybe = "servers close a connection that may have no subscription, soon after it is made"
 	}
 	return e
+}
+
+// endpoint returns the account of "account" or "account:user", nil if it is not
+// known, and the user's name. Names of either may hold colons, too.
+func (w *World) endpoint(who string) (*tenant, string) {
+	for i := range who + ":" {
+		account, user := who, ""
+		if i < len(who) {
+			if who[i] != ':' {
+				continue
+			}
+			account, user = who[:i], who[i+1:]
+		}
+		if t := w.find(account); t != nil {
+			return t, user
+		}
+	}
+	return nil, ""
 }
 
 func lower(a, b int64) int64 {

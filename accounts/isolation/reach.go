@@ -7,7 +7,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/jwt/v2"
@@ -411,13 +410,9 @@ func (w *World) Isolated(a, b string) []Reach {
 
 // anyone is an endpoint with the rights of a named user, or with all rights.
 func (w *World) anyone(who string) endpoint {
-	account, user, _ := strings.Cut(who, ":")
-	if user != "" {
+	t, user := w.endpoint(who)
+	if t == nil || user != "" {
 		return w.login(who, false)
-	}
-	t := w.find(account)
-	if t == nil {
-		return endpoint{label: who, refused: "account " + account + " is not known"}
 	}
 	return endpoint{label: t.label(), tenant: w.compiled(t.claims.Subject)}
 }

@@ -122,10 +122,10 @@ func New(cfg Config) *World {
 	return w
 }
 
-// Account returns the public key of an account by its name or key, "" if there
-// is none.
-func (w *World) Account(nameOrKey string) string {
-	if t := w.find(nameOrKey); t != nil {
+// Account returns the public key of the account that "account" or "account:user"
+// names, by name or key, "" if there is none.
+func (w *World) Account(who string) string {
+	if t, _ := w.endpoint(who); t != nil {
 		return t.claims.Subject
 	}
 	return ""

@@ -115,8 +115,8 @@ func (a *app) verifyFlow(ctx context.Context, o flowOptions) error {
 // likely a slip than a question.
 func known(w *isolation.World, f isolation.Flow) error {
 	for _, who := range []string{f.From, f.To} {
-		name, _, _ := strings.Cut(who, ":")
-		if w.Account(name) == "" {
+		if w.Account(who) == "" {
+			name, _, _ := strings.Cut(who, ":")
 			return fault.New(fault.NotFound, "account %q is not among the claims", name).About("account", name).
 				WithHint("list accounts with: nsc list accounts")
 		}
@@ -129,8 +129,12 @@ func endpoints(flows []isolation.Flow) map[string]bool {
 	out := map[string]bool{}
 	for _, f := range flows {
 		for _, who := range []string{f.From, f.To} {
-			name, _, _ := strings.Cut(who, ":")
-			out[name] = true
+			out[who] = true
+			for i, c := range who {
+				if c == ':' {
+					out[who[:i]] = true
+				}
+			}
 		}
 	}
 	return out
