@@ -3,7 +3,6 @@ package claims
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,14 +15,13 @@ func parseObject(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, malformed("the payload is not UTF-8")
 	}
-	p := parser{json.NewDecoder(bytes.NewReader(data))}
-	p.dec.UseNumber()
+	if !json.Valid(data) {
+		return nil, malformed("the payload is not one JSON value")
+	}
+	p := parser{text: string(data)}
 	v, err := p.value("", 0)
 	if err != nil {
 		return nil, err
-	}
-	if _, err := p.dec.Token(); err != io.EOF {
-		return nil, malformed("the payload has more than one JSON value")
 	}
 	obj, ok := v.(map[string]any)
 	if !ok {
@@ -32,69 +30,118 @@ func parseObject(data []byte) (map[string]any, error) {
 	return obj, nil
 }
 
-type parser struct{ dec *json.Decoder }
+// parser reads text, which is valid JSON.
+type parser struct {
+	text string
+	at   int
+}
 
-func (p parser) value(name string, depth int) (any, error) {
+// next skips white space and returns what follows.
+func (p *parser) next() byte {
+	for strings.IndexByte(" \t\r\n", p.text[p.at]) >= 0 {
+		p.at++
+	}
+	return p.text[p.at]
+}
+
+// more reports whether a value follows in an object or array that end closes,
+// and goes to it, or behind the end.
+func (p *parser) more(end byte) bool {
+	c := p.next()
+	if c == ',' {
+		p.at++
+		c = p.next()
+	}
+	if c == end {
+		p.at++
+	}
+	return c != end
+}
+
+func (p *parser) value(name string, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, malformed("the payload is nested more than %d levels deep", maxDepth)
 	}
-	tok, err := p.dec.Token()
-	if err != nil {
-		return nil, malformed("the payload is not JSON")
-	}
-	switch tok {
-	case json.Delim('{'):
+	switch p.next() {
+	case '{':
 		return p.object(name, depth)
-	case json.Delim('['):
+	case '[':
 		return p.array(name, depth)
+	case '"':
+		return p.string()
 	}
-	return tok, nil
+	begin := p.at
+	for p.at < len(p.text) && strings.IndexByte(",]} \t\r\n", p.text[p.at]) < 0 {
+		p.at++
+	}
+	switch word := p.text[begin:p.at]; word {
+	case "true", "false":
+		return word == "true", nil
+	case "null":
+		return nil, nil
+	default:
+		return json.Number(word), nil
+	}
 }
 
-func (p parser) object(parent string, depth int) (map[string]any, error) {
+func (p *parser) object(parent string, depth int) (map[string]any, error) {
 	out := map[string]any{}
-	seen := map[string]bool{}
-	for p.dec.More() {
-		tok, err := p.dec.Token()
+	var odd map[string]bool // names with capitals, without them
+	for p.at++; p.more('}'); {
+		name, err := p.string()
 		if err != nil {
-			return nil, malformed("the payload is not JSON")
-		}
-		name, ok := tok.(string)
-		if !ok {
-			return nil, malformed("the payload is not JSON")
+			return nil, err
 		}
 		folded := name
 		if parent != "mappings" {
 			folded = strings.ToLower(name)
 		}
-		if seen[folded] {
+		if _, twice := out[folded]; twice || odd[folded] {
 			return nil, malformed("the name %q appears twice in one object", name)
 		}
-		seen[folded] = true
+		if folded != name {
+			if odd == nil {
+				odd = map[string]bool{}
+			}
+			odd[folded] = true
+		}
+		p.next()
+		p.at++ // the colon
 		if out[name], err = p.value(name, depth+1); err != nil {
 			return nil, err
 		}
 	}
-	return out, p.end()
+	return out, nil
 }
 
-func (p parser) array(parent string, depth int) ([]any, error) {
+func (p *parser) array(parent string, depth int) ([]any, error) {
 	out := []any{}
-	for p.dec.More() {
+	for p.at++; p.more(']'); {
 		v, err := p.value(parent, depth+1)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, v)
 	}
-	return out, p.end()
+	return out, nil
 }
 
-func (p parser) end() error {
-	if _, err := p.dec.Token(); err != nil {
-		return malformed("the payload is not JSON")
+func (p *parser) string() (s string, err error) {
+	begin, plain := p.at, true
+	for p.at++; p.text[p.at] != '"'; p.at++ {
+		if p.text[p.at] == '\\' {
+			plain = false
+			p.at++
+		}
 	}
-	return nil
+	p.at++
+	if plain {
+		return p.text[begin+1 : p.at-1], nil
+	}
+	if err := json.Unmarshal([]byte(p.text[begin:p.at]), &s); err != nil {
+		return "", malformed("the payload is not JSON")
+	}
+	return s, nil
 }
 
 // toTree turns a typed value into the generic form of its JSON.

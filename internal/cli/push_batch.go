@@ -133,11 +133,9 @@ func (s *session) send(ctx context.Context, r *root, accounts []*account) ([]sen
 	}
 	defer unlock()
 	items := make([]api.Item, len(accounts))
-	current := make([]*account, len(accounts))
-	for i, ac := range accounts {
-		if current[i], err = r.reload(ac); err != nil {
-			return nil, err
-		}
+	current, err := r.reload(accounts)
+	if err != nil {
+		return nil, err
 	}
 	works, err := r.works(current...)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -272,9 +273,11 @@ func (r *root) loadAll(names []string) ([]*account, error) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for begin := 0; begin < len(names); begin += loadChunk {
-		g.Go(func() (err error) {
-			for i := begin; i < min(begin+loadChunk, len(names)) && err == nil; i++ {
-				out[i], err = r.read(names[i])
+		g.Go(func() error {
+			end := min(begin+loadChunk, len(names))
+			tokens, err := r.AccountJWTs(names[begin:end], nil)
+			for i := 0; i < len(tokens) && err == nil; i++ {
+				out[begin+i], err = decodeAccount(names[begin+i], tokens[i])
 			}
 			return err
 		})
@@ -282,13 +285,26 @@ func (r *root) loadAll(names []string) ([]*account, error) {
 	return out, g.Wait()
 }
 
-// reload is load for an account that was read before.
-func (r *root) reload(ac *account) (*account, error) {
-	token, err := r.AccountJWT(ac.name)
-	if err != nil || token == ac.doc.Token {
-		return ac, err
+// reload reads accounts that were read before.
+func (r *root) reload(accounts []*account) ([]*account, error) {
+	names, tokens := make([]string, len(accounts)), make([]string, len(accounts))
+	for i, ac := range accounts {
+		names[i], tokens[i] = ac.name, ac.doc.Token
 	}
-	return decodeAccount(ac.name, token)
+	tokens, err := r.AccountJWTs(names, tokens)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(accounts)
+	for i, ac := range accounts {
+		if tokens[i] == ac.doc.Token {
+			continue
+		}
+		if out[i], err = decodeAccount(ac.name, tokens[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func decodeAccount(name, token string) (*account, error) {

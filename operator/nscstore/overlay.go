@@ -74,6 +74,23 @@ func (o overlay) has(name string) bool {
 	return !o.staged.list[i].remove
 }
 
+func (o overlay) files(dir string, names []string) ([]string, error) {
+	out, err := o.base.files(dir, names)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, name := range out {
+		there[name] = true
+	}
+	for _, name := range names {
+		if i, ok := o.staged.at[target{name: path.Join(dir, name)}]; ok {
+			there[name] = !o.staged.list[i].remove
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !there[name] }), nil
+}
+
 func (o overlay) alike(dir, name string) ([]string, error) {
 	f, ok := o.folders[dir]
 	if !ok {

@@ -158,13 +158,16 @@ func (tx *Tx) SetPublished(accountKey string, p Publication) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "publication: %w", err).About("account", accountKey).ByRule("publication")
 	}
-	if err := tx.setPublication(accountKey, slices.Concat([]byte(accountKey+" "), data, []byte{'\n'})); err != nil {
+	old, err := tx.setPublication(accountKey, slices.Concat([]byte(accountKey+" "), data, []byte{'\n'}))
+	if err != nil {
 		return err
 	}
+	was, err := decodePublication(old)
+	hadBase := len(old) > 0 && (err != nil || was.Unpublished)
 	switch name := baseFile(accountKey); {
 	case p.Base != "":
 		tx.put(name, []byte(p.Base))
-	case tx.tree.has(name):
+	case (hadBase || p.Unpublished) && tx.tree.has(name):
 		tx.remove(name)
 	}
 	return nil
@@ -178,18 +181,20 @@ func (tx *Tx) ForgetPublished(accountKey string) error {
 	if name := baseFile(accountKey); tx.tree.has(name) {
 		tx.remove(name)
 	}
-	return tx.setPublication(accountKey, nil)
+	_, err := tx.setPublication(accountKey, nil)
+	return err
 }
 
-// setPublication stages the line of an account, or that it has none.
-func (tx *Tx) setPublication(accountKey string, line []byte) error {
+// setPublication stages the line of an account, or that it has none, and returns
+// what stood behind the key in the one before, nil if there was none.
+func (tx *Tx) setPublication(accountKey string, line []byte) (old []byte, err error) {
 	name, err := publicationFile(accountKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data, err := tx.publications(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	begin, end := lineOf(data, accountKey)
 	if begin == end { // a line that a damaged file leaves open must not swallow it
@@ -197,6 +202,8 @@ func (tx *Tx) setPublication(accountKey string, line []byte) error {
 			line = slices.Concat([]byte{'\n'}, line)
 		}
 		end = begin
+	} else {
+		old = data[begin+len(accountKey)+1 : end]
 	}
 	switch next := slices.Concat(data[:begin], line, data[end:]); {
 	case len(next) > 0:
@@ -204,7 +211,7 @@ func (tx *Tx) setPublication(accountKey string, line []byte) error {
 	case len(data) > 0:
 		tx.remove(name)
 	}
-	return nil
+	return old, nil
 }
 
 func encodePublication(p Publication) ([]byte, error) {

@@ -26,22 +26,37 @@ const maxFile = 2 << 20
 type tree interface {
 	read(name string) ([]byte, error) // fs.ErrNotExist without the file
 	has(name string) bool
+	// files are those of names, below dir, that has is true of.
+	files(dir string, names []string) ([]string, error)
 	list(dir string) ([]string, error) // sorted; a missing folder has none
 	// alike are the entries of dir that differ from name in case only.
 	alike(dir, name string) ([]string, error)
 }
 
 // disk is the folder dir on the disk. It opens the folder for each call, so
-// that it needs no closing, and never leaves it, symbolic links included.
-type disk struct{ dir string }
+// that it needs no closing, unless it is held, and never leaves it, symbolic
+// links included.
+type disk struct {
+	dir  string
+	held *os.Root // of dir, nil if it is not held
+}
+
+// hold opens the folder, for many calls of what it returns, until release.
+func (d disk) hold() (held disk, release func(), err error) {
+	if d.held != nil {
+		return d, func() {}, nil
+	}
+	d.held, err = os.OpenRoot(d.dir)
+	return d, func() { _ = d.held.Close() }, err
+}
 
 func (d disk) read(name string) ([]byte, error) {
-	root, err := os.OpenRoot(d.dir)
+	d, release, err := d.hold()
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
+	defer release()
+	f, err := d.held.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +78,36 @@ func (d disk) read(name string) ([]byte, error) {
 }
 
 func (d disk) has(name string) bool {
-	root, err := os.OpenRoot(d.dir)
+	d, release, err := d.hold()
 	if err != nil {
 		return false
 	}
-	defer root.Close()
-	fi, err := root.Stat(name)
+	defer release()
+	fi, err := d.held.Stat(name)
 	return err == nil && fi.Mode().IsRegular()
+}
+
+func (d disk) files(dir string, names []string) ([]string, error) {
+	root, err := os.OpenRoot(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	below, err := root.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer below.Close()
+	var out []string
+	for _, name := range names {
+		if fi, err := below.Stat(name); err == nil && fi.Mode().IsRegular() {
+			out = append(out, name)
+		}
+	}
+	return out, nil
 }
 
 func (d disk) list(dir string) (names []string, err error) {

@@ -433,3 +433,44 @@ func TestAccountsNaming(t *testing.T) {
 		t.Errorf("%v, %v, want %v", names, err, want)
 	}
 }
+
+// TestAccountJWTs: what is on the disk counts, whatever was known of it.
+func TestAccountJWTs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := must(nkeys.CreateAccount())
+	w.update(func(tx *Tx) error {
+		if err := tx.PutAccount("B", w.accountJWT("B", other)); err != nil {
+			return err
+		}
+		if names := must(tx.Accounts()); !slices.Equal(names, []string{"A", "B"}) {
+			t.Errorf("accounts in the transaction: %q", names)
+		}
+		return nil
+	})
+	names := []string{"B", "A"}
+	known := must(w.read().AccountJWTs(names, nil))
+	want := must(w.read().AccountJWT("A"))
+	if len(known) != 2 || known[1] != want {
+		t.Fatalf("read %q", known)
+	}
+	w.update(func(tx *Tx) error { return w.tagAccount(tx, "new") })
+	got := must(w.read().AccountJWTs(names, known))
+	if got[0] != known[0] || got[1] == want || got[1] != must(w.read().AccountJWT("A")) {
+		t.Errorf("read %q", got)
+	}
+	writeFile(t, filepath.Join(w.dirs.Stores, "O", "accounts", "A", "A.jwt"), "damaged")
+	_, err := w.read().AccountJWTs(names, got)
+	wantFault(t, err, fault.Invalid, "file-damaged")
+	_, err = w.read().AccountJWTs([]string{"C"}, []string{got[0]})
+	wantFault(t, err, fault.NotFound, "")
+	w.update(func(tx *Tx) error {
+		if err := tx.DeleteAccount("A"); err != nil {
+			return err
+		}
+		if names := must(tx.Accounts()); !slices.Equal(names, []string{"B"}) {
+			t.Errorf("accounts in the transaction: %q", names)
+		}
+		return nil
+	})
+}

@@ -103,13 +103,17 @@ func (v view) Accounts() ([]string, error) {
 	if err != nil {
 		return nil, ioFault("list accounts", err)
 	}
-	var names []string
-	for _, d := range dirs {
-		if v.tree.has(accountFile(d)) {
-			names = append(names, d)
-		}
+	files := make([]string, len(dirs))
+	for i, name := range dirs {
+		files[i] = path.Join(name, name+jwtSuffix)
 	}
-	return names, nil
+	if files, err = v.tree.files(accountsDir, files); err != nil {
+		return nil, ioFault("list accounts", err)
+	}
+	for i, file := range files {
+		files[i] = path.Dir(file)
+	}
+	return files, nil
 }
 
 // Account returns the name of the account that nameOrKey names: its name, or
@@ -189,6 +193,30 @@ func (v view) AccountJWT(name string) (string, error) {
 		return "", err
 	}
 	return v.token("account", name, accountFile(name), v.Accounts)
+}
+
+// AccountJWTs is AccountJWT for many. Those in known, which may be nil, were read
+// before: what is the same still is not checked anew.
+func (o *Operator) AccountJWTs(names, known []string) ([]string, error) {
+	held, release, err := disk{dir: o.dir}.hold()
+	if err != nil {
+		return nil, ioFault("open operator "+o.name, err)
+	}
+	defer release()
+	v := view{name: o.name, dir: o.dir, tree: held}
+	out := make([]string, len(names))
+	for i, name := range names {
+		if known != nil {
+			data, err := held.read(accountFile(name))
+			if out[i] = strings.TrimSpace(string(data)); err == nil && out[i] == known[i] {
+				continue
+			}
+		}
+		if out[i], err = v.AccountJWT(name); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // Users returns the names of the users of an account, sorted.

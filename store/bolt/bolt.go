@@ -63,6 +63,8 @@ type Store struct {
 
 	wakeMu  sync.Mutex
 	changed chan struct{}
+
+	recent recent
 }
 
 var _ store.Store = (*Store)(nil)
@@ -118,7 +120,10 @@ func (s *Store) Update(ctx context.Context, f func(store.Tx) error) error {
 		return t.failed
 	}
 	err = s.finish(btx)
-	if t.appended && (err == nil || errors.Is(err, store.ErrUnknown)) {
+	if err == nil && len(t.put) > 0 {
+		s.recent.add(t.put)
+	}
+	if len(t.put) > 0 && (err == nil || errors.Is(err, store.ErrUnknown)) {
 		s.wake(make(chan struct{}))
 	}
 	return err

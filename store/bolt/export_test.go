@@ -12,3 +12,6 @@ var (
 	EncodeRecord = encodeRecord
 	EncodeChange = encodeChange
 )
+
+// RecentChanges is how many of the last changes a store holds in memory.
+const RecentChanges = recentChanges

@@ -12,8 +12,9 @@ import (
 
 // reader reads the state of one bbolt transaction.
 type reader struct {
-	s  *Store
-	tx *bbolt.Tx
+	s    *Store
+	tx   *bbolt.Tx
+	seen uint64 // head, once Get or Changes has asked for it
 }
 
 // do calls f on the pages, and names the operation and the store in its error.
@@ -33,6 +34,13 @@ func (r *reader) do(op string, f func() error) error {
 // Get implements store.Reader.
 func (r *reader) Get(kind store.Kind, key string) (rec store.Record, err error) {
 	err = r.do("get", func() error {
+		if err := r.look(); err != nil {
+			return err
+		}
+		if held, ok := r.s.recent.record(kind, key); ok && held.Seq <= r.seen {
+			rec = held
+			return nil
+		}
 		data := r.record(kind, key)
 		if data == nil {
 			return store.NotFound(kind, key)
@@ -92,10 +100,26 @@ func (r *reader) next(kind store.Kind, after string) (rec store.Record, err erro
 // Changes implements store.Reader and reads no other changes than it returns.
 func (r *reader) Changes(after uint64, limit int) (out []store.Change, err error) {
 	err = r.do("read changes", func() error {
+		if err := r.look(); err != nil {
+			return err
+		}
+		held, ok := r.s.recent.changes(after, r.seen, limit)
+		if ok {
+			out = held
+			return nil
+		}
 		out, err = r.changes(after, limit)
 		return err
 	})
 	return out, err
+}
+
+// look fills in seen: what recent holds counts up to there.
+func (r *reader) look() (err error) {
+	if r.seen == 0 {
+		r.seen, err = r.head()
+	}
+	return err
 }
 
 func (r *reader) changes(after uint64, limit int) ([]store.Change, error) {
@@ -150,9 +174,9 @@ func (r *reader) Meta(name string) (value string, err error) {
 // txn writes one bbolt transaction.
 type txn struct {
 	reader
-	wrote    bool
-	appended bool  // a change
-	failed   error // a write that failed half-way: nothing may be committed
+	wrote  bool
+	put    []written
+	failed error // a write that failed half-way: nothing may be committed
 }
 
 // write is do for a function that writes. It is handed what checks have passed.
@@ -181,10 +205,12 @@ func (t *txn) Put(base uint64, rec store.Record, ch store.Change) (store.Record,
 	if err != nil {
 		return store.Record{}, err
 	}
-	if err := t.write("put", func() error { return t.put(rec, ch) }); err != nil {
+	t.s.recent.replacing(rec.Kind, rec.Key)
+	if err := t.write("put", func() error { return t.append(rec, ch) }); err != nil {
 		return store.Record{}, err
 	}
-	t.appended = true
+	t.put = append(t.put, written{rec, ch})
+	t.seen = rec.Seq
 	return rec, nil
 }
 
@@ -201,7 +227,7 @@ func (t *txn) checkBase(base uint64, kind store.Kind, key string) error {
 	return store.CheckBase(base, stored, kind, key)
 }
 
-func (t *txn) put(rec store.Record, ch store.Change) error {
+func (t *txn) append(rec store.Record, ch store.Change) error {
 	data, err := encodeRecord(rec)
 	if err != nil {
 		return err
