@@ -28,6 +28,7 @@ type EnrollRequest struct {
 type EnrollReply struct {
 	Schema  int    `json:"schema"`
 	Nonce   string `json:"nonce,omitempty"` // to be signed within a minute
+	Now     int64  `json:"now,omitempty"`   // of accountd, Unix seconds
 	JWT     string `json:"jwt,omitempty"`
 	Expires int64  `json:"expires,omitempty"`     // Unix seconds
 	Renew   int64  `json:"renew,omitempty"`       // when to ask again, Unix seconds

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/accountd/accountd/accounts/fleet"
@@ -37,8 +38,9 @@ type Options struct {
 type Agent struct {
 	folder
 	bearer bool
-	now    func() time.Time
+	now    func() time.Time // by the device's clock
 	log    *slog.Logger
+	told   atomic.Pointer[told]
 }
 
 // New returns an Agent.
@@ -52,7 +54,7 @@ func New(o Options) *Agent {
 	if o.Clients == "" && len(o.Identities) == 0 {
 		o.Clients = o.Dir
 	}
-	return &Agent{folder{o.Dir, o.Clients, o.Identities}, o.Bearer, o.Now, o.Logger}
+	return &Agent{folder: folder{o.Dir, o.Clients, o.Identities}, bearer: o.Bearer, now: o.Now, log: o.Logger}
 }
 
 // lockWait is how long a step waits for another one in the same folder.
@@ -103,7 +105,7 @@ func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err err
 			if err := a.sameDevice(st, t.Account, id); err != nil {
 				return err
 			}
-			if a.keeps(token) && st.Expires > a.now().Unix() {
+			if a.keeps(token) && !a.passed(st.Expires) {
 				return a.hand()
 			}
 			id = st.ID
@@ -123,7 +125,7 @@ func (a *Agent) Enroll(ctx context.Context, token, id string) (st State, err err
 			return fault.New(fault.Denied, "the token is for the key %s, and this device has %s", keys.Short(t.Key), keys.Short(own.PublicKey())).ByRule("bound-key").
 				WithHint("make it one with: nsc token create --bind-key %s", own.PublicKey())
 		}
-		x := exchange{servers: t.Servers, pin: t.Pin, device: own, now: a.now, req: api.EnrollRequest{JWT: doc.Token, ID: id}}
+		x := exchange{servers: t.Servers, pin: t.Pin, device: own, now: a.now, hear: a.hear, req: api.EnrollRequest{JWT: doc.Token, ID: id}}
 		x.claim = login{jwt: doc.Token, pair: own}
 		if !t.Bound {
 			x.token, x.claim.pair = &pair, pair
@@ -174,12 +176,8 @@ func (a *Agent) Renew(ctx context.Context) (st State, err error) {
 			return err
 		}
 		defer own.Wipe()
-		x := exchange{servers: old.Servers, pin: old.Pin, device: own, now: a.now, req: api.EnrollRequest{JWT: doc.Token}}
-		if text, ok := a.claim(a.now()); ok {
-			t, doc, pair, err := fleet.ParseToken(text)
-			if err != nil {
-				return err
-			}
+		x := exchange{servers: old.Servers, pin: old.Pin, device: own, now: a.now, hear: a.hear, req: api.EnrollRequest{JWT: doc.Token}}
+		if t, doc, pair, ok := a.claim(); ok {
 			if !t.Bound {
 				defer pair.Wipe()
 			}
@@ -188,7 +186,7 @@ func (a *Agent) Renew(ctx context.Context) (st State, err error) {
 				x.claim.pair = own
 			}
 		}
-		if old.Expires > a.now().Unix() {
+		if !a.passed(old.Expires) {
 			x.live = login{jwt: doc.Token, pair: own}
 		}
 		reply, err := x.run(ctx)
@@ -211,7 +209,7 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 	if err != nil {
 		return err
 	}
-	if doc.Subject != x.device.PublicKey() || doc.Field("issuer_account") != account || doc.Expires <= a.now().Unix() {
+	if doc.Subject != x.device.PublicKey() || doc.Field("issuer_account") != account || a.passed(doc.Expires) {
 		return fault.New(fault.Untrusted, "the answer holds no credentials of this device").ByRule("answer")
 	}
 	if !a.bearer { // which may be of use over MQTT or WebSocket alone
@@ -274,9 +272,8 @@ func (a *Agent) Run(ctx context.Context, tell func(State)) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			left := time.Unix(st.Expires, 0).Sub(a.now())
 			refused := final(err)
-			if refused && (cut || left <= 0) {
+			if refused && (cut || a.passed(st.Expires)) {
 				return err
 			}
 			wait := jittered(pause)
@@ -284,9 +281,9 @@ func (a *Agent) Run(ctx context.Context, tell func(State)) error {
 				wait += l.wait
 			}
 			if refused {
-				wait = min(jittered(retryMost), left)
+				wait = min(jittered(retryMost), max(wait, a.due(st.Expires)))
 			}
-			a.log.Warn("the credentials are not renewed yet", "err", err, "again_in", wait.String(), "expires", st.Expires)
+			a.log.Warn("the credentials are not renewed yet", "err", err, "hint", hintOf(err), "again_in", wait.String(), "expires", st.Expires)
 			if !sleep(ctx, wait) {
 				return nil
 			}
@@ -303,9 +300,16 @@ func final(err error) bool {
 	switch fault.CodeOf(err) {
 	case fault.Denied, fault.Untrusted, fault.Expired, fault.Invalid, fault.NotFound:
 		rule := fault.RuleOf(err)
-		return rule != "nonce" && rule != "suspended" && rule != "clock" && rule != "answer" && rule != ""
+		return rule != ruleRefused && rule != "nonce" && rule != "suspended" && rule != "clock" && rule != "answer" && rule != ""
 	}
 	return false
+}
+
+func hintOf(err error) string {
+	if f := fault.As(err); f != nil {
+		return f.Hint
+	}
+	return ""
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

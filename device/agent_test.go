@@ -33,7 +33,7 @@ func (s *accountd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
 		panic(err)
 	}
-	reply := api.EnrollReply{Schema: api.Schema}
+	reply := api.EnrollReply{Schema: api.Schema, Now: time.Now().Unix()}
 	switch {
 	case req.Nonce == "":
 		reply.Nonce = "nonce"
@@ -56,29 +56,60 @@ func (s *accountd) user(key string, expires int64) string {
 	return must(must(claims.New(uc)).Sign(s.signer, time.Now().Unix())).Token
 }
 
-// TestRun: the agent renews whenever it is told to; a refusal ends it once its
-// credentials have expired, and not before.
+// TestRun: the agent renews whenever it is told to, whatever its clock says; a
+// refusal ends it once its credentials have expired, and not before.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	pair, group := must(keys.NewAccount()), must(keys.NewAccount())
-	s := &accountd{account: pair.PublicKey(), signer: pair, refuse: 5}
-	srv := httptest.NewServer(s)
-	defer srv.Close()
-	ac := jwt.NewAccountClaims(pair.PublicKey())
-	holder := must(keys.NewUser())
-	token := must(fleet.Group{Name: "g"}.Issue(ac, group, holder.PublicKey(), fleet.Terms{Uses: 1, Servers: []string{srv.URL}}, time.Now().Unix(), time.Now().Unix()+600))
-	a := New(Options{Dir: t.TempDir()})
-	if _, err := a.Enroll(t.Context(), string(fleet.FormatToken(token, holder.Seed())), ""); err != nil {
-		t.Fatal(err)
+	for _, ahead := range []time.Duration{0, fleet.Skew, -fleet.Skew} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			t.Parallel()
+			pair, group := must(keys.NewAccount()), must(keys.NewAccount())
+			s := &accountd{account: pair.PublicKey(), signer: pair, refuse: 5}
+			srv := httptest.NewServer(s)
+			defer srv.Close()
+			ac := jwt.NewAccountClaims(pair.PublicKey())
+			holder := must(keys.NewUser())
+			token := must(fleet.Group{Name: "g"}.Issue(ac, group, holder.PublicKey(), fleet.Terms{Uses: 1, Servers: []string{srv.URL}}, time.Now().Unix(), time.Now().Unix()+60))
+			o := Options{Dir: t.TempDir(), Now: func() time.Time { return time.Now().Add(ahead) }}
+			if _, err := New(o).Enroll(t.Context(), string(fleet.FormatToken(token, holder.Seed())), ""); err != nil {
+				t.Fatal(err)
+			}
+			var last State
+			states := 0
+			err := New(o).Run(t.Context(), func(st State) { last, states = st, states+1 })
+			if fault.RuleOf(err) != "revoked" || states != 4 || time.Now().Unix() < last.Expires {
+				t.Errorf("after %d states, %d s before the end: %v", states, last.Expires-time.Now().Unix(), err)
+			}
+			if n := s.asked.Load(); n < 6 {
+				t.Errorf("it asked %d times", n)
+			}
+		})
 	}
-	var last State
-	states := 0
-	err := a.Run(t.Context(), func(st State) { last, states = st, states+1 })
-	if fault.RuleOf(err) != "revoked" || states != 4 || time.Now().Unix() < last.Expires {
-		t.Errorf("after %d states, %d s before the end: %v", states, last.Expires-time.Now().Unix(), err)
+}
+
+// TestClockOfAnotherDay: what accountd cannot have told is not believed, and without
+// it the device reckons with a clock that is ahead or behind.
+func TestClockOfAnotherDay(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	a := New(Options{Dir: t.TempDir(), Now: func() time.Time { return now }})
+	a.hear(now.Add(4 * time.Minute).Unix())
+	if at, known := a.time(); !known || at.Sub(now) < 3*time.Minute {
+		t.Errorf("it is %s at %s, known %v", at, now, known)
 	}
-	if n := s.asked.Load(); n < 6 {
-		t.Errorf("it asked %d times", n)
+	now = now.Add(time.Hour)
+	if at, known := a.time(); !known || at.Sub(now) < 3*time.Minute {
+		t.Errorf("an hour later it is %s at %s, known %v", at, now, known)
+	}
+	a.hear(now.Add(24 * time.Hour).Unix())
+	if _, known := a.time(); known {
+		t.Error("it believes another day")
+	}
+	if a.passed(now.Unix()-60) || !a.passed(now.Add(-fleet.Skew).Unix()) {
+		t.Error("a device that may be ahead takes what is as passed")
+	}
+	if a.due(now.Add(fleet.Skew).Unix()) > 0 {
+		t.Error("a device that may be behind waits too long")
 	}
 }
 
@@ -93,7 +124,7 @@ func TestWrongAnswers(t *testing.T) {
 	for what, token := range map[string]string{
 		"another key":     s.user(must(keys.NewUser()).PublicKey(), later),
 		"another account": foreign.user(own, later),
-		"expired":         s.user(own, time.Now().Unix()-1),
+		"expired":         s.user(own, time.Now().Add(-fleet.Skew).Unix()-1),
 		"no JWT":          "x",
 	} {
 		if err := a.accept(t.Context(), x, s.account, api.EnrollReply{JWT: token}); err == nil {
@@ -117,6 +148,7 @@ func TestFinal(t *testing.T) {
 		{fault.New(fault.Expired, "x").ByRule("too-late"), true},
 		{fault.New(fault.Untrusted, "x").ByRule("chain"), true},
 		{fault.New(fault.Denied, "x").ByRule("suspended"), false}, // until it is resumed
+		{fault.New(fault.Denied, "x").ByRule("refused"), false},   // as servers do when it is suspended
 		{fault.New(fault.Expired, "x").ByRule("nonce"), false},
 		{fault.New(fault.Unavailable, "x").ByRule("rate-limit"), false},
 		{fault.New(fault.Unavailable, "x").ByRule("cohort-key"), false},

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,7 @@ type exchange struct {
 	claim   login          // by which it may do nothing but ask, zero for none
 	req     api.EnrollRequest
 	now     func() time.Time
+	hear    func(now int64) // what accountd tells of its time, may be nil
 }
 
 // Bounds of one try.
@@ -47,6 +49,9 @@ const (
 	answerTime = 10 * time.Second
 	maxReply   = 64 << 10
 )
+
+// ruleRefused is the rule of what servers refuse, who do not say why.
+const ruleRefused = "refused"
 
 // way sends one request.
 type way func(ctx context.Context, body []byte) ([]byte, error)
@@ -77,6 +82,10 @@ func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 		return api.EnrollReply{}, fault.New(fault.Denied, "the credentials have expired, and there is no way left to ask for new ones").ByRule("too-late").
 			WithHint("enrol the device anew, with a new token: nsc device enroll --token FILE --dir DIR")
 	}
+	if !slices.ContainsFunc(failed, func(err error) bool { return !authRefused(err) }) {
+		return api.EnrollReply{}, fault.New(fault.Denied, "servers refuse what the device has, and nobody else can be asked: %w", failed[0]).ByRule(ruleRefused).
+			WithHint("if its account is suspended, it goes on when that is resumed; if its key, its fleet or its group went, enrol it anew: nsc device enroll --token FILE --dir DIR")
+	}
 	for _, err := range failed {
 		if fault.RuleOf(err) != "" { // accountd says so itself
 			return api.EnrollReply{}, err
@@ -102,7 +111,7 @@ func (x exchange) urls(schemes ...string) string {
 func (x exchange) by(ctx context.Context, send way) (reply api.EnrollReply, err error) {
 	req := x.req
 	req.Key = x.device.PublicKey()
-	if reply, err = ask(ctx, send, api.EnrollRequest{Key: req.Key}); err != nil {
+	if reply, err = x.ask(ctx, send, api.EnrollRequest{Key: req.Key}); err != nil {
 		return reply, err
 	}
 	req.Nonce = reply.Nonce
@@ -114,10 +123,10 @@ func (x exchange) by(ctx context.Context, send way) (reply api.EnrollReply, err 
 			return reply, err
 		}
 	}
-	return ask(ctx, send, req)
+	return x.ask(ctx, send, req)
 }
 
-func ask(ctx context.Context, send way, req api.EnrollRequest) (reply api.EnrollReply, err error) {
+func (x exchange) ask(ctx context.Context, send way, req api.EnrollRequest) (reply api.EnrollReply, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return reply, fault.New(fault.Internal, "encode request: %w", err)
@@ -130,6 +139,9 @@ func ask(ctx context.Context, send way, req api.EnrollRequest) (reply api.Enroll
 	}
 	if err := json.Unmarshal(data, &reply); err != nil || reply.Schema == 0 {
 		return reply, fault.New(fault.Unavailable, "the answer is not one of accountd")
+	}
+	if x.hear != nil {
+		x.hear(reply.Now)
 	}
 	if reply.Error != nil && reply.Wait > 0 {
 		return reply, later{reply.Error.Fault(), time.Duration(reply.Wait) * time.Second}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
@@ -146,21 +145,22 @@ func (f folder) writeNote(n note) error {
 }
 
 // claim returns the token that the device keeps, if it is still worth anything.
-func (f folder) claim(now time.Time) (string, bool) {
-	data, err := f.secret(f.token())
+func (a *Agent) claim() (t fleet.Token, doc *claims.Document, pair keys.UserPair, ok bool) {
+	data, err := a.secret(a.token())
 	if err != nil {
-		return "", false
+		return t, nil, pair, false
 	}
 	defer nscstore.Wipe(data)
-	text := strings.TrimSpace(string(data))
-	t, _, pair, err := fleet.ParseToken(text)
-	if err != nil {
-		return "", false
+	if t, doc, pair, err = fleet.ParseToken(strings.TrimSpace(string(data))); err != nil {
+		return t, nil, pair, false
 	}
-	if !t.Bound {
-		pair.Wipe()
+	if a.passed(t.Expires) {
+		if !t.Bound {
+			pair.Wipe()
+		}
+		return t, nil, pair, false
 	}
-	return text, t.Expires > now.Unix()
+	return t, doc, pair, true
 }
 
 // keeps reports whether token is the one that the device enrolled by.

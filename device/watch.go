@@ -22,16 +22,23 @@ func (a *Agent) await(ctx context.Context, st State, spread time.Duration) (cut,
 	watching, end := context.WithCancel(ctx)
 	defer end()
 	refused := a.watch(watching, st)
-	timer := time.NewTimer(time.Unix(st.Renew, 0).Sub(a.now()))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false, false
-	case <-timer.C:
-		return false, true
-	case <-refused:
-		a.log.Info("servers refuse the credentials; new ones are asked for", "within", spread.String())
-		return true, sleep(ctx, rand.N(spread))
+	tick := time.NewTicker(clockSlack)
+	defer tick.Stop()
+	for {
+		timer := time.NewTimer(a.due(st.Renew))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false, false
+		case <-timer.C:
+			return false, true
+		case <-tick.C: // the clock may have been set, or have stood still
+			timer.Stop()
+		case <-refused:
+			timer.Stop()
+			a.log.Info("servers refuse the credentials; new ones are asked for", "within", spread.String())
+			return true, sleep(ctx, rand.N(spread))
+		}
 	}
 }
 

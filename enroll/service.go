@@ -68,7 +68,7 @@ type Source struct {
 func (s *Service) Answer(ctx context.Context, from Source, req api.EnrollRequest) api.EnrollReply {
 	a := &asked{Service: s, from: from, req: req, now: s.cfg.Now().UTC().Truncate(time.Second), what: "unknown"}
 	reply, err := a.answer(ctx)
-	reply.Schema, reply.Error = api.Schema, api.ToError(err)
+	reply.Schema, reply.Now, reply.Error = api.Schema, a.now.Unix(), api.ToError(err)
 	if err == nil {
 		s.cfg.Decided(a.what, "ok", "")
 		return reply
