@@ -33,7 +33,10 @@ type EnrollReply struct {
 	Expires int64  `json:"expires,omitempty"`     // Unix seconds
 	Renew   int64  `json:"renew,omitempty"`       // when to ask again, Unix seconds
 	Wait    int    `json:"retry_after,omitempty"` // seconds, with an error that passes
-	Error   *Error `json:"error,omitempty"`
+	// Types are how servers let the device connect, as claims name them; none for
+	// any way.
+	Types []string `json:"connection_types,omitempty"`
+	Error *Error   `json:"error,omitempty"`
 }
 
 // Text is what the proofs of a request sign. It names everything that the

@@ -187,7 +187,7 @@ func (a *Agent) Renew(ctx context.Context) (st State, err error) {
 			}
 		}
 		if !a.passed(old.Expires) {
-			x.live = login{jwt: doc.Token, pair: own}
+			x.live, x.types = login{jwt: doc.Token, pair: own}, old.types
 		}
 		reply, err := x.run(ctx)
 		if err != nil {
@@ -212,10 +212,8 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 	if doc.Subject != x.device.PublicKey() || doc.Field("issuer_account") != account || a.passed(doc.Expires) {
 		return fault.New(fault.Untrusted, "the answer holds no credentials of this device").ByRule("answer")
 	}
-	if !a.bearer { // which may be of use over MQTT or WebSocket alone
-		if err := x.try(ctx, login{jwt: doc.Token, pair: x.device}); err != nil {
-			return err
-		}
+	if err := x.try(ctx, login{jwt: doc.Token, pair: x.device}, reply.Types); err != nil {
+		return err
 	}
 	seed := x.device.Seed()
 	defer nscstore.Wipe(seed)
@@ -227,7 +225,7 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 	if err := a.keep(a.creds(), creds); err != nil {
 		return err
 	}
-	if err := a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew}); err != nil {
+	if err := a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew, Types: reply.Types}); err != nil {
 		return err
 	}
 	return a.hand()

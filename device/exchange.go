@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 
 	"github.com/accountd/accountd/accounts/fleet"
@@ -37,6 +38,7 @@ type exchange struct {
 	device  keys.UserPair
 	token   *keys.UserPair // the secret part of a token, nil without one
 	live    login          // by which the device connects now, zero for none
+	types   []string       // how live may connect, none for any way
 	claim   login          // by which it may do nothing but ask, zero for none
 	req     api.EnrollRequest
 	now     func() time.Time
@@ -59,9 +61,12 @@ type way func(ctx context.Context, body []byte) ([]byte, error)
 // run asks for a nonce and then, by proofs of it, for credentials.
 func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 	var failed []error
-	for _, l := range []login{x.live, x.claim} {
-		if urls := x.urls("nats", "tls", "ws", "wss"); l.jwt != "" && urls != "" {
-			reply, err := x.overNATS(ctx, urls, l)
+	for _, way := range []struct {
+		login
+		urls string
+	}{{x.live, x.urls(x.types)}, {x.claim, x.urls(nil)}} {
+		if way.jwt != "" && way.urls != "" {
+			reply, err := x.overNATS(ctx, way.urls, way.login)
 			if err == nil || !fault.Is(err, fault.Unavailable) {
 				return reply, err
 			}
@@ -84,7 +89,7 @@ func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 	}
 	if !slices.ContainsFunc(failed, func(err error) bool { return !authRefused(err) }) {
 		return api.EnrollReply{}, fault.New(fault.Denied, "servers refuse what the device has, and nobody else can be asked: %w", failed[0]).ByRule(ruleRefused).
-			WithHint("if its account is suspended, it goes on when that is resumed; if its key, its fleet or its group went, enrol it anew: nsc device enroll --token FILE --dir DIR")
+			WithHint("the device is revoked, or its key, its fleet or its group went: enrol it anew with nsc device enroll --token FILE --dir DIR; or its account is suspended until it is resumed")
 	}
 	for _, err := range failed {
 		if fault.RuleOf(err) != "" { // accountd says so itself
@@ -94,17 +99,23 @@ func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 	return api.EnrollReply{}, fault.New(fault.Unavailable, "nobody who was asked could answer: %w", errors.Join(failed...))
 }
 
-// urls returns those of some schemes, comma-separated.
-func (x exchange) urls(schemes ...string) string {
+// urls returns those of servers, comma-separated, for who may connect in the ways
+// that types name, none for any.
+func (x exchange) urls(types []string) string {
 	var out []string
 	for _, u := range x.servers {
-		for _, scheme := range schemes {
-			if strings.HasPrefix(u, scheme+"://") {
-				out = append(out, u)
-			}
+		scheme, _, _ := strings.Cut(u, "://")
+		if way := connectionTypes[scheme]; way != "" && (len(types) == 0 || slices.Contains(types, way)) {
+			out = append(out, u)
 		}
 	}
 	return strings.Join(out, ",")
+}
+
+// connectionTypes are those of claims for the schemes of URLs.
+var connectionTypes = map[string]string{
+	"nats": jwt.ConnectionTypeStandard, "tls": jwt.ConnectionTypeStandard,
+	"ws": jwt.ConnectionTypeWebsocket, "wss": jwt.ConnectionTypeWebsocket,
 }
 
 // by asks one way.
@@ -250,10 +261,10 @@ func verifyPin(pin string, cs tls.ConnectionState, now time.Time) error {
 	return err
 }
 
-// try connects with new credentials. Servers that cannot be reached are no
-// reason not to take them.
-func (x exchange) try(ctx context.Context, l login) error {
-	urls := x.urls("nats", "tls", "ws", "wss")
+// try connects with new credentials, if they are good for that. Servers that cannot
+// be reached are no reason not to take them.
+func (x exchange) try(ctx context.Context, l login, types []string) error {
+	urls := x.urls(types)
 	if urls == "" {
 		return nil
 	}

@@ -47,6 +47,8 @@ type State struct {
 	Servers []string `json:"urls"`
 	Pin     string   `json:"pin,omitempty"`
 	Creds   string   `json:"credentials"` // file for clients, "" for none
+
+	types []string // how servers let it connect, none for any way
 }
 
 // note is what stands in device.json: where to ask, and when.
@@ -56,6 +58,7 @@ type note struct {
 	Pin     string   `json:"pin,omitempty"`
 	JWT     string   `json:"jti,omitempty"`   // of the credentials that Renew is about
 	Renew   int64    `json:"renew,omitempty"` // Unix seconds
+	Types   []string `json:"connection_types,omitempty"`
 }
 
 const schema = 1
@@ -118,8 +121,11 @@ func (f folder) read() (st State, doc *claims.Document, err error) {
 	if f.clients != "" {
 		st.Creds = filepath.Join(f.clients, credsName)
 	}
-	if n.JWT == doc.ID && n.Renew > doc.IssuedAt {
-		st.Renew = n.Renew
+	if n.JWT == doc.ID {
+		st.types = n.Types
+		if n.Renew > doc.IssuedAt {
+			st.Renew = n.Renew
+		}
 	}
 	return st, doc, nil
 }

@@ -47,9 +47,9 @@ func (a *Agent) await(ctx context.Context, st State, spread time.Duration) (cut,
 func (a *Agent) watch(ctx context.Context, st State) <-chan struct{} {
 	refused := make(chan struct{})
 	x := exchange{servers: st.Servers, pin: st.Pin, now: a.now}
-	urls := x.urls("nats", "tls", "ws", "wss")
+	urls := x.urls(st.types)
 	_, doc, err := a.read()
-	if err != nil || urls == "" || a.bearer {
+	if err != nil || urls == "" {
 		return refused
 	}
 	var once sync.Once

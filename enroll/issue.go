@@ -53,6 +53,7 @@ func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply,
 	half := (c.Expires - a.now.Unix()) / 2
 	return api.EnrollReply{
 		JWT: string(c.JWT), Expires: c.Expires,
+		Types: fleet.Scope(a.tenant.claims, fleet.Key{Public: signer.PublicKey()}).AllowedConnectionTypes,
 		Renew: a.now.Unix() + half + rand.Int64N(half/2+1), // not all at once
 	}, nil
 }
