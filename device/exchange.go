@@ -105,17 +105,23 @@ func (x exchange) urls(types []string) string {
 	var out []string
 	for _, u := range x.servers {
 		scheme, _, _ := strings.Cut(u, "://")
-		if way := connectionTypes[scheme]; way != "" && (len(types) == 0 || slices.Contains(types, way)) {
+		if way := connectionType(scheme); way != "" && (len(types) == 0 || slices.Contains(types, way)) {
 			out = append(out, u)
 		}
 	}
 	return strings.Join(out, ",")
 }
 
-// connectionTypes are those of claims for the schemes of URLs.
-var connectionTypes = map[string]string{
-	"nats": jwt.ConnectionTypeStandard, "tls": jwt.ConnectionTypeStandard,
-	"ws": jwt.ConnectionTypeWebsocket, "wss": jwt.ConnectionTypeWebsocket,
+// connectionType is what claims call a connection by URLs of a scheme, "" if they are
+// none of servers.
+func connectionType(scheme string) string {
+	switch scheme {
+	case "nats", "tls":
+		return jwt.ConnectionTypeStandard
+	case "ws", "wss":
+		return jwt.ConnectionTypeWebsocket
+	}
+	return ""
 }
 
 // by asks one way.

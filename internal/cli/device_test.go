@@ -239,7 +239,7 @@ func TestTokensEnd(t *testing.T) {
 		t.Errorf("signed by %s, the keys are %+v, %v", doc.Issuer, signers, err)
 	}
 	p.ok("list", "enrollment-groups", "-a", "end").says("phones", "devices", "here")
-	p.ok("describe", "enrollment-group", "-a", "end").says("tokens publish    accountd.v1.enroll")
+	p.ok("describe", "enrollment-group", "-a", "end").says("tokens may    publish    accountd.v1.enroll")
 	p.ok("delete", "enrollment-group", "phones", "-a", "end", "--yes").says("its tokens are refused everywhere")
 	p.run("device", "enroll", "--token", "c.token", "--dir", "c").exits(4).complains("retired-key")
 	p.ok("device", "renew", "--dir", "b")
