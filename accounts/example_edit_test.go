@@ -54,5 +54,5 @@ func ExampleParseTime() {
 	fmt.Println(err)
 	// Output:
 	// 2027-02-03 22:00:00 +0000 UTC <nil>
-	// "10days" is not a time such as 2027-01-31, 90d or 3d12h; 0 is none (time)
+	// "10days" is not a time such as 2027-01-31, 2027-01-31T10:00:00Z, or 12h, 7d, 3d12h, 2w, 6M or 1y from now; 0 is none (time)
 }

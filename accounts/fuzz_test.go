@@ -3,6 +3,7 @@ package accounts
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -64,6 +65,29 @@ func FuzzTemplate(f *testing.F) {
 		for _, s := range list {
 			if s != subject && !server.IsValidSubject(s) {
 				t.Errorf("%q stands for %q", subject, s)
+			}
+		}
+	})
+}
+
+// FuzzSpan: a span is not negative, and from now it is about as long.
+func FuzzSpan(f *testing.F) {
+	for _, s := range []string{"7d", "1w2d3h", "168h", "90m", "10", "1.5h", "-7d", "292y", "1M", "1y1M", "nan", "0x1p5", "999999y"} {
+		f.Add(s)
+	}
+	now := time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, s string) {
+		d, err := ParseSpan(s)
+		if err != nil {
+			return
+		}
+		if d < 0 {
+			t.Errorf("span %q: %s", s, d)
+		}
+		if at, err := ParseTime(s, now); err == nil && at != 0 {
+			off := time.Unix(at, 0).Sub(now) - d
+			if off.Abs() > d/10+4*day { // months and years follow the calendar there
+				t.Errorf("%q: a span of %s, %s from now", s, d, time.Unix(at, 0).Sub(now))
 			}
 		}
 	})

@@ -28,6 +28,23 @@ func TestParseNumber(t *testing.T) {
 	}
 }
 
+func TestParseSpan(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]time.Duration{
+		"30s": 30 * time.Second, "90m": 90 * time.Minute, "168h": 168 * time.Hour, "7d": 7 * day, "1w": 7 * day, "2M": 60 * day, "1y": 365 * day,
+		"1w12h": 180 * time.Hour, "1h30m": 90 * time.Minute, "1.5h": 90 * time.Minute, "500ms": 500 * time.Millisecond, "10": 10 * time.Second, "0": 0, "0.5": time.Second / 2,
+	} {
+		if got, err := ParseSpan(in); err != nil || got != want {
+			t.Errorf("%q: %s, %v, want %s", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "d", "7d ", "10days", "-7d", "-5", "-1s", "1.5d", "7d-1h", "300y", "299y999999d", "9999999d", "nan", "1e300", "2027-01-31"} {
+		if got, err := ParseSpan(in); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %s, %v, want it refused", in, got, err)
+		}
+	}
+}
+
 func TestParseTime(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC)
@@ -35,6 +52,8 @@ func TestParseTime(t *testing.T) {
 		"2027-03-01":              time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC),
 		"2027-03-01 10:20:30 UTC": time.Date(2027, 3, 1, 10, 20, 30, 0, time.UTC),
 		"2027-03-01T10:20:30Z":    time.Date(2027, 3, 1, 10, 20, 30, 0, time.UTC),
+		"90s":                     now.Add(90 * time.Second),
+		"168h":                    now.Add(168 * time.Hour),
 		"30m":                     now.Add(30 * time.Minute),
 		"90d":                     now.AddDate(0, 0, 90),
 		"2w":                      now.AddDate(0, 0, 14),
@@ -52,7 +71,7 @@ func TestParseTime(t *testing.T) {
 		t.Errorf("0: %d, %v", got, err)
 	}
 	for _, in := range []string{
-		"", "foo3d", "10days", "3d x", " 3d", "3", "1795508695", "3d-12h", "--3d", "1.5d", "0d", "9999999d", "2027-13-01", "2027-02-30", "-900y", "3s",
+		"", "foo3d", "10days", "3d x", " 3d", "3", "1795508695", "3d-12h", "--3d", "1.5d", "0d", "9999999d", "2027-13-01", "2027-02-30", "-900y", "3x",
 	} {
 		if got, err := ParseTime(in, now); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%q: %d, %v, want it refused", in, got, err)

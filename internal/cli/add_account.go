@@ -40,7 +40,7 @@ name unless --namespace says otherwise; no two accounts share one, or have one
 below another's.`,
 		Example: `  nsc add account app
   nsc add account app --deny-pub 'admin.>' --dry-run
-  nsc add account iot --fleet-only --ttl 168h
+  nsc add account iot --fleet-only --ttl 7d
   nsc add account app --namespace market.app --confine
   nsc add account app --plan gold --no-push
   nsc add account app --timeout 30s --json`,

@@ -53,7 +53,7 @@ func exportFlags(f *pflag.FlagSet, o *exportOptions) {
 	textFlag(f, &e.Latency, "latency", "services: subject that measurements of latency go to")
 	f.Var(given[int]{&e.Sampling, "string", accounts.ParseSampling}, "sampling", "services: percentage of requests to measure, or header for those with a tracing header")
 	f.Var(given[string]{&e.ResponseType, "string", accounts.ParseResponseType}, "response-type", "services: Singleton, Stream or Chunked responses (default Singleton)")
-	f.Var(given[time.Duration]{&e.ResponseThreshold, "duration", parseTTL}, "response-threshold", "services: how long a response may take, such as 5s")
+	f.Var(given[time.Duration]{&e.ResponseThreshold, "duration", accounts.ParseSpan}, "response-threshold", "services: how long a response may take, such as 5s")
 	f.Var(given[uint]{&e.TokenPosition, "uint", parsePosition}, "account-token-position", "public exports: token of the subject, from 1, that must be the importer's key")
 	switchFlag(f, &e.AllowTrace, "allow-trace", "services: traces go on in this account")
 	switchFlag(f, &e.Advertise, "advertise", "advertise the export")

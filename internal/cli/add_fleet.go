@@ -37,7 +37,7 @@ _INBOX.<its public key>., unless --role or the flags of permissions say otherwis
 With --confine key its public key stands for its id, which confines it even where
 the key of a cohort was stolen.`,
 		Example: `  nsc add fleet sensors -a app
-  nsc add fleet sensors -a app --cohorts 16 --ttl 48h
+  nsc add fleet sensors -a app --cohorts 16 --ttl 2d
   nsc add fleet meters -a app --confine key --allow-pub-response
   nsc add fleet phones -a app --bearer --conn-type MQTT --ttl 12h
   nsc add fleet pumps -a app --role pump --dry-run`,
@@ -63,7 +63,7 @@ the key of a cohort was stolen.`,
 }
 
 func ttlFlag(f *pflag.FlagSet, to *time.Duration) {
-	f.Var((*durationValue)(to), "ttl", "longest lifetime of credentials: a Go duration or seconds")
+	f.Var((*durationValue)(to), "ttl", "longest lifetime of credentials, such as 7d or 12h")
 }
 
 func (a *app) addFleet(ctx context.Context, o fleetOptions) (*receipt, error) {
@@ -181,8 +181,7 @@ refused.`,
 	nameFlag(cmd, &o.name, "name of the station")
 	accountFlag(cmd, &o.account)
 	fleetFlag(cmd, &o.fleet)
-	read := func(s string) (int64, error) { return accounts.ParseTime(s, a.started.UTC()) }
-	cmd.Flags().Var(given[int64]{&o.until, "string", read}, "until", "retire the key then: a date, a time, or a time from now such as 90d")
+	cmd.Flags().Var(given[int64]{&o.until, "string", a.readTime}, "until", "retire the key then: a date, a time, or a time from now such as 90d")
 	return cmd
 }
 

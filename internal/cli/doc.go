@@ -36,7 +36,7 @@
 // Reading verbs print to a.env.Stdout themselves and have no receipt. Global
 // flags are in a.flags. Keys that sign come from s.accountSigner and
 // s.userSigner, which know -K and wipe what they return. Flags that several
-// verbs share: nameFlag, accountFlag, durationValue, timeValue. A command that
+// verbs share: nameFlag, accountFlag, durationValue, pastFlag. A command that
 // has an official --json/-J of its own defines it as a local flag, which hides
 // the global one.
 //

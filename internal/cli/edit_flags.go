@@ -131,17 +131,9 @@ func permissionFlags(f *pflag.FlagSet, e *accounts.PermissionsEdit, what string)
 	f.Lookup("allow-pub-response").NoOptDefVal = "1"
 	countFlag(f, &e.MaxResponses, "max-responses", "old name of --allow-pub-response")
 	hide(f, "max-responses")
-	f.Var(given[time.Duration]{&e.ResponseTTL, "string", parseTTL}, "response-ttl", "how long replies may be published, such as 5s; 0 is without limit")
+	f.Var(given[time.Duration]{&e.ResponseTTL, "string", accounts.ParseSpan}, "response-ttl", "how long replies may be published, such as 5s; 0 is without limit")
 	listFlag(f, &e.Remove, "rm", "remove these subjects from all permissions")
 	f.BoolVar(&e.RemoveResponse, "rm-response-perms", false, "remove the permission to publish to reply subjects")
-}
-
-func parseTTL(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, usage("expected a time such as 5s or 500ms")
-	}
-	return d, nil
 }
 
 // limitFlags adds what a user and the template of a role can be limited to.

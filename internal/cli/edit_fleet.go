@@ -43,7 +43,7 @@ who has no new credentials by then is cut, and renews then if it enrolled.
 --abort-roll puts that off until nobody is cut. With --roll-at
 a roll of all cohorts waits for "nsc sign proposals" once so much of the account's
 claim is in use, to free its list of revocations.`,
-		Example: `  nsc edit fleet sensors -a app --ttl 48h
+		Example: `  nsc edit fleet sensors -a app --ttl 2d
   nsc edit fleet sensors -a app --allow-sub 'app.news.>'
   nsc edit fleet sensors -a app --roll --over 1h
   nsc edit fleet sensors -a app --abort-roll
@@ -75,7 +75,7 @@ claim is in use, to free its list of revocations.`,
 	nameFlag(cmd, &o.name, "name of the fleet (default the only one of the account)")
 	accountFlag(cmd, &o.account)
 	f := cmd.Flags()
-	f.Var(given[time.Duration]{&o.ttl, "duration", readDuration}, "ttl", "longest lifetime of credentials: a Go duration or seconds")
+	f.Var(given[time.Duration]{&o.ttl, "duration", readDuration}, "ttl", "longest lifetime of credentials, such as 7d or 12h")
 	f.BoolVar(&o.roll, "roll", false, "give cohorts new keys")
 	f.BoolVar(&o.delegate, "delegate", false, "give accountd the keys of the cohorts, and devices the way to it, so that they can enrol and renew")
 	overFlag(f, &o.over)
@@ -214,7 +214,7 @@ func (s *session) editedFleet(rec *receipt, ac *account, e fleetEdit, hurry bool
 
 // overFlag adds --over.
 func overFlag(f *pflag.FlagSet, to **time.Duration) {
-	f.Var(given[time.Duration]{to, "duration", readDuration}, "over", "retire replaced keys within this time (default when all that they signed has expired)")
+	f.Var(given[time.Duration]{to, "duration", readDuration}, "over", "retire replaced keys within this time, such as 2d (default when all that they signed has expired)")
 }
 
 // retireTime is how long, in seconds, it takes at most until servers refuse what a

@@ -5,21 +5,23 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/accountd/accountd/accounts"
 	"github.com/accountd/accountd/keys"
 )
 
-// durationValue is a flag that takes a Go duration or a bare number of seconds.
+// durationValue is a flag that takes a span of time, see [accounts.ParseSpan].
 type durationValue time.Duration
 
 // Set implements pflag.Value.
 func (d *durationValue) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	if seconds, perr := strconv.ParseFloat(s, 64); perr == nil {
-		v, err = time.Duration(seconds*float64(time.Second)), nil
-	}
-	if err != nil || v <= 0 {
-		return usage("expected a time such as 10s, 500ms or 10 (seconds)")
+	v, err := accounts.ParseSpan(s)
+	switch {
+	case err != nil:
+		return err
+	case v == 0:
+		return usage("expected more than no time")
 	}
 	*d = durationValue(v)
 	return nil
@@ -31,34 +33,44 @@ func (d *durationValue) String() string { return time.Duration(*d).String() }
 // Type implements pflag.Value.
 func (d *durationValue) Type() string { return "duration" }
 
-// timeValue is a flag that takes RFC 3339 or Unix seconds, 0 for now. It holds
-// Unix seconds.
-type timeValue int64
+// timeValue is a flag that takes a point in time, see [accounts.ParseTime], or
+// Unix seconds; 0 is now.
+type timeValue struct {
+	to  *int64 // Unix seconds
+	now time.Time
+}
 
 // Set implements pflag.Value.
-func (v *timeValue) Set(s string) error {
+func (v timeValue) Set(s string) error {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 {
-		*v = timeValue(n)
+		*v.to = n
 		return nil
 	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil || t.Unix() < 0 {
-		return usage("expected a time such as 2026-01-31T10:00:00Z, or Unix seconds")
+	at, err := accounts.ParseTime(s, v.now)
+	if err == nil {
+		*v.to = at
 	}
-	*v = timeValue(t.Unix())
-	return nil
+	return err
 }
 
-// String implements pflag.Value.
-func (v *timeValue) String() string {
-	if *v == 0 {
-		return ""
-	}
-	return strconv.FormatInt(int64(*v), 10)
-}
+// String implements pflag.Value. Such a flag has no value before it is given.
+func (timeValue) String() string { return "" }
 
 // Type implements pflag.Value.
-func (v *timeValue) Type() string { return "date-time" }
+func (timeValue) Type() string { return "date-time" }
+
+// pastFlag adds a flag for a time that is usually over.
+func (a *app) pastFlag(f *pflag.FlagSet, to *int64, name, usage string) {
+	f.Var(timeValue{to, a.started.UTC()}, name, usage+": a date, a time, Unix seconds, or a time from now such as -7d; 0 for now")
+}
+
+// readEnd reads when something ends that begins now: how long it lasts, or a time.
+func (a *app) readEnd(s string) (int64, error) {
+	if d, err := accounts.ParseSpan(s); err == nil {
+		return a.started.Add(d).Unix(), nil
+	}
+	return a.readTime(s)
+}
 
 // nameFlag adds --name/-n, the flag form of the positional name.
 func nameFlag(cmd *cobra.Command, to *string, usage string) {

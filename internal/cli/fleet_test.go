@@ -141,7 +141,7 @@ func TestRollOverTime(t *testing.T) {
 	}
 	p.now = func() time.Time { return start.Add(46 * time.Minute) }
 	p.ok("compact", "iot").says("sensors/c00e1", "sensors/c01e1")
-	p.ok("describe", "fleet", "-a", "iot").says("rolling: 2 old keys admit what they signed, retired from ")
+	p.ok("describe", "fleet", "-a", "iot").says("rolling       2 old keys admit what they signed, retired from ")
 	p.ok("edit", "fleet", "-a", "iot", "--abort-roll").says("2 old keys admit what they signed until it has expired").complains("--graceful could not list")
 	p.now = func() time.Time { return start.Add(2 * time.Hour) }
 	p.ok("compact", "iot")

@@ -236,7 +236,7 @@ func TestRollOfFullList(t *testing.T) {
 	p.put("stolen.txt", list.String())
 	p.ok("revoke", "device", "--file", "stolen.txt", "-a", "iot", "--yes").says("1300 devices listed")
 	p.ok("status").says("to be signed", "iot: roll fleet sensors, since ")
-	p.ok("describe", "fleet", "-a", "iot").says("a roll is proposed when 10 %")
+	p.ok("describe", "fleet", "-a", "iot").says("proposed when 10 %")
 	p.unchanged(func() { p.ok("sign", "proposals", "--dry-run").says("2 cohorts got new keys") })
 	p.ok("sign", "proposals").says("2 cohorts got new keys").complains("are cut, cohort by cohort from")
 	p.ok("sign", "proposals").says("nothing waits")

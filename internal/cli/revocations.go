@@ -56,7 +56,7 @@ func newRevocationsAddUser(a *app) *cobra.Command {
 	}
 	userFlags(cmd, &name, &key)
 	accountFlag(cmd, &o.account)
-	revokeFlags(cmd, &o)
+	a.revokeFlags(cmd, &o)
 	return cmd
 }
 

@@ -48,7 +48,7 @@ private export. Their imports end at once; activations that are made later work.
 		},
 	}
 	o.flags(cmd, true)
-	cmd.Flags().Var((*timeValue)(&o.at), "at", "revoke what was issued until this time: RFC 3339 or Unix seconds, 0 for now")
+	a.pastFlag(cmd.Flags(), &o.at, "at", "revoke what was issued until this time")
 	return cmd
 }
 

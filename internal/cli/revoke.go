@@ -47,7 +47,8 @@ which. Credentials issued later are not affected. --at may be a time in the past
 The user that carries the requests to accountd is revoked with --force only.`,
 		Example: `  nsc revoke user device1 -a app
   nsc revoke user '*' -a app
-  nsc revoke user device1 -a app --at 2026-01-31T10:00:00Z
+  nsc revoke user device1 -a app --at 2026-01-31
+  nsc revoke user device1 -a app --at -12h
   nsc revoke user device1 -a app --json`,
 		Args: args(1, 1000, "the user's name"),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -56,14 +57,14 @@ The user that carries the requests to accountd is revoked with --force only.`,
 		},
 	}
 	accountFlag(cmd, &o.account)
-	revokeFlags(cmd, &o)
+	a.revokeFlags(cmd, &o)
 	return cmd
 }
 
 // revokeFlags adds the flags that revoke user and revocations add-user share.
-func revokeFlags(cmd *cobra.Command, o *revokeOptions) {
+func (a *app) revokeFlags(cmd *cobra.Command, o *revokeOptions) {
 	f := cmd.Flags()
-	f.Var((*timeValue)(&o.at), "at", "revoke what was issued until this time: RFC 3339 or Unix seconds, 0 for now")
+	a.pastFlag(f, &o.at, "at", "revoke what was issued until this time")
 	f.BoolVarP(&o.force, "force", "F", false, "revoke also the user that carries the requests to accountd")
 }
 

@@ -67,7 +67,7 @@ that have no new credentials by then are cut, and renew then if they enrolled.`,
 	choiceFlags(f, &o.deviceChoice)
 	f.StringVar(&o.station, "station", "", "all devices of this station")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "all devices of these cohorts")
-	f.Var((*timeValue)(&o.before), "issued-before", "all users of an account with --fleet-only that were issued until then; five minutes more for those that enrolled")
+	a.pastFlag(f, &o.before, "issued-before", "all users of an account with --fleet-only that were issued until then, five minutes more for those that enrolled")
 	f.BoolVar(&o.now, "now", false, "retire the keys of cohorts with more devices than can be listed")
 	f.BoolVar(&o.graceful, "graceful", false, "let devices that cannot be listed connect until their credentials expire")
 	overFlag(f, &o.over)

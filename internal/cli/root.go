@@ -129,7 +129,7 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 	f.BoolVar(&g.yes, "yes", false, "answer every question with yes")
 	f.StringVar(&g.sysUser, "sys-user", "", "user of the system account that carries requests (default sys)")
 	g.timeout = 10 * time.Second
-	f.Var((*durationValue)(&g.timeout), "timeout", "how long to wait for accountd, and then for the proof: a Go duration or seconds")
+	f.Var((*durationValue)(&g.timeout), "timeout", "how long to wait for accountd, and then for the proof: such as 30s, 2m, or a number of seconds")
 }
 
 // checkFlags refuses global flags that contradict each other.

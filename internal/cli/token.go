@@ -33,12 +33,12 @@ func newToken(a *app) *cobra.Command {
 type tokenOptions struct {
 	account, group, bindKey, ca, out string
 	terms                            fleet.Terms
-	life                             time.Duration
+	expires                          *int64
 	qr                               bool
 }
 
 func newTokenCreate(a *app) *cobra.Command {
-	o := tokenOptions{life: time.Hour, terms: fleet.Terms{Uses: 1}}
+	o := tokenOptions{terms: fleet.Terms{Uses: 1}}
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "Make a token that devices exchange for credentials of their own",
@@ -49,7 +49,7 @@ the certificate that they must show, so that a device cannot be lured elsewhere.
 The secret part of a token stays with the device: requests carry a proof of it. A
 token for one key (--bind-key) has no secret part and may be public.`,
 		Example: `  nsc token create --group phones -a app --out phone.token
-  nsc token create --group phones -a app --uses 500 --expires 24h --id-pattern 'sensor-*'
+  nsc token create --group phones -a app --uses 500 --expires 7d --id-pattern 'sensor-*'
   nsc token create --group phones -a app --qr
   nsc token create --group phones -a app --bind-key UDJMQ3KBL3TV3RSBUFFFNHEQJUAPZ4GRH4JLQPEHZMFLXUZBYUT6NBL7
   nsc token create --group phones -a app --url https://accountd.acme.example --ca ca.pem`,
@@ -60,7 +60,7 @@ token for one key (--bind-key) has no secret part and may be public.`,
 	f := cmd.Flags()
 	f.StringVar(&o.group, "group", "", "enrolment group (default the only one of the account)")
 	f.IntVar(&o.terms.Uses, "uses", o.terms.Uses, "how many devices may enrol with it")
-	f.Var((*durationValue)(&o.life), "expires", "for how long it is valid: a Go duration or seconds")
+	f.Var(given[int64]{&o.expires, "string", a.readEnd}, "expires", "when it ends: a date, a time, or how long it is valid, such as 24h or 7d (default 1h)")
 	f.StringVar(&o.bindKey, "bind-key", "", "public key of the one device that may use it")
 	f.StringVar(&o.terms.Pattern, "id-pattern", "", "ids that devices may take, * for any characters (default any)")
 	f.StringSliceVar(&o.terms.Tags, "tag", nil, "tag of the devices, by which they can be found later")
@@ -106,9 +106,13 @@ func (a *app) createToken(ctx context.Context, o tokenOptions) error {
 	if a.flags.json && o.bindKey == "" && o.out == stdoutName && !a.flags.dryRun {
 		return usage("JSON holds no secret, and a token that is not shown is lost").WithHint("write it to a file with --out")
 	}
+	expires := s.now + int64(time.Hour/time.Second)
+	if o.expires != nil {
+		expires = *o.expires
+	}
 	made := tokenMade{
 		Schema: api.Schema, Outcome: outcomeDry, Account: ac.name, Group: g.Name, Fleet: g.Fleet.Name,
-		Expires: s.now + int64(o.life/time.Second), Uses: o.terms.Uses, Pattern: o.terms.Pattern, Servers: o.terms.Servers,
+		Expires: expires, Uses: o.terms.Uses, Pattern: o.terms.Pattern, Servers: o.terms.Servers,
 	}
 	text, doc, err := s.signToken(ac, g, o, made.Expires)
 	if err != nil {

@@ -89,8 +89,8 @@ func (c *cloud) plansAndRoles() {
 	says(t, c.official("add", "user", "till", "-a", "shop", "-K", "device"), 0)
 	c.acceptedEverywhere(c.creds("shop", "till"))
 	c.nsc("pull", "--all")
-	says(t, c.nsc("describe", "plan", "gold"), 0, "connections 100", "R3", "accounts  1: shop")
-	says(t, c.nsc("describe", "role", "device", "-a", "shop"), 0, "users here: till")
+	says(t, c.nsc("describe", "plan", "gold"), 0, "connections 100", "R3", "accounts      1: shop")
+	says(t, c.nsc("describe", "role", "device", "-a", "shop"), 0, "users         1: till")
 	c.nsc("delete", "account", "shop", "--yes")
 }
 

@@ -4,6 +4,7 @@ package near
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,10 +37,16 @@ func badValue(err *pflag.InvalidValueError) error {
 		"int": "a whole number", "int64": "a whole number", "uint8": "a small whole number", "uint64": "a whole number",
 		"float64": "a number", "bool": "true or false",
 	}[flag.Value.Type()]
-	if !known { // the flag says itself what it wants
+	cause := errors.Unwrap(err)
+	switch {
+	case known:
+		return fault.New(fault.Usage, "--%s %s: expected %s", flag.Name, err.GetValue(), wants)
+	case cause == nil:
 		return fault.New(fault.Usage, "%w", err)
+	case strings.Contains(cause.Error(), strconv.Quote(err.GetValue())): // the flag says itself what it wants
+		return fault.New(fault.Usage, "--%s: %w", flag.Name, cause)
 	}
-	return fault.New(fault.Usage, "--%s %s: expected %s", flag.Name, err.GetValue(), wants)
+	return fault.New(fault.Usage, "--%s %s: %w", flag.Name, err.GetValue(), cause)
 }
 
 // FlagError turns an error of flag parsing into a usage error that names the
