@@ -26,7 +26,8 @@ type lookup struct {
 	token   []byte
 	etag    string
 	header  http.Header
-	expires int64 // Unix seconds, 0 for never
+	head    []byte // status and header as text, but for the date and the empty line
+	expires int64  // Unix seconds, 0 for never
 }
 
 func newLookup(rec store.Record) (*lookup, error) {
@@ -35,10 +36,14 @@ func newLookup(rec store.Record) (*lookup, error) {
 		return nil, fault.New(fault.Internal, "stored claim of %s: %w", rec.Key, err)
 	}
 	etag := `"` + d.ID + `"`
-	return &lookup{token: []byte(rec.JWT), etag: etag, expires: d.Expires, header: http.Header{
+	l := &lookup{token: []byte(rec.JWT), etag: etag, expires: d.Expires, header: http.Header{
 		"Etag": {etag}, "Cache-Control": {"no-cache"},
 		"Content-Type": {"application/jwt"}, "Content-Length": {strconv.Itoa(len(rec.JWT))},
-	}}, nil
+	}}
+	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+	_ = l.header.Write(head) // into memory
+	l.head = head.Bytes()
+	return l, nil
 }
 
 // heldBytes bounds the tokens that lookups holds.
@@ -131,6 +136,23 @@ func (l *lookups) hold(name string, made *lookup, head uint64) {
 	}
 	l.held[name] = made
 	l.bytes += len(made.token)
+}
+
+// Ready returns the answer to a plain GET of an account's JWT over HTTP/1.1: status
+// and header but for the date and the empty line, and the body, neither of which
+// may be changed. It is nil where the answer is not that one.
+func (s *Service) Ready(ctx context.Context, key string) (head, body []byte) {
+	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		found, err := s.lookups.get(r, store.Account, key)
+		if err == nil {
+			head, body = found.head, found.token
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil // the handler says why
+	}
+	return head, body
 }
 
 // serveAccount answers GET of an account's JWT.

@@ -79,7 +79,9 @@ func (x *target) serve(limits httpLimits) (addr string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serveOn(ctx, ln, nil, x.handler, limits, slog.New(slog.DiscardHandler)) }()
+	go func() {
+		served <- serveOn(ctx, ln, nil, x.handler, x.service.Ready, limits, slog.New(slog.DiscardHandler))
+	}()
 	x.t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {

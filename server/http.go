@@ -45,7 +45,7 @@ func (d *dev) serveHTTP(ctx context.Context) error {
 		return nil
 	}
 	h := routes(d.notReady, d.metrics, d.service, d.enroll)
-	return serveOn(ctx, d.web, nil, d.beside.handler(h), defaultLimits(), d.log)
+	return serveOn(ctx, d.web, nil, d.beside.handler(h), d.service.Ready, defaultLimits(), d.log)
 }
 
 // routes answers the probes and the metrics, and leaves the rest to the resolver

@@ -35,8 +35,8 @@ const (
 )
 
 // serveOn answers on ln until ctx ends, within limits; with TLS if secure is not
-// nil.
-func serveOn(ctx context.Context, ln net.Listener, secure *tls.Config, h http.Handler, limits httpLimits, log *slog.Logger) error {
+// nil. Without it, what lookups knows is answered before h is asked.
+func serveOn(ctx context.Context, ln net.Listener, secure *tls.Config, h http.Handler, lookups ready, limits httpLimits, log *slog.Logger) error {
 	b := &bounded{Listener: ln, plain: secure == nil, max: limits.conns, states: map[net.Conn]http.ConnState{}, told: make(chan struct{}, refuseMax)}
 	srv := &http.Server{
 		Handler:           plainPaths(h),
@@ -48,9 +48,15 @@ func serveOn(ctx context.Context, ln net.Listener, secure *tls.Config, h http.Ha
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	srv.Protocols.SetHTTP1(true)
-	serve := srv.Serve
-	if secure != nil {
-		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
+	wait := b.refusals.Wait
+	serve := func() error { return srv.ServeTLS(b, "", "") }
+	if secure == nil {
+		q := newQuick(context.WithoutCancel(ctx), b, lookups, limits)
+		serve = func() error { return srv.Serve(q) }
+		wait = func() {
+			q.busy.Wait()
+			b.refusals.Wait()
+		}
 	}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -61,11 +67,11 @@ func serveOn(ctx context.Context, ln net.Listener, secure *tls.Config, h http.Ha
 			_ = srv.Close() // requests in flight are cut
 		}
 	})
-	err := serve(b)
+	err := serve()
 	if !stop() {
 		<-closed // what answers requests is needed until then
 	}
-	b.refusals.Wait()
+	wait()
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
@@ -152,8 +158,11 @@ func (b *bounded) closeIdle() bool {
 
 // note keeps the state of a connection, as http.Server reports it.
 func (b *bounded) note(conn net.Conn, state http.ConnState) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+	switch c := conn.(type) {
+	case *tls.Conn:
+		conn = c.NetConn()
+	case *begun:
+		conn = c.TCPConn
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

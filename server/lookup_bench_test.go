@@ -87,7 +87,11 @@ func BenchmarkLookup(b *testing.B) {
 	handlers := []http.Handler{ours, file, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
 	clients := make([][]lookupClient, len(handlers))
 	for i, h := range handlers {
-		clients[i] = serveLookups(b, h)
+		lookups := service.Ready
+		if i > 0 {
+			lookups = func(context.Context, string) (head, body []byte) { return nil, nil }
+		}
+		clients[i] = serveLookups(b, h, lookups)
 	}
 	times := make([][]time.Duration, len(handlers))
 	for b.Loop() { // in turn, so that what else runs on the machine disturbs all alike
@@ -111,14 +115,14 @@ type lookupClient struct {
 }
 
 // serveLookups serves h until the benchmark ends, and connects all clients.
-func serveLookups(b *testing.B, h http.Handler) []lookupClient {
+func serveLookups(b *testing.B, h http.Handler, lookups ready) []lookupClient {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serveOn(ctx, ln, nil, h, defaultLimits(), slog.New(slog.DiscardHandler)) }()
+	go func() { served <- serveOn(ctx, ln, nil, h, lookups, defaultLimits(), slog.New(slog.DiscardHandler)) }()
 	b.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {

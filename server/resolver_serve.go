@@ -228,7 +228,7 @@ func (a *alone) serveHTTP(ctx context.Context) error {
 	if a.web == nil {
 		return nil
 	}
-	return serveOn(ctx, a.web, a.secure, a.probes.Handler(routes(a.notReady, a.metrics, a.service, a.enroll)), defaultLimits(), a.log)
+	return serveOn(ctx, a.web, a.secure, a.probes.Handler(routes(a.notReady, a.metrics, a.service, a.enroll)), a.service.Ready, defaultLimits(), a.log)
 }
 
 // notReady returns why the service is not ready: a server that is away is no
