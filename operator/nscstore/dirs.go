@@ -87,13 +87,13 @@ func xdg(value, home, rel string) string {
 }
 
 // newOrLegacy returns nats/nsc/sub below base, unless that is missing and the
-// legacy folder below home (with the file mark in it, if given) exists.
+// legacy folder below home exists; with mark, that file in it decides.
 func newOrLegacy(exists func(string) bool, base, sub, home, legacy, mark string) string {
 	current := ""
 	if base != "" {
 		current = filepath.Join(base, "nats", "nsc", sub)
 	}
-	if home == "" || current != "" && exists(current) {
+	if home == "" || current != "" && exists(filepath.Join(current, mark)) {
 		return current
 	}
 	if old := filepath.Join(home, legacy); exists(filepath.Join(old, mark)) {

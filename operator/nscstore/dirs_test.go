@@ -48,8 +48,12 @@ func TestResolveDirs(t *testing.T) {
 		},
 		{
 			name:   "new over legacy",
-			exists: []string{"/home/u/.nsc/nsc.json", "/home/u/.nsc/nats", "/home/u/.nkeys", config, data + "/stores", data + "/keys"},
+			exists: []string{"/home/u/.nsc/nsc.json", "/home/u/.nsc/nats", "/home/u/.nkeys", config + "/nsc.json", data + "/stores", data + "/keys"},
 			want:   Dirs{Config: config, Stores: data + "/stores", Keys: data + "/keys"},
+		},
+		{
+			name: "new without nsc.json", exists: []string{"/home/u/.nsc/nsc.json", config},
+			want: Dirs{Config: "/home/u/.nsc", Stores: data + "/stores", Keys: data + "/keys"},
 		},
 		{
 			name: "legacy without nsc.json", exists: []string{"/home/u/.nsc"},
