@@ -166,14 +166,15 @@ func (s *session) userKeyPair(old *claims.Document, o userOptions) (key string, 
 			err = fault.New(fault.Conflict, "user %q has the key %s, not %s", o.name, keys.Short(old.Subject), keys.Short(key)).
 				About("user", o.name).ByRule("same-subject").WithHint("choose another name")
 		}
-		return key, nil, false, err
-	}
-	if old != nil {
-		seed, err = s.store.Keystore().Seed(old.Subject)
-		if fault.Is(err, fault.NotFound) { // a key of the user's own
-			return old.Subject, nil, false, nil
+		if err != nil {
+			return "", nil, false, err
 		}
-		return old.Subject, seed, false, err
+	} else if old != nil {
+		key = old.Subject
+	}
+	if key != "" {
+		seed, err = s.seedIfHere(key)
+		return key, seed, false, err
 	}
 	if s.flags.dryRun {
 		return "", nil, false, nil
@@ -184,6 +185,15 @@ func (s *session) userKeyPair(old *claims.Document, o userOptions) (key string, 
 	}
 	defer pair.Wipe()
 	return pair.PublicKey(), pair.Seed(), true, nil
+}
+
+// seedIfHere returns the seed of key, nil for one that is kept elsewhere.
+func (s *session) seedIfHere(key string) ([]byte, error) {
+	seed, err := s.store.Keystore().Seed(key)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return seed, err
 }
 
 // userDraft makes the claims of a user, to be signed by issuer.

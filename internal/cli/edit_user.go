@@ -152,8 +152,8 @@ func (s *session) reissue(ctx context.Context, r *root, ac *account, old *claims
 		rec.ID, rec.Outcome = "", outcomeDry
 		return rec, nil
 	}
-	seed, err := s.store.Keystore().Seed(old.Subject)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	seed, err := s.seedIfHere(old.Subject)
+	if err != nil {
 		return nil, err
 	}
 	defer nscstore.Wipe(seed)

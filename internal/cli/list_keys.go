@@ -45,6 +45,7 @@ const (
 	kindAccount  = "account"
 	kindUser     = "user"
 	kindCurve    = "curve"
+	kindX25519   = "x25519" // a curve key, in lists of keys
 )
 
 func newListKeys(a *app) *cobra.Command {
@@ -189,7 +190,7 @@ func (r *root) accountKeys(name, user string) ([]keyEntry, error) {
 		list = append(list, keyEntry{Name: name, Pub: k.key, Signing: true, Kind: kindAccount, role: k.role, fleet: fleets[k.key]})
 	}
 	if x := ac.claims.Authorization.XKey; x != "" {
-		list = append(list, keyEntry{Name: name, Pub: x, Curve: true, Kind: kindCurve})
+		list = append(list, keyEntry{Name: name, Pub: x, Curve: true, Kind: kindX25519})
 	}
 	err = r.eachUser(name, func(u string, doc *claims.Document) error {
 		if user == "" || user == u || user == doc.Subject {
@@ -206,7 +207,7 @@ func (s *session) unreferenced(known []keyEntry) ([]keyEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	kinds := map[byte]string{'O': kindOperator, 'A': kindAccount, 'U': kindUser, 'X': kindCurve}
+	kinds := map[byte]string{'O': kindOperator, 'A': kindAccount, 'U': kindUser, 'X': kindX25519}
 	var out []keyEntry
 	for _, key := range seeds {
 		if !slices.ContainsFunc(known, func(k keyEntry) bool { return k.Pub == key }) {
@@ -297,6 +298,8 @@ func (k keyEntry) kind() string {
 		return k.Kind + " role " + k.role
 	case k.Signing:
 		return k.Kind + " signing"
+	case k.Kind == kindX25519:
+		return kindCurve
 	}
 	return k.Kind
 }

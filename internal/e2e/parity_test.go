@@ -231,15 +231,16 @@ func (s *side) key(name string) string {
 }
 
 // decoded returns the claims of all JWTs of the side: an operator as O, or as
-// "operator O" if an account has its name, an account as A, a user as A/u, and
-// files in the working folder by their name.
+// "operator O" if an account has its name, an account as A, a user as A/u, what
+// is in its credentials as A/u.creds, and files in the working folder by their
+// name.
 func (s *side) decoded() map[string]jwt.Claims {
 	s.t.Helper()
 	out := map[string]jwt.Claims{}
 	files := s.files()
 	for _, name := range slices.Sorted(maps.Keys(files)) { // of two of one name, always the same
-		data := files[name]
-		if filepath.Ext(name) != ".jwt" || strings.Contains(name, "/.accountd/") { // what is there is ours alone
+		data, kind := files[name], filepath.Ext(name)
+		if kind != ".jwt" && kind != ".creds" || strings.Contains(name, "/.accountd/") { // what is there is ours alone
 			continue
 		}
 		token, err := jwt.ParseDecoratedJWT(data)
@@ -250,7 +251,9 @@ func (s *side) decoded() map[string]jwt.Claims {
 		if err != nil {
 			s.t.Fatalf("%s: %v", name, err)
 		}
-		if strings.Contains(name, "/") {
+		if kind == ".creds" {
+			name = filepath.Base(filepath.Dir(name)) + "/" + filepath.Base(name)
+		} else if strings.Contains(name, "/") {
 			dir, file := filepath.Split(strings.TrimSuffix(name, ".jwt"))
 			name = file
 			if parent, ok := strings.CutSuffix(dir, "/users/"); ok {
@@ -272,8 +275,9 @@ func (s *side) claims() map[string]any {
 	s.t.Helper()
 	all := s.decoded()
 	names := map[string]string{}
-	for name, c := range all {
-		if names[c.Claims().Subject] == "" || !strings.HasSuffix(name, ".jwt") {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		c := all[name]
+		if names[c.Claims().Subject] == "" || filepath.Ext(name) != ".jwt" && filepath.Ext(name) != ".creds" {
 			names[c.Claims().Subject] = "key of " + name
 		}
 	}
