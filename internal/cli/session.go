@@ -270,19 +270,23 @@ const loadChunk = 64
 // loadAll is load for many, several at a time, in their order.
 func (r *root) loadAll(names []string) ([]*account, error) {
 	out := make([]*account, len(names))
+	return out, inChunks(len(names), func(begin, end int) error {
+		tokens, err := r.AccountJWTs(names[begin:end], nil)
+		for i := 0; i < len(tokens) && err == nil; i++ {
+			out[begin+i], err = decodeAccount(names[begin+i], tokens[i])
+		}
+		return err
+	})
+}
+
+// inChunks does what is to be done for n things, chunks of them on all processors.
+func inChunks(n int, do func(begin, end int) error) error {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for begin := 0; begin < len(names); begin += loadChunk {
-		g.Go(func() error {
-			end := min(begin+loadChunk, len(names))
-			tokens, err := r.AccountJWTs(names[begin:end], nil)
-			for i := 0; i < len(tokens) && err == nil; i++ {
-				out[begin+i], err = decodeAccount(names[begin+i], tokens[i])
-			}
-			return err
-		})
+	for begin := 0; begin < n; begin += loadChunk {
+		g.Go(func() error { return do(begin, min(begin+loadChunk, n)) })
 	}
-	return out, g.Wait()
+	return g.Wait()
 }
 
 // reload reads accounts that were read before.

@@ -57,7 +57,7 @@ Exits 9 if a demand does not hold, and says why.`
 func (a *app) worldFlags(cmd *cobra.Command, o *verifyOptions) {
 	f := cmd.Flags()
 	f.StringVarP(&o.operator, "operator", "o", "", "operator to look at (default the current one, which stays)")
-	f.StringVar(&o.jwtDir, "jwt-dir", "", "judge the *.jwt files below this folder, not the local store")
+	f.StringVar(&o.jwtDir, "jwt-dir", "", "judge the *.jwt files below this folder, not the local store; of one name the newest")
 	f.BoolVar(&o.served, "served", false, "judge the accounts that accountd holds, not the local store")
 	f.StringVar(&o.cluster, "cluster", "", "name of the servers' cluster, for mappings bound to one")
 	f.StringVar(&o.domain, "domain", "", "JetStream domain of the servers")

@@ -5,9 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"github.com/accountd/accountd/claims"
 )
 
 // tenants writes the claims of three accounts below a folder: pepsi imports the
@@ -103,6 +106,76 @@ func TestVerifyFlow(t *testing.T) {
 	flow("--from", "coke", "--subject", "x", "--to", "pepsi", "--servers", "two").exits(2)
 }
 
+// TestVerifyFolder: a folder may hold older versions, others of a name, other
+// files and tokens; one without accounts, or of several operators, is no answer.
+func TestVerifyFolder(t *testing.T) {
+	t.Parallel()
+	p := alone(t)
+	dir := tenants(t, p)
+	flow := func(args ...string) result {
+		return p.run(append([]string{"verify", "flow", "--jwt-dir", dir, "--from", "coke:till", "--subject", "till.1", "--to", "coke"}, args...)...)
+	}
+	flow().exits(0).says("delivered on till.1")
+	coke := pair(t, nkeys.CreateAccount)
+	now := time.Now().Unix()
+	till := func(name string, at int64, deny ...string) {
+		u := jwt.NewUserClaims(public(t, pair(t, nkeys.CreateUser)))
+		u.Name = "till"
+		u.Pub.Deny.Add(deny...)
+		put(t, dir, name, u, coke, at)
+	}
+	account := func(name string, at int64) {
+		ac := jwt.NewAccountClaims(public(t, coke))
+		ac.Name = "coke"
+		op := pair(t, nkeys.CreateOperator)
+		oc := jwt.NewOperatorClaims(public(t, op))
+		oc.Name = "other"
+		put(t, dir, "op-"+name, oc, op, at)
+		put(t, dir, name, ac, op, at)
+	}
+	account("0.jwt", now-3600)
+	flow().exits(7).complains("claims of two operators, acme and other", "--operator")
+	flow("--operator", "acme").exits(0).says("delivered")
+	flow("--operator", "fanta").exits(3)
+	account("1.jwt", now+2) // another account called coke, which is newer
+	till("a.jwt", now-1, "till.1")
+	till("b.jwt", now-2)
+	flow("--operator", "other").exits(7)
+	if err := os.Remove(filepath.Join(dir, "op-0.jwt")); err != nil {
+		t.Fatal(err)
+	}
+	flow("--operator", "other").exits(0).says("publish_denied")
+	till("c.jwt", now)
+	flow("--operator", "other").exits(0).says("delivered")
+	for name, text := range map[string]string{"till.creds": "-----BEGIN", "README.md": "no token"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flow("--operator", "other").exits(0)
+	if err := os.WriteFile(filepath.Join(dir, "broken.jwt"), []byte("no token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flow("--operator", "other").exits(7).complains("broken.jwt")
+	p.run("verify", "isolation", "--all", "--jwt-dir", filepath.Join(dir, "coke", "users")).exits(3).complains("is of an account")
+}
+
+// put writes claims that were issued at a time.
+func put[T claims.Typed](t *testing.T, dir, name string, c *T, by nkeys.KeyPair, at int64) {
+	t.Helper()
+	draft, err := claims.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := draft.Sign(signer{by}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(doc.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestVerifyFlowInTheStore(t *testing.T) {
 	t.Parallel()
 	p := local(t)
@@ -177,4 +250,12 @@ flows:
 	}
 	p.run("verify", "-f", "missing.yaml", "--jwt-dir", dir).exits(3)
 	p.run("verify", "polcy").exits(2)
+}
+
+// signer is a key as claims take it.
+type signer struct{ nkeys.KeyPair }
+
+func (s signer) PublicKey() string {
+	pub, _ := s.KeyPair.PublicKey()
+	return pub
 }

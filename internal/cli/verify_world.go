@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
@@ -20,17 +22,17 @@ import (
 // by name or key, the users matter; nil for none.
 func (a *app) world(ctx context.Context, o verifyOptions, wanted map[string]bool) (*isolation.World, error) {
 	c := collected{byKey: map[string]*claims.Document{}}
-	read := func() error { return a.readStore(ctx, o, wanted, &c) }
+	read, operator := func() error { return a.readStore(ctx, o, wanted, &c) }, ""
 	switch {
 	case o.jwtDir != "" && o.served:
 		return nil, usage("--jwt-dir and --served exclude each other")
 	case o.jwtDir != "":
-		read = func() error { return c.readDir(a.path(o.jwtDir)) }
+		read, operator = func() error { return c.readDir(a.path(o.jwtDir)) }, o.operator
 	}
 	if err := read(); err != nil {
 		return nil, err
 	}
-	cfg, err := c.config()
+	cfg, err := c.config(operator)
 	if err != nil {
 		return nil, err
 	}
@@ -55,12 +57,20 @@ func (c *collected) add(doc *claims.Document) {
 	}
 }
 
-// config sorts the claims by their kind.
-func (c *collected) config() (cfg isolation.Config, err error) {
+// config sorts the claims by their kind. Of several accounts, or users, of one
+// name the newest is meant. operator names the operator where there are several.
+func (c *collected) config(operator string) (cfg isolation.Config, err error) {
 	for _, key := range c.order {
 		doc := c.byKey[key]
 		switch doc.Type {
 		case claims.TypeOperator:
+			if operator != "" && operator != doc.Name && operator != doc.Subject {
+				continue
+			}
+			if cfg.Operator != nil {
+				return cfg, fault.New(fault.Invalid, "there are claims of two operators, %s and %s", cfg.Operator.Name, doc.Name).ByRule("operators").
+					WithHint("name one with --operator")
+			}
 			cfg.Operator, err = claims.As[jwt.OperatorClaims](doc)
 		case claims.TypeAccount:
 			var ac *jwt.AccountClaims
@@ -75,30 +85,56 @@ func (c *collected) config() (cfg isolation.Config, err error) {
 			return cfg, fault.New(fault.CodeOf(err), "%s %s: %w", doc.Type, doc.Name, err).About(doc.Type, doc.Subject)
 		}
 	}
+	if operator != "" && cfg.Operator == nil {
+		return cfg, fault.New(fault.NotFound, "operator %q is not among the claims", operator).About("operator", operator)
+	}
+	slices.SortStableFunc(cfg.Accounts, func(a, b *jwt.AccountClaims) int { return cmp.Compare(b.IssuedAt, a.IssuedAt) })
+	slices.SortStableFunc(cfg.Users, func(a, b *jwt.UserClaims) int { return cmp.Compare(b.IssuedAt, a.IssuedAt) })
 	return cfg, nil
 }
 
-// readDir reads every *.jwt file below a folder.
+// readDir reads every *.jwt file below a folder, several at a time.
 func (c *collected) readDir(dir string) error {
 	tree := os.DirFS(dir)
-	return fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return fault.New(fault.NotFound, "read the folder of JWTs %s: %w", dir, err).About("file", dir)
+	var names []string
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && path.Ext(name) == ".jwt" {
+			names = append(names, name)
 		}
-		if entry.IsDir() || path.Ext(name) != ".jwt" {
-			return nil
-		}
-		data, err := fs.ReadFile(tree, name)
-		if err != nil {
-			return fault.New(fault.NotFound, "read %s: %w", name, err).About("file", filepath.Join(dir, name))
-		}
-		doc, err := claims.Decode(strings.TrimSpace(string(data)))
-		if err != nil {
-			return fault.New(fault.CodeOf(err), "file %s: %w", name, err).About("file", filepath.Join(dir, name))
-		}
-		c.add(doc)
-		return nil
+		return err
 	})
+	if err != nil {
+		return fault.New(fault.NotFound, "read the folder of JWTs %s: %w", dir, err).About("file", dir)
+	}
+	docs := make([]*claims.Document, len(names))
+	err = inChunks(len(names), func(begin, end int) (err error) {
+		for i := begin; i < end && err == nil; i++ {
+			docs[i], err = readJWT(tree, dir, names[i])
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, doc := range docs {
+		c.add(doc)
+	}
+	if !slices.ContainsFunc(docs, func(doc *claims.Document) bool { return doc.Type == claims.TypeAccount }) {
+		return fault.New(fault.NotFound, "no *.jwt file below %s is of an account", dir).About("file", dir)
+	}
+	return nil
+}
+
+func readJWT(tree fs.FS, dir, name string) (*claims.Document, error) {
+	data, err := fs.ReadFile(tree, name)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "read %s: %w", name, err).About("file", filepath.Join(dir, name))
+	}
+	doc, err := claims.Decode(strings.TrimSpace(string(data)))
+	if err != nil {
+		return nil, fault.New(fault.CodeOf(err), "file %s: %w", name, err).About("file", filepath.Join(dir, name))
+	}
+	return doc, nil
 }
 
 // readStore reads the operator, its accounts and the users of wanted accounts.
@@ -112,12 +148,12 @@ func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]
 	if err != nil {
 		return err
 	}
+	loaded, err := r.loadAll(names)
+	if err != nil {
+		return err
+	}
 	local := map[string]*account{}
-	for _, name := range names {
-		ac, err := r.load(name)
-		if err != nil {
-			return err
-		}
+	for i, ac := range loaded {
 		local[ac.key] = ac
 		if !o.served {
 			c.add(ac.doc)
@@ -125,7 +161,7 @@ func (a *app) readStore(ctx context.Context, o verifyOptions, wanted map[string]
 		if !wanted[ac.key] && !wanted[ac.claims.Name] {
 			continue
 		}
-		err = r.eachUser(name, func(_ string, doc *claims.Document) error {
+		err = r.eachUser(names[i], func(_ string, doc *claims.Document) error {
 			c.add(doc)
 			return nil
 		})
