@@ -17,7 +17,7 @@ import (
 // token, and may use what is below its own name, and nothing else.
 func (s *story) provisions() {
 	t := s.t
-	s.nsc("add", "fleet", "audience", "-a", "qcon", "--cohorts", "4", "--ttl", "1h")
+	s.nsc(append([]string{"add", "fleet", "audience", "-a", "qcon", "--cohorts", "4", "--ttl", "1h"}, mayUseData...)...)
 	s.nsc("add", "enrollment-group", "phones", "-a", "qcon", "--fleet", "audience")
 	file := filepath.Join(s.dir, "phones.token")
 	if code := s.nsc("token", "create", "-a", "qcon", "--group", "phones", "--uses", "2", "--expires", "10m", "--id-pattern", "seat-*", "--out", file, "--qr").out; len(strings.Split(code, "\n")) < 40 {

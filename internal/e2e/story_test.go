@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/accountd/accountd/internal/natstest"
 )
 
 // TestStory tells the acts that exist, one after the other on one cluster: an
-// operator comes into being, devices enrol themselves, a laptop joins as a leaf node, is revoked and
+// operator comes into being, devices enrol themselves, are asked, configured and
+// commanded, a laptop joins as a leaf node with copies of the data, is revoked and
 // un-revoked, and the devices in the cloud notice nothing; then a tenant keeps its
 // data on a leaf node of its own.
 func TestStory(t *testing.T) {
@@ -32,8 +34,12 @@ func TestStory(t *testing.T) {
 		{"bootstrap", s.bootstrap},
 		{"provision", s.provisions},
 		{"provision over MQTT", s.mqttProvisions},
+		{"live query", s.liveQuery},
+		{"configuration", s.configuration},
+		{"remote command", s.command},
 		{"devices", s.devices},
 		{"leaf", s.joins},
+		{"mirrors", s.mirrors},
 		{"revoke", s.revoked},
 		{"unrevoke", s.returns},
 		{"physical isolation", s.physical},
@@ -52,6 +58,9 @@ type story struct {
 	crowd     []*device
 	moved     *device    // on the laptop
 	cloudAsk  *nats.Conn // a client in the cloud
+	admin     jetstream.JetStream
+	answers   int // stored in the cloud's stream
+	stored    int // in the laptop's stream
 }
 
 func (s *story) bootstrap() {
@@ -125,7 +134,7 @@ func (s *story) joins() {
 	if _, err := js.AddStream(&nats.StreamConfig{Name: "metrics", Subjects: []string{"metrics.>"}}); err != nil {
 		t.Fatal(err)
 	}
-	s.store(10, 10)
+	s.store(10)
 }
 
 // moves has a device leave the cloud for the laptop; it goes on answering both.
@@ -144,22 +153,23 @@ func (s *story) moves() {
 	natstest.Eventually(s.t, patience, func() error { return s.moved.answers(s.cloudAsk) })
 }
 
-// store publishes n messages on the laptop and requires its stream to hold total.
-func (s *story) store(n int, total uint64) {
+// store publishes n messages on the laptop, whose stream must hold all.
+func (s *story) store(n int) {
 	t := s.t
 	t.Helper()
 	js, err := s.local.JetStream(nats.Domain("leaf"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range n {
-		if _, err := js.Publish(fmt.Sprintf("metrics.%d", i), []byte("1")); err != nil {
+	for range n {
+		s.stored++
+		if _, err := js.Publish("metrics.load", fmt.Append(nil, s.stored)); err != nil {
 			t.Fatalf("publish to the laptop's stream: %v", err)
 		}
 	}
 	info, err := js.StreamInfo("metrics")
-	if err != nil || info.State.Msgs != total {
-		t.Fatalf("the laptop's stream holds %+v, %v; expected %d messages", info, err, total)
+	if err != nil || info.State.Msgs != uint64(s.stored) {
+		t.Fatalf("the laptop's stream holds %+v, %v; expected %d messages", info, err, s.stored)
 	}
 }
 
@@ -184,7 +194,8 @@ func (s *story) revoked() {
 	}
 	natstest.Eventually(t, patience, s.laptop.Unlinked)
 	s.refusedEverywhere(s.leafCreds)
-	s.store(10, 20)
+	s.store(10)
+	s.answerSurvey(context.Background())
 	if err := s.moved.answers(s.local); err != nil {
 		t.Errorf("on the laptop: %v", err)
 	}
@@ -206,7 +217,8 @@ func (s *story) returns() {
 	natstest.Eventually(t, patience, s.laptop.Linked)
 	s.everyDeviceAnswers(s.local)
 	natstest.Eventually(t, patience, func() error { return s.moved.answers(s.cloudAsk) })
-	s.store(10, 30)
+	s.store(10)
+	s.caughtUp()
 }
 
 // device answers questions that are asked on its subject.
