@@ -239,3 +239,54 @@ func widest(subject string, bearer bool) string {
 	}
 	return subject
 }
+
+// Bounds returns what users of a role of ac may do at most, whoever they are, and
+// what every one of them may do: the names, tags and keys that tell them apart are
+// taken for anything. Of a role without permissions both are the account's
+// defaults.
+func Bounds(ac *jwt.AccountClaims, t jwt.UserPermissionLimits) (most, least jwt.Permissions, err error) {
+	p := t.Permissions
+	if p.Pub.Empty() && p.Sub.Empty() && p.Resp == nil {
+		return ac.DefaultPermissions, ac.DefaultPermissions, nil
+	}
+	most, least = p, p
+	for _, list := range []struct {
+		of         jwt.StringList
+		wide, slim *jwt.StringList
+		deny       bool
+	}{
+		{p.Pub.Allow, &most.Pub.Allow, &least.Pub.Allow, false}, {p.Pub.Deny, &least.Pub.Deny, &most.Pub.Deny, true},
+		{p.Sub.Allow, &most.Sub.Allow, &least.Sub.Allow, false}, {p.Sub.Deny, &least.Sub.Deny, &most.Sub.Deny, true},
+	} {
+		if *list.wide, *list.slim, err = boundList(list.of, list.deny, ac); err != nil {
+			return most, least, err
+		}
+	}
+	for _, b := range []*jwt.Permissions{&most, &least} {
+		denyRest(&b.Pub, p.Pub)
+		denyRest(&b.Sub, p.Sub)
+	}
+	return most, least, nil
+}
+
+// boundList expands a list of a template for any user: wide with all that it can
+// stand for, slim with what it stands for whoever the user is.
+func boundList(list jwt.StringList, deny bool, ac *jwt.AccountClaims) (wide, slim jwt.StringList, err error) {
+	var same, open jwt.StringList
+	for _, subject := range list {
+		if w := widest(subject, true); templateForm.MatchString(subject) && w != subject {
+			open = append(open, w)
+		} else {
+			same = append(same, subject)
+		}
+	}
+	if len(open) > 0 { // beside which the others are checked
+		same = slices.DeleteFunc(same, func(s string) bool { return !templateForm.MatchString(s) && !validSubject(s) })
+	}
+	anyone := &jwt.UserClaims{User: jwt.User{IssuerAccount: ac.Subject}}
+	if slim, err = expandList(same, deny, anyone, ac); err != nil {
+		return nil, nil, err
+	}
+	rest, err := expandList(open, deny, anyone, ac)
+	return append(slices.Clone(slim), rest...), slim, err
+}

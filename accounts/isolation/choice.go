@@ -22,6 +22,14 @@ func (c *choices) pick(n int, why string) int {
 	return c.picks[c.at-1]
 }
 
+// one picks a user where e stands for whoever has a role.
+func (c *choices) one(e endpoint) endpoint {
+	if e.refused == "" && e.unsure != "" && c.pick(2, e.unsure) == 1 {
+		e.perms = e.least
+	}
+	return e
+}
+
 // next prepares the next run, false if there is none.
 func (c *choices) next() bool {
 	c.at = 0

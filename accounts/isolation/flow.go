@@ -99,7 +99,7 @@ func (w *World) trial(c *choices, f Flow) *trial {
 	if f.Pattern == "" {
 		f.Pattern = f.Subject
 	}
-	return &trial{choices: c, w: w, flow: f, from: w.login(f.From, f.FromLeaf), to: w.login(f.To, f.ToLeaf)}
+	return &trial{choices: c, w: w, flow: f, from: c.one(w.login(f.From, f.FromLeaf)), to: c.one(w.login(f.To, f.ToLeaf))}
 }
 
 // enumerate tries every combination of choices. Answers that differ make one

@@ -11,18 +11,28 @@ import (
 // can come to the changed account, not all there is. It is not for several
 // goroutines at once.
 type Guard struct {
-	named   []string
+	named   map[string][]string // whom the policy names, by account
 	demands map[string][]demand // by from
+	sources map[string][]string // of demands, by account
 
 	arrivals map[string]map[string][]tokens // subjects by account, then by from
 	visited  map[string][]string            // accounts by from
 }
 
 // NewGuard watches over a policy, which names no users: whoever holds only
-// accounts does not know them.
+// accounts does not know them, but for their roles.
 func NewGuard(p Policy) *Guard {
-	g := &Guard{named: p.named(), demands: map[string][]demand{}, arrivals: map[string]map[string][]tokens{}, visited: map[string][]string{}}
+	g := &Guard{
+		named: map[string][]string{}, demands: map[string][]demand{}, sources: map[string][]string{},
+		arrivals: map[string]map[string][]tokens{}, visited: map[string][]string{},
+	}
+	for _, who := range p.named() {
+		g.named[account(who)] = append(g.named[account(who)], who)
+	}
 	for _, d := range p.demands() {
+		if g.demands[d.from] == nil {
+			g.sources[account(d.from)] = append(g.sources[account(d.from)], d.from)
+		}
 		g.demands[d.from] = append(g.demands[d.from], d)
 	}
 	return g
@@ -83,8 +93,8 @@ func (g *Guard) affected(w *World, changed []string) map[string]bool {
 			continue
 		}
 		for _, name := range []string{key, t.claims.Name} {
-			if g.demands[name] != nil {
-				out[name] = true
+			for _, from := range g.sources[name] {
+				out[from] = true
 			}
 		}
 		streams, services := w.links(t)
@@ -118,8 +128,7 @@ func (g *Guard) expecting(w *World, changed []string, out map[string]bool) {
 			if d.flow == nil {
 				continue
 			}
-			to, _, _ := strings.Cut(d.flow.To, ":")
-			if t := w.find(to); t == nil || slices.Contains(changed, t.claims.Subject) {
+			if t := w.find(account(d.flow.To)); t == nil || slices.Contains(changed, t.claims.Subject) {
 				out[from] = true
 			}
 		}
@@ -132,9 +141,7 @@ func (g *Guard) Judge(before, after *World, changed []string) []Breach {
 	sources := slices.Sorted(maps.Keys(g.affected(after, changed)))
 	check := func(w *World) []Breach {
 		c := checker{w: w, explored: map[string]*explorer{}}
-		if slices.ContainsFunc(changed, func(key string) bool { return nameIn(before, key) != nameIn(after, key) }) {
-			c.out = w.missing(g.named)
-		}
+		c.out = w.missing(g.namedOf(before, after, changed))
 		for _, from := range sources {
 			for _, d := range g.demands[from] {
 				c.check(d)
@@ -153,17 +160,30 @@ func (g *Guard) Judge(before, after *World, changed []string) []Breach {
 	return slices.DeleteFunc(broken, func(b Breach) bool { return known[b.id] })
 }
 
-// nameIn is the name of an account, "" if it is not there.
-func nameIn(w *World, key string) string {
-	if t := w.tenant(key); t != nil {
-		return t.label()
+// namedOf returns whom the policy names of some accounts, by what they are called
+// before and after.
+func (g *Guard) namedOf(before, after *World, changed []string) (out []string) {
+	for _, key := range changed {
+		names := []string{key}
+		for _, w := range []*World{before, after} {
+			if t := w.tenant(key); t != nil && !slices.Contains(names, t.claims.Name) {
+				names = append(names, t.claims.Name)
+			}
+		}
+		for _, name := range names {
+			out = append(out, g.named[name]...)
+		}
 	}
-	return ""
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Users reports whether a policy speaks of single users.
 func (p Policy) Users() bool {
-	of := func(who string) bool { return strings.Contains(who, ":") }
+	of := func(who string) bool {
+		_, user, named := strings.Cut(who, ":")
+		return named && !strings.HasPrefix(user, roleMark)
+	}
 	return slices.ContainsFunc(p.Isolated, func(list []string) bool { return slices.ContainsFunc(list, of) }) ||
 		slices.ContainsFunc(p.Reaches, func(r Allowance) bool { return of(r.From) || slices.ContainsFunc(r.Only, of) }) ||
 		slices.ContainsFunc(p.Flows, func(f ExpectedFlow) bool { return of(f.From) || of(f.To) })

@@ -2,6 +2,9 @@ package isolation
 
 import (
 	"fmt"
+	"maps"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,12 +26,19 @@ type endpoint struct {
 
 	maxPayload, maxSubs int64
 
-	leaf bool // it is a leaf node
+	leaf   bool // it is a leaf node
+	client bool // it may be a client as well
+
+	least  *perms // what every user of a role may do, nil if that is perms
+	unsure string // what it depends on
 }
 
-// login judges the connection of who, "account" or "account:user", as a NATS
-// client or as a leaf node. A user that is not named or not known has no
-// permissions of his own.
+// roleMark before a name in place of a user's stands for whoever has that role.
+const roleMark = "@"
+
+// login judges the connection of who, "account", "account:user" or
+// "account:@role", as a NATS client or as a leaf node. A user that is not named
+// or not known has no permissions of his own.
 func (w *World) login(who string, leaf bool) endpoint {
 	e := endpoint{label: who, maxPayload: jwt.NoLimit, maxSubs: jwt.NoLimit, leaf: leaf}
 	var name string
@@ -43,7 +53,9 @@ func (w *World) login(who string, leaf bool) endpoint {
 		return e
 	}
 	e.perms = t.defaults
-	if uc := w.users[ac.Subject][name]; uc != nil && name != "" {
+	if role, ok := strings.CutPrefix(name, roleMark); ok {
+		e.refused, e.maybe = w.admitRole(&e, t, role)
+	} else if uc := w.users[ac.Subject][name]; uc != nil && name != "" {
 		e.refused, e.maybe = w.admit(&e, t, uc)
 	} else if ac.Revocations[jwt.All] > w.cfg.Now.Unix() {
 		e.refused = fmt.Sprintf("account %s revokes whoever is issued now, too", t.label())
@@ -119,6 +131,49 @@ func (w *World) admit(e *endpoint, t *tenant, uc *jwt.UserClaims) (refused, mayb
 	}
 	e.maxPayload, e.maxSubs = rights.Payload, rights.Subs
 	return w.circumstances(t, uc, rights, e.leaf)
+}
+
+// admitRole fills e with what users of a role may do, whoever they are, and says
+// why servers refuse them all.
+func (w *World) admitRole(e *endpoint, t *tenant, name string) (refused, maybe string) {
+	list := rolesNamed(t.claims, name)
+	if len(list) == 0 {
+		return "there is no role " + name + " in account " + t.label(), ""
+	}
+	user := jwt.UserClaims{ClaimsData: jwt.ClaimsData{Name: roleMark + name, IssuedAt: math.MaxInt64}} // after any revocation
+	for i, role := range list {
+		wide, slim, err := accounts.Bounds(t.claims, role.Template)
+		if err != nil {
+			return "the template of role " + name + ": " + fault.As(err).Msg, ""
+		}
+		if refused, maybe = w.circumstances(t, &user, role.Template, e.leaf); refused != "" {
+			return refused, ""
+		}
+		most, least := compile(wide), compile(slim)
+		if i > 0 {
+			most, least = union(e.perms, most), compile(jwt.Permissions{Pub: jwt.Permission{Deny: jwt.StringList{anyTail}}, Sub: jwt.Permission{Deny: jwt.StringList{anyTail}}})
+		}
+		if e.perms, e.least = most, nil; !reflect.DeepEqual(most, least) {
+			e.least, e.unsure = least, fmt.Sprintf("what users of role %s of %s may do depends on who they are", name, t.label())
+		}
+	}
+	e.maxPayload, e.maxSubs = list[0].Template.Payload, list[0].Template.Subs
+	return "", maybe
+}
+
+// rolesNamed returns the different roles of a name, those of a fleet's cohorts
+// and stations among them, in the order of their keys.
+func rolesNamed(ac *jwt.AccountClaims, name string) (out []*jwt.UserScope) {
+	for _, key := range slices.Sorted(maps.Keys(ac.SigningKeys)) {
+		role := accounts.RoleOf(ac, key)
+		if role == nil || role.Role != name && !strings.HasPrefix(role.Role, name+"/") {
+			continue
+		}
+		if !slices.ContainsFunc(out, func(o *jwt.UserScope) bool { return reflect.DeepEqual(o.Template, role.Template) }) {
+			out = append(out, role)
+		}
+	}
+	return out
 }
 
 // circumstances judges what depends on when, from where and how a user

@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
@@ -44,6 +45,31 @@ func compile(p jwt.Permissions) *perms {
 		c.subAllow, c.subDeny = grants(p.Sub.Allow), grants(p.Sub.Deny)
 	}
 	return c
+}
+
+// union allows whatever a or b allow.
+func union(a, b *perms) *perms {
+	if a == nil || b == nil {
+		return nil
+	}
+	u := &perms{
+		pubAllow: slices.Concat(a.pubAllow, b.pubAllow), subAllow: slices.Concat(a.subAllow, b.subAllow),
+		onlyPub: a.onlyPub && b.onlyPub, onlySub: a.onlySub && b.onlySub, responses: max(a.responses, b.responses),
+	}
+	if a.responses < 0 || b.responses < 0 {
+		u.responses = -1
+	}
+	for _, d := range a.pubDeny {
+		if slices.ContainsFunc(b.pubDeny, func(o tokens) bool { return o.covers(d) }) {
+			u.pubDeny = append(u.pubDeny, d)
+		}
+	}
+	for _, d := range a.subDeny {
+		if slices.ContainsFunc(b.subDeny, func(o grant) bool { return o.queue == d.queue && o.subject.covers(d.subject) }) {
+			u.subDeny = append(u.subDeny, d)
+		}
+	}
+	return u
 }
 
 func subjects(list []string) []tokens {

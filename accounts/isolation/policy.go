@@ -12,8 +12,9 @@ import (
 	"github.com/accountd/accountd/fault"
 )
 
-// Policy is what a set of accounts must hold to. Account names that are not
-// among the claims break it.
+// Policy is what a set of accounts must hold to. Accounts are named by their
+// names or keys, users by account:user, whoever has a role by account:@role.
+// Accounts and roles that are not among the claims break it.
 type Policy struct {
 	Isolated [][]string     `json:"isolated,omitempty" yaml:"isolated"` // no account of a list can reach another of it
 	Reaches  []Allowance    `json:"reaches,omitempty" yaml:"reaches"`
@@ -110,7 +111,8 @@ func (p Policy) demands() []demand {
 	return out
 }
 
-// named returns every account that a policy speaks of, without its users, once.
+// named returns every account, without its users, and every role that a policy
+// speaks of, once.
 func (p Policy) named() []string {
 	var out []string
 	for _, d := range p.demands() {
@@ -120,10 +122,20 @@ func (p Policy) named() []string {
 		}
 	}
 	for i, who := range out {
-		out[i], _, _ = strings.Cut(who, ":")
+		account, user, _ := strings.Cut(who, ":")
+		if strings.HasPrefix(user, roleMark) {
+			out = append(out, who)
+		}
+		out[i] = account
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// account is who without the user or role.
+func account(who string) string {
+	name, _, _ := strings.Cut(who, ":")
+	return name
 }
 
 // Check holds the world against a policy.
@@ -135,17 +147,31 @@ func (w *World) Check(p Policy) []Breach {
 	return c.out
 }
 
-// missing are the accounts that a policy names and that are not there.
+// missing are the accounts and roles that a policy names and that are not there.
 func (w *World) missing(names []string) []Breach {
 	out := []Breach{}
-	for _, name := range names {
-		if w.find(name) == nil {
-			out = append(out, Breach{
-				Rule: name + " is there", Path: []string{"account " + name + " is not among the claims"}, id: "missing " + name,
-			})
+	for _, who := range names {
+		name, role, isRole := strings.Cut(who, ":"+roleMark)
+		t, lacks := w.find(name), ""
+		switch {
+		case t == nil && !isRole:
+			lacks = "account " + name + " is not among the claims"
+		case t != nil && isRole && len(rolesNamed(t.claims, role)) == 0:
+			lacks = "account " + name + " has no role " + role
+		default:
+			continue
 		}
+		out = append(out, Breach{Rule: who + " is there", Path: []string{lacks}, id: "missing " + who, via: t.key()})
 	}
 	return out
+}
+
+// key is the account alone, of the way of a breach.
+func (t *tenant) key() map[string]bool {
+	if t == nil {
+		return nil
+	}
+	return map[string]bool{t.claims.Subject: true}
 }
 
 // checker collects what does not hold.
@@ -234,9 +260,7 @@ func (c *checker) add(rule string, from endpoint, p *place) {
 
 func (c *checker) flow(f ExpectedFlow) {
 	w := c.w
-	from, _, _ := strings.Cut(f.From, ":")
-	to, _, _ := strings.Cut(f.To, ":")
-	a, b := w.find(from), w.find(to)
+	a, b := w.find(account(f.From)), w.find(account(f.To))
 	if a == nil || b == nil {
 		return // which is a breach of its own
 	}

@@ -84,13 +84,22 @@ func (w *World) explorer(who endpoint, goal *endpoint) *explorer {
 	if who.refused != "" || who.tenant.dead != "" {
 		return x
 	}
-	x.renamed(place{at: who.tenant, names: everything()}, who.perms)
+	if !who.leaf || who.client {
+		x.renamed(place{at: who.tenant, names: everything()}, who.perms)
+	}
+	if who.leaf { // judged by the names on the wire, with the ways of answers open
+		for _, names := range append(who.perms.publishable(everything()), set{pattern: split("_R_.>")}, set{pattern: split("$JS.ACK.>")}) {
+			x.renamed(place{at: who.tenant, names: names}, nil)
+		}
+	}
 	for len(x.todo) > 0 {
 		p := x.todo[0]
 		x.todo = x.todo[1:]
 		x.spread(p)
 	}
-	delete(x.found, who.tenant)
+	if goal == nil || goal.tenant != who.tenant || goal.label == who.label {
+		delete(x.found, who.tenant) // which is not reached by being there
+	}
 	return x
 }
 
@@ -393,8 +402,8 @@ func firstNames(way []*place) tokens {
 
 // Isolated answers whether messages of users of a and b can come to each other,
 // with a shortest way for each direction that is open; none means isolated.
-// Both are an account or account:user. Without a user they stand for every user
-// that the account may ever have.
+// Both are an account, account:user, or account:@role for whoever has that role.
+// Without a user they stand for every user that the account may ever have.
 func (w *World) Isolated(a, b string) []Reach {
 	var out []Reach
 	from, to := w.anyone(a), w.anyone(b)
@@ -408,11 +417,17 @@ func (w *World) Isolated(a, b string) []Reach {
 	return out
 }
 
-// anyone is an endpoint with the rights of a named user, or with all rights.
+// anyone is an endpoint with the rights of a named user, with the most that users
+// of a role may have, or with all rights; it connects however it may.
 func (w *World) anyone(who string) endpoint {
 	t, user := w.endpoint(who)
 	if t == nil || user != "" {
-		return w.login(who, false)
+		e, leaf := w.login(who, false), w.login(who, true)
+		if leaf.refused == "" {
+			leaf.client = e.refused == ""
+			return leaf
+		}
+		return e
 	}
 	return endpoint{label: t.label(), tenant: w.compiled(t.claims.Subject)}
 }
