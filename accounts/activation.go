@@ -77,7 +77,7 @@ func (a Activation) export(ac *jwt.AccountClaims) (*jwt.Export, error) {
 		return ExportRef{}.Find(&private)
 	}
 	for _, kind := range []jwt.ExportType{jwt.Stream, jwt.Service} {
-		if ex := exportFor(&private, kind, a.Subject); ex != nil {
+		if ex := exportFor(private.Exports, kind, a.Subject); ex != nil {
 			return ex, nil
 		}
 	}

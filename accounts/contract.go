@@ -135,7 +135,7 @@ func (c *Contract) judgeOffer(lookup Lookup, now int64) {
 		c.State = ContractExpired
 	case ex == nil:
 	default:
-		of := exportFor(ex, c.Type, c.Subject)
+		of := exportFor(ex.Exports, c.Type, c.Subject)
 		switch {
 		case of == nil:
 			c.State, c.Reason = ContractBroken, "account "+strconv.Quote(ex.Name)+" no longer exports it"
@@ -148,7 +148,7 @@ func (c *Contract) judgeOffer(lookup Lookup, now int64) {
 // Offer makes the export that a contract needs, unless a private one is there:
 // fault.Conflict if everybody may import it already.
 func Offer(ac *jwt.AccountClaims, kind jwt.ExportType, subject string) (added bool, err error) {
-	switch ex := exportFor(ac, kind, subject); {
+	switch ex := exportFor(ac.Exports, kind, subject); {
 	case ex == nil:
 		yes, service := true, kind == jwt.Service
 		return true, ExportEdit{Private: &yes, Service: &service}.Add(ac, subject)

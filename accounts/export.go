@@ -219,7 +219,7 @@ func (at ExportRef) Cover(ac *jwt.AccountClaims) (*jwt.Export, error) {
 	if at.Subject == "" {
 		return at.Find(ac)
 	}
-	if ex := exportFor(ac, at.Type, at.Subject); ex != nil {
+	if ex := exportFor(ac.Exports, at.Type, at.Subject); ex != nil {
 		return ex, nil
 	}
 	return nil, noExport(ac, at)

@@ -16,6 +16,29 @@ import (
 // Lookup returns the current claims of an account, nil if it is not known.
 type Lookup func(account string) *jwt.AccountClaims
 
+// Sharing knows what accounts share, for a search for cycles. What cannot meet the
+// subject may be left out; the rest stands in the order of the claims.
+type Sharing interface {
+	Imports(account string, kind jwt.ExportType, subject string) []*jwt.Import
+	Exports(account string, kind jwt.ExportType, subject string) []*jwt.Export
+}
+
+// Imports implements [Sharing].
+func (l Lookup) Imports(account string, _ jwt.ExportType, _ string) []*jwt.Import {
+	if ac := l(account); ac != nil {
+		return ac.Imports
+	}
+	return nil
+}
+
+// Exports implements [Sharing].
+func (l Lookup) Exports(account string, _ jwt.ExportType, _ string) []*jwt.Export {
+	if ac := l(account); ac != nil {
+		return ac.Exports
+	}
+	return nil
+}
+
 // Findings returns what in ac servers will not honour although they accept the
 // account: imports that they drop or route wrongly. The rest of the account
 // works. now is in Unix seconds. The result is sorted and does not depend on
@@ -88,7 +111,7 @@ func unresolved(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup, now int64)
 		return "that account is not known"
 	}
 	remote, _ := Sides(im)
-	ex := exportFor(exporter, im.Type, remote)
+	ex := exportFor(exporter.Exports, im.Type, remote)
 	switch {
 	case ex == nil:
 		return fmt.Sprintf("no %s export covers it", im.Type)
@@ -105,9 +128,9 @@ func unresolved(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup, now int64)
 
 // exportFor returns the export that covers subject: the one of the very
 // subject first, as servers do.
-func exportFor(ac *jwt.AccountClaims, kind jwt.ExportType, subject string) *jwt.Export {
+func exportFor(list []*jwt.Export, kind jwt.ExportType, subject string) *jwt.Export {
 	var cover *jwt.Export
-	for _, ex := range ac.Exports {
+	for _, ex := range list {
 		switch {
 		case ex == nil || ex.Type != kind:
 		case string(ex.Subject) == subject:
@@ -142,24 +165,23 @@ func inactive(im *jwt.Import, exporter *jwt.AccountClaims, ex *jwt.Export, now i
 
 // Cyclic reports whether servers see the import as part of a cycle, by the
 // rules of checkServiceImportsForCycles and checkStreamImportsForCycles.
-func Cyclic(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup) bool {
+func Cyclic(ac *jwt.AccountClaims, im *jwt.Import, all Sharing) bool {
 	remote, local := patterns(im)
 	if im.IsService() {
-		return reaches(im.Account, local, jwt.Service, lookup, map[string]bool{ac.Subject: true})
+		return reaches(im.Account, local, jwt.Service, all, map[string]bool{ac.Subject: true})
 	}
-	return reaches(im.Account, local, jwt.Stream, lookup, map[string]bool{ac.Subject: true}) ||
-		reaches(im.Account, remote, jwt.Stream, lookup, map[string]bool{ac.Subject: true})
+	return reaches(im.Account, local, jwt.Stream, all, map[string]bool{ac.Subject: true}) ||
+		reaches(im.Account, remote, jwt.Stream, all, map[string]bool{ac.Subject: true})
 }
 
 // maxCycle is the depth to which servers search (MaxAccountCycleSearchDepth).
 const maxCycle = 1024
 
-func reaches(account, subject string, kind jwt.ExportType, lookup Lookup, visited map[string]bool) bool {
-	ac := lookup(account)
-	if ac == nil || len(visited) >= maxCycle || kind == jwt.Stream && exportFor(ac, kind, subject) == nil {
+func reaches(account, subject string, kind jwt.ExportType, all Sharing, visited map[string]bool) bool {
+	if len(visited) >= maxCycle || kind == jwt.Stream && exportFor(all.Exports(account, kind, subject), kind, subject) == nil {
 		return false
 	}
-	for _, im := range ac.Imports {
+	for _, im := range all.Imports(account, kind, subject) {
 		if im == nil || im.Type != kind {
 			continue
 		}
@@ -179,7 +201,7 @@ func reaches(account, subject string, kind jwt.ExportType, lookup Lookup, visite
 		if !Within(next, subject) {
 			next = subject
 		}
-		if reaches(im.Account, next, kind, lookup, visited) {
+		if reaches(im.Account, next, kind, all, visited) {
 			return true
 		}
 	}

@@ -15,7 +15,7 @@ func FlowOf(ac *jwt.AccountClaims, im *jwt.Import, lookup Lookup, now int64) Flo
 	remote, local := Sides(im)
 	f := Flow{Remote: remote, Local: local, Why: unresolved(ac, im, lookup, now)}
 	if exporter := lookup(im.Account); exporter != nil {
-		f.Export = exportFor(exporter, im.Type, remote)
+		f.Export = exportFor(exporter.Exports, im.Type, remote)
 	}
 	return f
 }

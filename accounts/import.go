@@ -107,7 +107,7 @@ func admitted(ac *jwt.AccountClaims, act *jwt.ActivationClaims, lookup Lookup, e
 		return fault.New(fault.Untrusted, "the activation is signed by %s, which is no key of account %q", keys.Short(act.Issuer), ex.Name).
 			ByRule("activation-signer").WithHint("%s", again)
 	}
-	if of := exportFor(ex, act.ImportType, string(act.ImportSubject)); of != nil && revocation.List(of.Revocations).Covers(act.Subject, act.IssuedAt) {
+	if of := exportFor(ex.Exports, act.ImportType, string(act.ImportSubject)); of != nil && revocation.List(of.Revocations).Covers(act.Subject, act.IssuedAt) {
 		return fault.New(fault.Denied, "account %q revoked the activation", ex.Name).ByRule("activation-revoked").WithHint("%s", again)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,6 +35,41 @@ type policies struct {
 
 func newPolicies(p *isolation.Policy, now func() time.Time) *policies {
 	return &policies{policy: p, now: now}
+}
+
+// SetPolicy replaces what no change of an account may break, from the next one
+// on. It looks at everything once, while the old policy is kept.
+func (s *Service) SetPolicy(ctx context.Context, p isolation.Policy) error {
+	next := newPolicies(&p, s.cfg.Now)
+	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
+		_, trust, err := s.trust(r)
+		if err != nil {
+			return err
+		}
+		_, err = next.broken(r, trust.SystemAccount)
+		return err
+	})
+	if err != nil {
+		return startFault(err)
+	}
+	s.policy.Store(next)
+	s.kept.Store(nil)
+	return nil
+}
+
+// KeepPolicy has the status say why there is a newer policy that is not kept.
+func (s *Service) KeepPolicy(why error) {
+	text := fmt.Sprintf("the policy stays as it was read before: %s", why)
+	s.kept.Store(&text)
+}
+
+// broken says what of the policy does not hold, and whether it is the newest.
+func (s *Service) broken(r store.Reader, system string) ([]string, error) {
+	out, err := s.policy.Load().broken(r, system)
+	if why := s.kept.Load(); why != nil {
+		out = append(slices.Clone(out), *why)
+	}
+	return out, err
 }
 
 // update follows the store and lets the guard learn of it.
@@ -122,7 +158,7 @@ func (p *policies) judge(r store.Reader, system string, b *batch) (refused bool,
 
 func breaks(c *change, b isolation.Breach) error {
 	return fault.New(fault.Denied, "account %s would break the policy that %s: %s", c.name(), b.Rule, strings.Join(b.Path, "; ")).
-		ByRule("policy").WithHint("change it, or the policy that accountd was started with; what is stored now: nsc verify isolation --all")
+		ByRule("policy").WithHint("change it, or the policy that accountd keeps; what is stored now: nsc verify isolation --all")
 }
 
 // maxBroken bounds the broken demands that are named.

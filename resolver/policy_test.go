@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -232,4 +233,76 @@ func BenchmarkPolicy(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestPolicyIsReplaced: a newer policy holds from the next change on, what it
+// finds broken is said, and one that cannot be read leaves the old one.
+func TestPolicyIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := guarded(t, "isolated: [[coke, fanta]]")
+	coke := w.edit(w.named("coke"), giving(jwt.Stream, "orders.>"))
+	pepsi, fanta := w.named("pepsi"), w.named("fanta")
+	for _, d := range []*claims.Document{coke, pepsi, fanta} {
+		w.mustPut(d, "")
+	}
+	take := func(d *claims.Document) string {
+		t.Helper()
+		base := must(w.newest(d.Subject))
+		res := w.put(api.Item{JWT: w.edit(base, taking(coke.Subject, jwt.Stream, "orders.>", "coke.>")).Token, Base: base.ID})
+		if res.Error != nil {
+			return res.Error.Rule
+		}
+		return ""
+	}
+	if got := take(pepsi) + take(fanta); got != "policy" {
+		t.Errorf("%q", got)
+	}
+	if err := w.s.SetPolicy(t.Context(), must(isolation.ParsePolicy([]byte("isolated: [[coke, pepsi]]")))); err != nil {
+		t.Fatal(err)
+	}
+	if warned := must(w.s.Warnings(t.Context())); len(warned) != 1 || !strings.Contains(warned[0], "coke and pepsi are isolated") {
+		t.Errorf("%q", warned)
+	}
+	if got := take(fanta); got != "" {
+		t.Errorf("the old policy is kept: %q", got)
+	}
+	w.s.KeepPolicy(errors.New("line 3 is none"))
+	if warned := must(w.s.Warnings(t.Context())); len(warned) != 2 || !strings.Contains(warned[1], "line 3 is none") {
+		t.Errorf("%q", warned)
+	}
+}
+
+// TestPolicyOfARole: a change of a role that breaks the policy is refused, though
+// accountd knows none of its users.
+func TestPolicyOfARole(t *testing.T) {
+	t.Parallel()
+	w := guarded(t, "isolated: [['coke:@device', pepsi]]")
+	role := func(ac *jwt.AccountClaims, allowed ...string) {
+		scope := jwt.NewUserScope()
+		scope.Key, scope.Role = w.roleKey(t, ac), "device"
+		scope.Template.Pub.Allow = allowed
+		ac.SigningKeys.AddScopedSigner(scope)
+	}
+	coke := w.edit(w.named("coke"), func(ac *jwt.AccountClaims) { giving(jwt.Stream, "orders.>")(ac); role(ac, "own.{{name()}}.>") })
+	w.mustPut(coke, "")
+	pepsi := w.edit(w.named("pepsi"), taking(coke.Subject, jwt.Stream, "orders.>", "coke.>"))
+	w.mustPut(pepsi, "")
+	for _, edit := range []func(*jwt.AccountClaims){
+		func(ac *jwt.AccountClaims) { role(ac, "own.{{name()}}.>", "orders.{{name()}}") },
+		func(ac *jwt.AccountClaims) { ac.SigningKeys = nil },
+	} {
+		if res := w.put(api.Item{JWT: w.edit(coke, edit).Token, Base: coke.ID}); res.Error == nil || res.Error.Rule != "policy" {
+			t.Errorf("%+v", res)
+		}
+	}
+	w.mustPut(w.edit(coke, func(ac *jwt.AccountClaims) { role(ac, "own.{{name()}}.x") }), coke.ID)
+}
+
+// roleKey is the key of the only role of an account, a new one if there is none.
+func (w *world) roleKey(t *testing.T, ac *jwt.AccountClaims) string {
+	t.Helper()
+	for key := range ac.SigningKeys {
+		return key
+	}
+	return must(keys.NewAccount()).PublicKey()
 }

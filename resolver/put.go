@@ -149,7 +149,7 @@ func (s *Service) commit(tx store.Tx, changes []*change, trust operator.Trust, w
 	b := newBatch(tx, changes, &s.importers, allow, now)
 	others, err := b.judge()
 	for again := true; err == nil && again; {
-		if again, err = s.policy.judge(tx, trust.SystemAccount, b); err == nil && again {
+		if again, err = s.policy.Load().judge(tx, trust.SystemAccount, b); err == nil && again {
 			others, err = b.judge()
 		}
 	}

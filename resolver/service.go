@@ -61,8 +61,8 @@ type Config struct {
 	Signer claims.Signer
 	// Keyring keeps the keys of fleets; nil where nothing opens what is sealed.
 	Keyring Keyring
-	// Policy is what no change of an account may break; nil for none. It names no
-	// users: see [isolation.Policy.Users].
+	// Policy is what no change of an account may break at first; nil for none. It
+	// names no users: see [isolation.Policy.Users].
 	Policy *isolation.Policy
 	// Unaware reports whether servers are served that do not end every contract by
 	// themselves; nil where there are none.
@@ -94,7 +94,8 @@ type Service struct {
 	lookups   *lookups
 	importers importers
 	spaces    namespaces
-	policy    *policies
+	policy    atomic.Pointer[policies]
+	kept      atomic.Pointer[string] // why the policy is not the newest, nil if it is
 	contracts contracts
 	trusted   atomic.Pointer[trusted]
 	agenda    agenda
@@ -117,7 +118,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Meter == nil {
 		cfg.Meter = noMeter{}
 	}
-	return &Service{cfg: cfg, log: cfg.Logger, lookups: &lookups{held: map[string]*lookup{}}, policy: newPolicies(cfg.Policy, cfg.Now)}, nil
+	s := &Service{cfg: cfg, log: cfg.Logger, lookups: &lookups{held: map[string]*lookup{}}}
+	s.policy.Store(newPolicies(cfg.Policy, cfg.Now))
+	return s, nil
 }
 
 // now returns the time of one operation, in whole seconds as it is signed.

@@ -45,7 +45,7 @@ func (s *Service) Warnings(ctx context.Context) (out []string, err error) {
 }
 
 func (s *Service) warnings(r store.Reader, op store.Record, trust operator.Trust) ([]string, error) {
-	out, err := s.policy.broken(r, trust.SystemAccount)
+	out, err := s.broken(r, trust.SystemAccount)
 	if err != nil {
 		return nil, err
 	}

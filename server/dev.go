@@ -5,12 +5,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/accountd/accountd/accounts/isolation"
 	"github.com/accountd/accountd/fault"
 )
 
@@ -32,9 +32,9 @@ type DevOptions struct {
 	// AccountServer is what the operator's account server URL is of: nats, the
 	// default, or http.
 	AccountServer string
-	InsecureHTTP  bool // allow HTTP without TLS beyond this machine
-	// Policy is what no change of an account may break; nil for none.
-	Policy *isolation.Policy
+	InsecureHTTP  bool             // allow HTTP without TLS beyond this machine
+	Policy        string           // file of what no change of an account may break, absolute; "" for none
+	Reload        <-chan os.Signal // asks for the policy to be read again; nil for never
 
 	ReadyFile  string // written when everything is in force, removed at the end; absolute
 	BinDir     string // folder of the programs, for PATH in DIR/env; "" leaves PATH alone
@@ -83,7 +83,11 @@ func Dev(ctx context.Context, opts DevOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &dev{opts: opts, log: opts.Logger, began: opts.Now()}
+	policy, err := openPolicy(opts.Policy, opts.Reload, opts.Logger)
+	if err != nil {
+		return err
+	}
+	d := &dev{opts: opts, log: opts.Logger, began: opts.Now(), policy: policy}
 	defer func() {
 		if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 			err = nil // asked to end before it was ready
@@ -102,11 +106,13 @@ func Dev(ctx context.Context, opts DevOptions) (err error) {
 	return d.run(ctx)
 }
 
+func (d *dev) keepPolicy(ctx context.Context) error { return d.policy.watch(ctx, d.service) }
+
 // run does everything that lasts as long as the service, under one context:
 // the first task that fails ends all.
 func (d *dev) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{d.serveHTTP, d.serveControl, d.serveBeside, d.becomeReady, d.service.Upkeep} {
+	for _, task := range []func(context.Context) error{d.serveHTTP, d.serveControl, d.serveBeside, d.becomeReady, d.service.Upkeep, d.keepPolicy} {
 		g.Go(func() error { return task(ctx) })
 	}
 	return g.Wait()

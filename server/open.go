@@ -27,6 +27,8 @@ type dev struct {
 	log   *slog.Logger
 	began time.Time
 
+	policy *policyFile
+
 	folder  *claimed
 	state   state
 	secrets secrets
@@ -207,7 +209,7 @@ func (d *dev) newService() (*resolver.Service, error) {
 		Store: d.store, Nodes: d.expected,
 		Self:      resolver.Self{User: user.Subject, Issuer: user.Issuer, IssuedAt: user.IssuedAt},
 		Delegated: d.secrets.delegated.PublicKey(), Signer: d.secrets.delegated, Server: d.secrets.server.Key(),
-		Policy: d.opts.Policy, Now: d.opts.Now, Logger: d.log,
+		Policy: d.policy.first, Now: d.opts.Now, Logger: d.log,
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/accountd/accountd/accounts/isolation"
 	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -27,19 +27,20 @@ import (
 // stock servers. Operator, SystemCreds, Servers and Store are required. Files
 // are named by absolute paths.
 type ResolverOptions struct {
-	Operator      string            // file with the operator's JWT
-	SystemAccount string            // file with the system account's JWT, for an empty store; "" asks the servers for it
-	SystemCreds   string            // credentials file of a user of the system account
-	SigningKey    string            // file with the seed of a signing key delegated to accountd, plain or sealed; "" for offline custody
-	Identity      string            // file with the identity that opens a sealed SigningKey
-	Servers       string            // nats:// URLs of the cluster, separated by commas
-	Store         string            // bolt:PATH or postgres://…
-	HTTP          string            // address of the HTTP listener, "off" for none
-	HTTPCert      string            // file with the certificate of the HTTP listener and those that it needs, "" for none
-	HTTPKey       string            // file with its key
-	InsecureHTTP  bool              // allow HTTP without TLS beyond this machine
-	Policy        *isolation.Policy // what no change of an account may break; nil for none
-	ReadyFile     string            // written when a server is served, removed at the end
+	Operator      string           // file with the operator's JWT
+	SystemAccount string           // file with the system account's JWT, for an empty store; "" asks the servers for it
+	SystemCreds   string           // credentials file of a user of the system account
+	SigningKey    string           // file with the seed of a signing key delegated to accountd, plain or sealed; "" for offline custody
+	Identity      string           // file with the identity that opens a sealed SigningKey
+	Servers       string           // nats:// URLs of the cluster, separated by commas
+	Store         string           // bolt:PATH or postgres://…
+	HTTP          string           // address of the HTTP listener, "off" for none
+	HTTPCert      string           // file with the certificate of the HTTP listener and those that it needs, "" for none
+	HTTPKey       string           // file with its key
+	InsecureHTTP  bool             // allow HTTP without TLS beyond this machine
+	Policy        string           // file of what no change of an account may break, "" for none
+	Reload        <-chan os.Signal // asks for the policy to be read again; nil for never
+	ReadyFile     string           // written when a server is served, removed at the end
 
 	Out    io.Writer        // what is being served
 	Logger *slog.Logger     // discards if nil
@@ -73,6 +74,7 @@ type alone struct {
 	web         net.Listener // nil without HTTP
 	secure      *tls.Config  // of web, nil without TLS
 	probes      stock.Probes
+	policy      *policyFile
 	nc          atomic.Pointer[nats.Conn]
 	ear         atomic.Pointer[nats.Conn]   // hears what nc answers, which nc does not
 	fleet       atomic.Pointer[stock.Fleet] // nil while another process publishes
@@ -91,6 +93,9 @@ type alone struct {
 func Resolver(ctx context.Context, opts ResolverOptions) (err error) {
 	a := &alone{opts: opts.withDefaults()}
 	a.log, a.began = a.opts.Logger, a.opts.Now()
+	if a.policy, err = openPolicy(a.opts.Policy, a.opts.Reload, a.log); err != nil {
+		return err
+	}
 	defer func() {
 		if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 			err = nil // asked to end before it was ready
@@ -101,11 +106,13 @@ func Resolver(ctx context.Context, opts ResolverOptions) (err error) {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{a.serveHTTP, a.serveServers} {
+	for _, task := range []func(context.Context) error{a.serveHTTP, a.serveServers, a.keepPolicy} {
 		g.Go(func() error { return task(ctx) })
 	}
 	return g.Wait()
 }
+
+func (a *alone) keepPolicy(ctx context.Context) error { return a.policy.watch(ctx, a.service) }
 
 // open does everything that needs no server.
 func (a *alone) open(ctx context.Context) (err error) {
@@ -151,7 +158,7 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 	cfg := resolver.Config{
 		Store: a.store, Nodes: a.nodes, Server: id,
 		Self:   resolver.Self{User: k.user.Subject, Issuer: k.user.Issuer, IssuedAt: k.user.IssuedAt},
-		Policy: a.opts.Policy, Now: a.opts.Now, Logger: a.log,
+		Policy: a.policy.first, Now: a.opts.Now, Logger: a.log,
 		Forget:  func(ctx context.Context, name string) error { return forgetServer(ctx, a.fleet.Load(), name) },
 		Peer:    a.peer,
 		Unaware: func() bool { return true },

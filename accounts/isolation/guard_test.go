@@ -149,7 +149,7 @@ func healthy(ac *jwt.AccountClaims) bool {
 // BenchmarkGuard: one tenant changes, all of which are isolated from each other
 // but for a platform that gives every one of them its own stream and service.
 func BenchmarkGuard(b *testing.B) {
-	for _, n := range []int{100, 1000} {
+	for _, n := range []int{100, 1000, 10000} {
 		platform := newTenant("platform")
 		stored := shelf{platform.pub: platform.claims}
 		p := isolation.Policy{Isolated: [][]string{{}}}
@@ -160,6 +160,10 @@ func BenchmarkGuard(b *testing.B) {
 			platform.claims.Exports.Add(&jwt.Export{Subject: jwt.Subject(a.claims.Name + ".news.>"), Type: jwt.Stream})
 			a.claims.Imports.Add(&jwt.Import{Account: platform.pub, Subject: jwt.Subject(a.claims.Name + ".news.>"), LocalSubject: "news.>", Type: jwt.Stream})
 			platform.claims.Imports.Add(&jwt.Import{Account: a.pub, Subject: "orders.>", LocalSubject: jwt.RenamingSubject(a.claims.Name + ".orders.>"), Type: jwt.Stream})
+			a.exports(jwt.Service, "ask.>")
+			platform.claims.Imports.Add(&jwt.Import{Account: a.pub, Subject: "ask.>", LocalSubject: jwt.RenamingSubject(a.claims.Name + ".ask.>"), Type: jwt.Service})
+			platform.claims.Exports.Add(&jwt.Export{Subject: jwt.Subject("for." + a.claims.Name + ".>"), Type: jwt.Service})
+			a.claims.Imports.Add(&jwt.Import{Account: platform.pub, Subject: jwt.Subject("for." + a.claims.Name + ".>"), LocalSubject: "platform.>", Type: jwt.Service})
 			stored[a.pub] = a.claims
 			importers[platform.pub] = append(importers[platform.pub], a.pub)
 			importers[a.pub] = []string{platform.pub}

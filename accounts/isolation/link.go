@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/nats-io/jwt/v2"
@@ -64,18 +65,19 @@ func (w *World) link(t *tenant) {
 func (w *World) addLink(t *tenant, im *jwt.Import, internal bool) {
 	l, why := w.build(t, im, internal)
 	if why == "" {
-		list := t.services
-		if im.IsStream() {
-			list = t.streams
-		}
-		why = duplicate(list, l)
+		why = duplicate(t.taken[l.exporter], l)
 	}
-	switch {
-	case why != "":
+	if why != "" {
 		t.dropped = append(t.dropped, refused{kind: im.Type, from: im.Account, local: l.local, why: why})
-	case im.IsStream():
+		return
+	}
+	if t.taken == nil {
+		t.taken = map[*tenant][]*link{}
+	}
+	t.taken[l.exporter] = append(t.taken[l.exporter], l)
+	if im.IsStream() {
 		t.streams = append(t.streams, l)
-	default:
+	} else {
 		t.services = append(t.services, l)
 	}
 }
@@ -86,10 +88,7 @@ func (w *World) linksTo(t, exporter *tenant) (streams, services []*link) {
 	if t.dead != "" {
 		return nil, nil
 	}
-	for _, im := range t.claims.Imports {
-		if im == nil || im.Account != exporter.claims.Subject {
-			continue
-		}
+	for _, im := range t.imports[exporter.claims.Subject] {
 		list := &services
 		if im.IsStream() {
 			list = &streams
@@ -101,10 +100,10 @@ func (w *World) linksTo(t, exporter *tenant) (streams, services []*link) {
 	return streams, services
 }
 
-// duplicate says why l cannot stand beside the links before it.
+// duplicate says why l cannot stand beside the links before it to its exporter.
 func duplicate(list []*link, l *link) string {
 	for _, o := range list {
-		if o.exporter != l.exporter {
+		if o.kind != l.kind {
 			continue
 		}
 		if l.kind == jwt.Stream && slices.Equal(o.remote, l.remote) || l.kind == jwt.Service && slices.Equal(o.local, l.local) {
@@ -142,7 +141,7 @@ func (w *World) build(t *tenant, im *jwt.Import, internal bool) (*link, string) 
 	if why := l.renames(remote, local, im); why != "" {
 		return l, why
 	}
-	if l.maybe == "" && !internal && l.mayCycle() && accounts.Cyclic(t.claims, im, w.claims) {
+	if l.maybe == "" && !internal && l.mayCycle() && accounts.Cyclic(t.claims, im, sharing{w}) {
 		l.maybe = "imports form a cycle, and servers leave one of them out"
 	}
 	return l, ""
@@ -160,6 +159,34 @@ func (l *link) mayCycle() bool {
 		}
 	}
 	return false
+}
+
+// wanted is an import at its place in the claims.
+type wanted struct {
+	at int
+	im *jwt.Import
+}
+
+// sharing is an [accounts.Sharing] that looks at few of thousands of imports.
+type sharing struct{ w *World }
+
+func (s sharing) Imports(account string, kind jwt.ExportType, subject string) (out []*jwt.Import) {
+	t := s.w.compiled(account)
+	if t == nil {
+		return nil
+	}
+	list := slices.SortedFunc(t.wants[kind].meeting(split(subject)), func(a, b wanted) int { return cmp.Compare(a.at, b.at) })
+	for _, l := range list {
+		out = append(out, l.im)
+	}
+	return out
+}
+
+func (s sharing) Exports(account string, kind jwt.ExportType, subject string) []*jwt.Export {
+	if t := s.w.compiled(account); t != nil {
+		return slices.Collect(t.offers.meeting(split(subject)))
+	}
+	return nil
 }
 
 // renames prepares the renaming of an import.

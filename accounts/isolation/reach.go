@@ -3,8 +3,6 @@ package isolation
 import (
 	"cmp"
 	"fmt"
-	"iter"
-	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -256,35 +254,6 @@ func (p *perms) receives(s set) bool {
 	})
 }
 
-// firsts holds patterns by their first tokens: where thousands of tenants meet,
-// each has one of its own.
-type firsts[T any] struct{ by map[string][]T }
-
-func (f *firsts[T]) add(pattern tokens, v T) {
-	if f.by == nil {
-		f.by = map[string][]T{}
-	}
-	f.by[pattern[0]] = append(f.by[pattern[0]], v)
-}
-
-// meeting yields what can have a subject in common with a pattern, always in the
-// same order.
-func (f *firsts[T]) meeting(pattern tokens) iter.Seq[T] {
-	keys := []string{pattern[0], anyToken, anyTail}
-	if pattern[0] == anyToken || pattern[0] == anyTail {
-		keys = slices.Sorted(maps.Keys(f.by))
-	}
-	return func(yield func(T) bool) {
-		for _, key := range keys {
-			for _, v := range f.by[key] {
-				if !yield(v) {
-					return
-				}
-			}
-		}
-	}
-}
-
 // group are the stream imports of one subject of an account.
 type group struct {
 	remote tokens
@@ -292,7 +261,7 @@ type group struct {
 }
 
 // importers returns who imports streams of an account.
-func (w *World) importers(t *tenant) *firsts[*group] {
+func (w *World) importers(t *tenant) *table[*group] {
 	if w.cfg.Source != nil {
 		t.importsOnce.Do(func() {
 			for _, key := range w.cfg.Source.Importers(t.claims.Subject) {

@@ -58,7 +58,7 @@ func TestARoleStandsForItsUsers(t *testing.T) {
 		}
 	}
 	t.Logf("%d decided, %d open", decided, open)
-	if decided < 500 || open < 100 {
+	if decided < 500 || open < 50 {
 		t.Errorf("too few: %d decided, %d open", decided, open)
 	}
 }

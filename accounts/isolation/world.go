@@ -69,18 +69,20 @@ type tenant struct {
 	dead     string // why servers refuse the account
 	defaults *perms
 	exports  []*jwt.Export
+	imports  map[string][]*jwt.Import // by exporter
 	mappings []mapping
-	offers   firsts[*jwt.Export]
-	wants    map[jwt.ExportType]*firsts[struct{}] // whether something is imported by a first token
+	offers   table[*jwt.Export]
+	wants    map[jwt.ExportType]*table[wanted] // what is imported, by which cycles come round
 
 	linksOnce sync.Once
+	taken     map[*tenant][]*link // by exporter
 	streams   []*link
 	services  []*link
-	asked     firsts[*link] // services, by what is asked
+	asked     table[*link] // services, by what is asked
 	dropped   []refused
 
-	importsOnce sync.Once      // with a Source
-	importing   firsts[*group] // streams that others import
+	importsOnce sync.Once     // with a Source
+	importing   table[*group] // streams that others import
 	byRemote    map[string]*group
 	reading     []*link // services by which others reach its JetStream
 }
@@ -197,8 +199,12 @@ func (w *World) compile(t *tenant) {
 	for _, e := range t.exports {
 		t.offers.add(split(string(e.Subject)), e)
 	}
-	t.wants = map[jwt.ExportType]*firsts[struct{}]{jwt.Stream: {}, jwt.Service: {}}
-	for _, im := range ac.Imports {
+	t.wants = map[jwt.ExportType]*table[wanted]{jwt.Stream: {}, jwt.Service: {}}
+	t.imports = map[string][]*jwt.Import{}
+	for i, im := range ac.Imports {
+		if im != nil {
+			t.imports[im.Account] = append(t.imports[im.Account], im)
+		}
 		if im == nil || t.wants[im.Type] == nil {
 			continue
 		}
@@ -206,11 +212,13 @@ func (w *World) compile(t *tenant) {
 		if im.IsStream() {
 			remote = local // by which messages of streams would come round
 		}
-		first := split(remote)[:1]
-		if strings.HasPrefix(first[0], "$") || strings.HasPrefix(first[0], "{") {
-			first = tokens{anyToken} // a reference, perhaps
+		pattern := split(remote)
+		for i, tok := range pattern {
+			if strings.HasPrefix(tok, "$") || strings.HasPrefix(tok, "{") {
+				pattern[i] = anyToken // a reference, perhaps
+			}
 		}
-		t.wants[im.Type].add(first, struct{}{})
+		t.wants[im.Type].add(pattern, wanted{i, im})
 	}
 	t.mappings = w.mappingsOf(ac)
 }

@@ -24,9 +24,11 @@ func run(ctx context.Context, args []string) int {
 func environment() daemon.Env {
 	dir, _ := os.Getwd()          // relative names then fail where they are used
 	program, _ := os.Executable() // "" leaves PATH alone
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
 	return daemon.Env{
 		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now,
-		Dir: dir, Program: program, RuntimeDir: os.Getenv("XDG_RUNTIME_DIR"), Version: version(),
+		Reload: reload, Dir: dir, Program: program, RuntimeDir: os.Getenv("XDG_RUNTIME_DIR"), Version: version(),
 	}
 }
 

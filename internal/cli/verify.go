@@ -32,6 +32,9 @@ all of them (isolation), or whatever a policy file demands (-f), for CI:
       expect: delivered
       on: coke.orders.new
 
+account:@role, in the place of account:user, stands for all users of a role,
+whoever they are; what depends on their names is possible.
+
 The claims are those of the local store; with --jwt-dir those of a folder of JWTs,
 with --served the accounts that accountd holds, and the local store's users.
 Exits 9 if a demand does not hold, and says why.`

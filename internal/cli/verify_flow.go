@@ -46,10 +46,10 @@ pattern, queue, place, from_leaf, to_leaf), and every answer is one line of JSON
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.verifyFlow(cmd.Context(), o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.flow.From, "from", "", "account or account:user that publishes")
+	f.StringVar(&o.flow.From, "from", "", "account, account:user or account:@role that publishes")
 	f.StringVar(&o.flow.Subject, "subject", "", "subject of the message")
 	f.StringVar(&o.flow.Reply, "reply", "", "reply subject of the message")
-	f.StringVar(&o.flow.To, "to", "", "account or account:user that subscribes")
+	f.StringVar(&o.flow.To, "to", "", "account, account:user or account:@role that subscribes")
 	f.StringVar(&o.flow.Pattern, "pattern", "", "what it subscribes to (default the subject)")
 	f.StringVar(&o.flow.Queue, "queue", "", "queue group of the subscription, in which it is alone")
 	f.BoolVar(&o.flow.FromLeaf, "from-leaf", false, "a leaf node publishes, with the user's credentials")

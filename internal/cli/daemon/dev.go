@@ -43,6 +43,8 @@ It ends at SIGTERM or an interrupt: clients are sent away, and it exits 0 within
 
 With --policy every change that would break what the file demands is refused
 (rule policy); what is broken at the start is said in the log and by nsc status.
+It is read again when the file changes, and at SIGHUP; one that cannot be read
+leaves the old one, and nsc status says so.
 
 Exit codes: 2 the command line is wrong; 3 the policy does not exist; 4 the
 folder cannot be written; 5 another process runs on the folder; 6 a port or the
@@ -89,10 +91,8 @@ func (f devFlags) options(env Env, given func(string) bool) (server.DevOptions, 
 	opts := server.DevOptions{
 		Dir: env.absolute(f.dir), Show: show(f.dir), ReadyFile: env.absolute(f.ready),
 		InsecureHTTP: f.insecure, RuntimeDir: env.RuntimeDir,
+		Policy: env.absolute(f.policy), Reload: env.Reload,
 		Out: env.Stdout, Logger: log, Now: env.Now,
-	}
-	if opts.Policy, err = env.policy(f.policy); err != nil {
-		return opts, err
 	}
 	if f.dir == "" {
 		return opts, fault.New(fault.Usage, "--dir is empty").WithHint("accountd dev --dir ./%s", defaultDir)

@@ -42,6 +42,8 @@ database comes from PGPASSWORD or a password file.
 
 With --policy every change that would break what the file demands is refused
 (rule policy); what is broken at the start is said in the log and by nsc status.
+It is read again when the file changes, and at SIGHUP; one that cannot be read
+leaves the old one, and nsc status says so.
 
 With --signing-key accountd signs deletions itself; without one they wait for a
 signature. SIGTERM or an interrupt ends it; the servers go on without it.
@@ -103,14 +105,10 @@ func (f resolverFlags) options(env Env) (server.ResolverOptions, error) {
 	if err != nil {
 		return server.ResolverOptions{}, err
 	}
-	policy, err := env.policy(f.policy)
-	if err != nil {
-		return server.ResolverOptions{}, err
-	}
 	return server.ResolverOptions{
 		Operator: env.absolute(f.operator), SystemAccount: env.absolute(f.systemAccount), SystemCreds: env.absolute(f.systemCreds),
 		SigningKey: env.absolute(f.signingKey), Identity: env.absolute(f.identity), Servers: f.servers, Store: env.storeSpec(f.store),
 		HTTP: f.http, HTTPCert: env.absolute(f.httpCert), HTTPKey: env.absolute(f.httpKey), InsecureHTTP: f.insecureHTTP, ReadyFile: env.absolute(f.readyFile),
-		Policy: policy, Out: env.Stdout, Logger: log, Now: env.Now,
+		Policy: env.absolute(f.policy), Reload: env.Reload, Out: env.Stdout, Logger: log, Now: env.Now,
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,9 +22,10 @@ import (
 type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
-	Dir            string // current folder, absolute
-	Program        string // path of the running program, "" if not known
-	RuntimeDir     string // XDG_RUNTIME_DIR, "" for none
+	Dir            string           // current folder, absolute
+	Program        string           // path of the running program, "" if not known
+	RuntimeDir     string           // XDG_RUNTIME_DIR, "" for none
+	Reload         <-chan os.Signal // asks for files to be read again that may change; nil for never
 	Version        string
 }
 
