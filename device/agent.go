@@ -189,6 +189,9 @@ func (a *Agent) Renew(ctx context.Context) (st State, err error) {
 		if !a.passed(old.Expires) {
 			x.live, x.types = login{jwt: doc.Token, pair: own}, old.types
 		}
+		if n, err := a.note(); err == nil && n.Pass != "" {
+			x.pass = login{jwt: n.Pass, pair: own}
+		}
 		reply, err := x.run(ctx)
 		if err != nil {
 			return err
@@ -225,7 +228,7 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 	if err := a.keep(a.creds(), creds); err != nil {
 		return err
 	}
-	if err := a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew, Types: reply.Types}); err != nil {
+	if err := a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew, Types: reply.Types, Pass: reply.Pass}); err != nil {
 		return err
 	}
 	return a.hand()

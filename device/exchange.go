@@ -39,7 +39,8 @@ type exchange struct {
 	token   *keys.UserPair // the secret part of a token, nil without one
 	live    login          // by which the device connects now, zero for none
 	types   []string       // how live may connect, none for any way
-	claim   login          // by which it may do nothing but ask, zero for none
+	pass    login          // by which it may do nothing but ask, zero for none
+	claim   login          // the same, by a token
 	req     api.EnrollRequest
 	now     func() time.Time
 	hear    func(now int64) // what accountd tells of its time, may be nil
@@ -64,7 +65,7 @@ func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 	for _, way := range []struct {
 		login
 		urls string
-	}{{x.live, x.urls(x.types)}, {x.claim, x.urls(nil)}} {
+	}{{x.live, x.urls(x.types)}, {x.pass, x.urls(nil)}, {x.claim, x.urls(nil)}} {
 		if way.jwt != "" && way.urls != "" {
 			reply, err := x.overNATS(ctx, way.urls, way.login)
 			if err == nil || !fault.Is(err, fault.Unavailable) {
@@ -74,7 +75,7 @@ func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 		}
 	}
 	for _, u := range x.servers {
-		if !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
+		if !overWeb(u) {
 			continue
 		}
 		reply, err := x.by(ctx, x.overHTTP(strings.TrimSuffix(u, "/")+api.PathEnroll))
@@ -112,6 +113,11 @@ func (x exchange) urls(types []string) string {
 	return strings.Join(out, ",")
 }
 
+// overWeb reports whether a URL is one of accountd's own.
+func overWeb(u string) bool {
+	return strings.HasPrefix(u, "http://") || strings.HasPrefix(u, "https://")
+}
+
 // connectionType is what claims call a connection by URLs of a scheme, "" if they are
 // none of servers.
 func connectionType(scheme string) string {
@@ -128,6 +134,7 @@ func connectionType(scheme string) string {
 func (x exchange) by(ctx context.Context, send way) (reply api.EnrollReply, err error) {
 	req := x.req
 	req.Key = x.device.PublicKey()
+	req.Pass = !slices.ContainsFunc(x.servers, overWeb)
 	if reply, err = x.ask(ctx, send, api.EnrollRequest{Key: req.Key}); err != nil {
 		return reply, err
 	}
@@ -197,13 +204,18 @@ func (x exchange) overNATS(ctx context.Context, urls string, l login) (api.Enrol
 		return api.EnrollReply{}, fault.New(fault.Unavailable, "connect to %s: %w", urls, err)
 	}
 	defer nc.Close()
-	return x.by(ctx, func(ctx context.Context, body []byte) ([]byte, error) {
+	return x.by(ctx, overConn(nc))
+}
+
+// overConn asks over a connection.
+func overConn(nc *nats.Conn) way {
+	return func(ctx context.Context, body []byte) ([]byte, error) {
 		m, err := nc.RequestWithContext(ctx, fleet.EnrollSubject, body)
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "accountd did not answer over %s: %w", nc.ConnectedUrlRedacted(), err)
 		}
 		return m.Data, nil
-	})
+	}
 }
 
 func (x exchange) overHTTP(address string) way {

@@ -59,6 +59,7 @@ type note struct {
 	JWT     string   `json:"jti,omitempty"`   // of the credentials that Renew is about
 	Renew   int64    `json:"renew,omitempty"` // Unix seconds
 	Types   []string `json:"connection_types,omitempty"`
+	Pass    string   `json:"pass,omitempty"` // JWT by which the device may ask when servers refuse it
 }
 
 const schema = 1

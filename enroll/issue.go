@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 
@@ -51,9 +52,50 @@ func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply,
 		return reply, err
 	}
 	half := (c.Expires - a.now.Unix()) / 2
-	return api.EnrollReply{
+	reply = api.EnrollReply{
 		JWT: string(c.JWT), Expires: c.Expires,
 		Types: fleet.Scope(a.tenant.claims, fleet.Key{Public: signer.PublicKey()}).AllowedConnectionTypes,
 		Renew: a.now.Unix() + half + rand.Int64N(half/2+1), // not all at once
-	}, nil
+	}
+	if a.req.Pass {
+		reply.Pass, err = a.pass(issued, c.Expires)
+	}
+	return reply, err
+}
+
+// pass is the way back for a device whose credentials servers refuse, for as long
+// as it may renew by them. It is "" where accountd has no key of a group.
+func (a *asked) pass(issued, expires int64) (string, error) {
+	until := expires + int64(a.fleet.TTL/time.Second)
+	if ttl, only := fleet.Only(a.tenant.claims); only {
+		until = min(until, issued+int64(ttl/time.Second))
+	}
+	for _, g := range a.fleet.Groups(a.tenant.claims) {
+		if pair, ok := a.tenant.pairs[g.Public]; ok {
+			doc, err := g.Pass(a.tenant.claims, pair, a.req.Key, issued, until)
+			if err != nil {
+				return "", err
+			}
+			return doc.Token, nil
+		}
+	}
+	return "", nil
+}
+
+// lookAgain is after how many seconds a device asks again whether its key goes:
+// a fleet of a million then asks some thousand times a second.
+func lookAgain(ttl time.Duration) int {
+	return int(min(max(ttl/64, 15*time.Second), 15*time.Minute) / time.Second)
+}
+
+// look tells a user of an account when a key of a fleet is retired: claims say so
+// to everybody who reads them.
+func (a *asked) look(ctx context.Context) (reply api.EnrollReply, err error) {
+	if a.tenant, err = a.tenants.get(ctx, a.from.Account); err != nil {
+		return reply, err
+	}
+	if r := a.tenant.roles[a.req.Issuer]; r.fleet.TTL > 0 && r.group.Public == "" {
+		reply.Retires, reply.Look = r.until, lookAgain(r.fleet.TTL)
+	}
+	return reply, nil
 }

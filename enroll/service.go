@@ -20,7 +20,7 @@ type Config struct {
 	Identity string // age identity that opens the keys of fleets
 	Now      func() time.Time
 	Logger   *slog.Logger // discards if nil
-	// Decided counts what was decided: enroll, renew or nonce; ok or the code of
+	// Decided counts what was decided: enroll, renew, look or nonce; ok or the code of
 	// the refusal; and its rule. It may be nil.
 	Decided func(what, outcome, rule string)
 }
@@ -98,7 +98,7 @@ type asked struct {
 	from Source
 	req  api.EnrollRequest
 	now  time.Time
-	what string // nonce, enroll or renew, as far as it is known
+	what string // nonce, look, enroll or renew, as far as it is known
 
 	doc    *claims.Document
 	tenant *tenant
@@ -112,6 +112,10 @@ func (a *asked) answer(ctx context.Context) (reply api.EnrollReply, err error) {
 	}
 	if _, err := keys.ParseUser(a.req.Key); err != nil {
 		return reply, fault.New(fault.Invalid, "the key of the device is no public key of a user").ByRule("malformed")
+	}
+	if a.req.Nonce == "" && a.req.Issuer != "" && a.from.Account != "" {
+		a.what = "look"
+		return a.look(ctx)
 	}
 	if a.req.Nonce == "" { // it costs next to nothing, so that anybody may have one
 		a.what = "nonce"

@@ -8,6 +8,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/accounts/fleet"
+	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/revocation"
@@ -117,4 +119,84 @@ func TestRenewAfterRoll(t *testing.T) {
 	w.clock = time.Unix(window.Returns, 0)
 	_, err = x.ask()
 	w.refuses("when all that it signed has expired", err, fault.Denied, "retired-key")
+}
+
+// TestLook: users of an account hear when a key of a fleet goes, and nobody else
+// does.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	account, old := w.account.PublicKey(), w.cohorts[0].PublicKey()
+	look := func(from Source, issuer string) api.EnrollReply {
+		t.Helper()
+		reply := w.s.Answer(t.Context(), from, api.EnrollRequest{Key: must(keys.NewUser()).PublicKey(), Issuer: issuer})
+		if reply.Error != nil {
+			t.Fatal(reply.Error.Message)
+		}
+		return reply
+	}
+	from := Source{Via: "nats", Account: account}
+	if reply := look(from, old); reply.Look != 56 || reply.Retires != 0 || reply.Nonce != "" {
+		t.Errorf("a key that stays: %+v", reply)
+	}
+	window := w.fleet.Within(w.clock.Unix(), w.clock.Unix()+120)
+	w.publish(func(ac *jwt.AccountClaims) {
+		w.fleet.Roll(ac, must(w.fleet.Template(ac)), map[int]string{0: must(keys.NewAccount()).PublicKey()}, window)
+	})
+	if reply := look(from, old); reply.Retires != window.To {
+		t.Errorf("a key that goes: %+v", reply)
+	}
+	for what, key := range map[string]string{"a group's": w.group.PublicKey(), "the account's": account, "none": "x"} {
+		if reply := look(from, key); reply.Look != 0 || reply.Retires != 0 {
+			t.Errorf("%s: %+v", what, reply)
+		}
+	}
+	if reply := look(Source{Via: "http"}, old); reply.Nonce == "" || reply.Look != 0 {
+		t.Errorf("over HTTP, which does not say whose user asks: %+v", reply)
+	}
+	if w.counted["look ok "] != 5 {
+		t.Errorf("counted %v", w.counted)
+	}
+}
+
+// TestPass: the way back is a user of the group for the device's own key, which
+// lives as long as the device may renew, and is good for nothing but to connect.
+func TestPass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.device("x", fleet.Terms{}).enrol()
+	pass := func() string {
+		t.Helper()
+		req, err := d.request()
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Pass = true
+		if _, err := d.send(req); fault.RuleOf(err) != "proof" {
+			t.Errorf("asked for beyond what was signed: %v", err)
+		}
+		reply, err := d.send(d.sign(req))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.Pass
+	}
+	if got := pass(); got != "" {
+		t.Error("signed by a key that accountd does not have")
+	}
+	w.give(w.group)
+	token := pass()
+	doc := must(claims.Decode(token))
+	if !must(claims.As[jwt.UserClaims](doc)).HasEmptyPermissions() {
+		t.Error("it has permissions of its own")
+	}
+	if life := doc.Expires - w.clock.Unix(); doc.Subject != d.pair.PublicKey() || doc.Issuer != w.group.PublicKey() || life <= 3600 || life > 7200 {
+		t.Errorf("%s by %s, %d s", doc.Subject, doc.Issuer, life)
+	}
+	w.publish(func(ac *jwt.AccountClaims) { _ = fleet.SetOnly(ac, time.Hour) })
+	if short := must(claims.Decode(pass())); short.Expires-short.IssuedAt != 3600 {
+		t.Errorf("it lives %d s where no user lives longer than an hour", short.Expires-short.IssuedAt)
+	}
+	_, err := (&device{w: w, pair: d.pair, jwt: token}).ask()
+	w.refuses("by it alone", err, fault.Invalid, "token")
 }

@@ -65,10 +65,7 @@ func (g Group) Issue(ac *jwt.AccountClaims, s claims.Signer, key string, t Terms
 	if life := time.Duration(expires-now) * time.Second; life < MinTTL || life > MaxTokenTTL {
 		return nil, invalid("ttl", "a token lives between %s and %s, not %s", Span(MinTTL), Span(MaxTokenTTL), life)
 	}
-	uc := jwt.NewUserClaims(key)
-	uc.Name, uc.IssuerAccount, uc.Expires = "enroll-"+g.Name, ac.Subject, expires
-	uc.UserPermissionLimits = jwt.UserPermissionLimits{} // the group's key decides
-	draft, err := claims.New(uc)
+	draft, err := g.user(ac, key, expires)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +73,24 @@ func (g Group) Issue(ac *jwt.AccountClaims, s claims.Signer, key string, t Terms
 		return nil, err
 	}
 	return draft.Sign(s, now)
+}
+
+// Pass signs what lets the holder of key ask for credentials, and do nothing else:
+// not enrol either, since it is no token.
+func (g Group) Pass(ac *jwt.AccountClaims, s claims.Signer, key string, now, expires int64) (*claims.Document, error) {
+	draft, err := g.user(ac, key, expires)
+	if err != nil {
+		return nil, err
+	}
+	return draft.Sign(s, now)
+}
+
+// user is a user of g: its key decides what that may do.
+func (g Group) user(ac *jwt.AccountClaims, key string, expires int64) (*claims.Draft, error) {
+	uc := jwt.NewUserClaims(key)
+	uc.Name, uc.IssuerAccount, uc.Expires = "enroll-"+g.Name, ac.Subject, expires
+	uc.UserPermissionLimits = jwt.UserPermissionLimits{}
+	return claims.New(uc)
 }
 
 // ReadToken returns the token that d is, by its own words: who signed it is to

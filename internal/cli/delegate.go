@@ -58,9 +58,10 @@ func (s *session) giveKeys(ctx context.Context, r *root, account string, public 
 	return reply.Error.Fault()
 }
 
-// delegate gives accountd what signs the devices of f now. Where nothing is
-// published, it says so.
-func (s *session) delegate(ctx context.Context, r *root, ac *account, f fleet.Fleet) (warning string, err error) {
+// delegate gives accountd what signs the devices of f now, and the keys of groups,
+// by which they find back when servers refuse them. Where nothing is published, it
+// says so.
+func (s *session) delegate(ctx context.Context, r *root, ac *account, f fleet.Fleet, groups ...string) (warning string, err error) {
 	if s.flags.dryRun {
 		return "", nil
 	}
@@ -72,7 +73,12 @@ func (s *session) delegate(ctx context.Context, r *root, ac *account, f fleet.Fl
 	if err != nil {
 		return "", err
 	}
-	var public []string
+	public := groups
+	for _, g := range f.Groups(ac.claims) {
+		if s.store.Keystore().HasSeed(g.Public) {
+			public = append(public, g.Public)
+		}
+	}
 	for _, k := range signers {
 		public = append(public, k.Public)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"github.com/accountd/accountd/internal/natstest"
 	"github.com/accountd/accountd/operator/nscstore"
 )
+
+var aSeed = regexp.MustCompile("SU[A-Z2-7]{56}")
 
 // holdsSeed names the files below a folder that hold a seed as it is.
 func (p *person) holdsSeed(dir string) (files []string) {
@@ -24,7 +27,7 @@ func (p *person) holdsSeed(dir string) (files []string) {
 			return err
 		}
 		data, err := os.ReadFile(name)
-		if bytes.Contains(data, []byte("SU")) && bytes.Contains(data, []byte("eyJ")) || bytes.HasPrefix(data, []byte("SU")) {
+		if aSeed.Match(data) {
 			files = append(files, filepath.Base(name))
 		}
 		return err

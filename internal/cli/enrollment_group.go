@@ -61,7 +61,7 @@ func (a *app) addGroup(ctx context.Context, accountName, fleetName, name string)
 		return nil, err
 	}
 	rec, err := s.withSeeds(ctx, fresh, r.accountNames(ac.name), func() (*receipt, error) {
-		warning, err := s.delegate(ctx, r, ac, f)
+		warning, err := s.delegate(ctx, r, ac, f, fresh[0].public)
 		if err != nil {
 			return nil, err
 		}

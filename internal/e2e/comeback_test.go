@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/accountd/accountd/accounts/fleet"
 	agents "github.com/accountd/accountd/device"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
@@ -71,6 +72,76 @@ func TestHealthyDevicesComeBack(t *testing.T) {
 		if _, err := a[i].Renew(t.Context()); fault.RuleOf(err) != "revoked" {
 			t.Errorf("d%d: %v", i, err)
 		}
+	}
+}
+
+// TestRollCutsNobodyForGood: all keys of a fleet go within a minute, long before
+// its devices are to renew. accountd is killed meanwhile. Some hear of it and renew
+// ahead, others are cut; all have new credentials soon after, over NATS alone and
+// without a token. Who was revoked before never has.
+func TestRollCutsNobodyForGood(t *testing.T) {
+	t.Parallel()
+	const devices, bad = 64, 4
+	c := newCloud(t)
+	c.nsc("add", "account", "iot", "--fleet-only", "--ttl", "1h")
+	c.nsc("add", "fleet", "sensors", "-a", "iot", "--cohorts", "4", "--ttl", "1h")
+	c.nsc("add", "fleet", "meters", "-a", "iot", "--cohorts", "2", "--ttl", "1h")
+	c.nsc("add", "enrollment-group", "phones", "--fleet", "sensors", "-a", "iot")
+	file := filepath.Join(t.TempDir(), "token")
+	c.nsc("token", "create", "--group", "phones", "-a", "iot", "--uses", fmt.Sprint(devices), "--url", c.ready.Nodes[0].URL, "--out", file)
+	token, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAgents(t, devices, strings.TrimSpace(string(token)))
+	c.nsc("token", "revoke", file, "-a", "iot", "--yes")
+	for i := range bad {
+		st, err := a[i].State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.nsc("revoke", "device", st.Key, "-a", "iot", "--fleet", "sensors", "--yes")
+	}
+	c.nsc("edit", "fleet", "meters", "-a", "iot", "--roll", "--over", "1m")
+	c.nsc("edit", "fleet", "meters", "-a", "iot", "--abort-roll")
+	begun := time.Now()
+	c.nsc("edit", "fleet", "sensors", "-a", "iot", "--roll", "--over", "1m")
+	c.daemon.Kill()
+	c.start()
+	ahead, soon := 0, time.After(time.Minute+patience)
+	for i := bad; i < devices; i++ {
+		select {
+		case <-a[i].renewed:
+		case <-a[i].ended:
+			t.Fatalf("d%d: %v", i, a[i].err)
+		case <-soon:
+			t.Fatalf("d%d has no new credentials", i)
+		}
+		st, err := a[i].State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if issued := time.Unix(st.Issued, 0).Add(fleet.Skew); issued.Before(begun.Add(25 * time.Second)) {
+			ahead++
+		}
+	}
+	t.Logf("%d of %d had renewed before the first key went, the last after %s", ahead, devices-bad, time.Since(begun).Round(time.Second))
+	if ahead == 0 {
+		t.Error("nobody renewed ahead")
+	}
+	for i := range bad { // servers refuse whatever they show
+		select {
+		case <-a[i].renewed:
+			t.Errorf("d%d is revoked and has new credentials", i)
+		default:
+		}
+		if _, err := a[i].Renew(t.Context()); err == nil {
+			t.Errorf("d%d is revoked and renewed", i)
+		}
+	}
+	var meters struct{ Roll struct{ Next int64 } }
+	if out := c.nsc("describe", "fleet", "meters", "-a", "iot", "--json").out; json.Unmarshal([]byte(out), &meters) != nil || meters.Roll.Next < begun.Add(time.Hour).Unix() {
+		t.Errorf("aborted, and yet: %s", out)
 	}
 }
 
