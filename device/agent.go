@@ -54,7 +54,8 @@ func New(o Options) *Agent {
 	if o.Clients == "" && len(o.Identities) == 0 {
 		o.Clients = o.Dir
 	}
-	return &Agent{folder: folder{o.Dir, o.Clients, o.Identities}, bearer: o.Bearer, now: o.Now, log: o.Logger}
+	write := func(name string, data []byte) error { return durable.WriteFile(name, data, 0o600) }
+	return &Agent{folder: folder{o.Dir, o.Clients, o.Identities, write}, bearer: o.Bearer, now: o.Now, log: o.Logger}
 }
 
 // lockWait is how long a step waits for another one in the same folder.
@@ -209,10 +210,7 @@ func (a *Agent) Renew(ctx context.Context) (st State, err error) {
 // are of this device and account, and servers let it in.
 func (a *Agent) accept(ctx context.Context, x exchange, account string, reply api.EnrollReply) error {
 	doc, err := claims.Decode(reply.JWT)
-	if err != nil {
-		return err
-	}
-	if doc.Subject != x.device.PublicKey() || doc.Field("issuer_account") != account || a.passed(doc.Expires) {
+	if err != nil || doc.Subject != x.device.PublicKey() || doc.Field("issuer_account") != account || a.passed(doc.Expires) {
 		return fault.New(fault.Untrusted, "the answer holds no credentials of this device").ByRule("answer")
 	}
 	if err := x.try(ctx, login{jwt: doc.Token, pair: x.device}, reply.Types); err != nil {

@@ -25,6 +25,7 @@ type accountd struct {
 	signer  keys.AccountPair
 	asked   atomic.Int64 // for credentials
 	refuse  int64        // from that one on
+	life    int64        // of credentials, seconds
 }
 
 // ServeHTTP implements http.Handler.
@@ -45,7 +46,7 @@ func (s *accountd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		now := time.Now().Unix()
-		reply.JWT, reply.Expires, reply.Renew = s.user(req.Key, now+2), now+2, now
+		reply.JWT, reply.Expires, reply.Renew = s.user(req.Key, now+s.life), now+s.life, now
 	}
 	_ = json.NewEncoder(w).Encode(reply)
 }
@@ -64,7 +65,7 @@ func TestRun(t *testing.T) {
 		t.Run(ahead.String(), func(t *testing.T) {
 			t.Parallel()
 			pair, group := must(keys.NewAccount()), must(keys.NewAccount())
-			s := &accountd{account: pair.PublicKey(), signer: pair, refuse: 5}
+			s := &accountd{account: pair.PublicKey(), signer: pair, refuse: 5, life: 2}
 			srv := httptest.NewServer(s)
 			defer srv.Close()
 			ac := jwt.NewAccountClaims(pair.PublicKey())

@@ -11,7 +11,6 @@ import (
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/internal/durable"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
 )
@@ -21,6 +20,8 @@ type folder struct {
 	dir        string
 	clients    string   // folder for what clients read, "" for none
 	identities []string // that open what is sealed; the first seals, none leaves it plain
+
+	write func(name string, data []byte) error // replaces a file, durably, as a whole or not at all
 }
 
 func (f folder) key() string   { return filepath.Join(f.dir, "device.nk") }
@@ -148,7 +149,7 @@ func (f folder) writeNote(n note) error {
 	if err != nil {
 		return fault.New(fault.Internal, "encode what is known of the device: %w", err)
 	}
-	return writeFault(f.state(), durable.WriteFile(f.state(), append(data, '\n'), 0o600))
+	return writeFault(f.state(), f.write(f.state(), append(data, '\n')))
 }
 
 // claim returns the token that the device keeps, if it is still worth anything.

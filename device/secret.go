@@ -43,7 +43,7 @@ func (f folder) keep(name string, data []byte) error {
 			return err
 		}
 	}
-	return writeFault(name, durable.WriteFile(name, data, 0o600))
+	return writeFault(name, f.write(name, data))
 }
 
 // seal seals what lies in the folder as it is, if it is to be sealed, and removes
@@ -90,7 +90,7 @@ func (a *Agent) hand() error {
 		files[jwtName] = append([]byte(token), '\n')
 	}
 	for name, data := range files {
-		if err := replace(filepath.Join(a.clients, name), data); err != nil {
+		if err := a.replace(filepath.Join(a.clients, name), data); err != nil {
 			return err
 		}
 	}
@@ -98,7 +98,7 @@ func (a *Agent) hand() error {
 }
 
 // replace writes a file, and its folder, unless it is as wanted.
-func replace(name string, data []byte) error {
+func (f folder) replace(name string, data []byte) error {
 	was, err := os.ReadFile(filepath.Clean(name))
 	defer nscstore.Wipe(was)
 	if err == nil && bytes.Equal(was, data) {
@@ -107,5 +107,5 @@ func replace(name string, data []byte) error {
 	if err := durable.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return writeFault(name, err)
 	}
-	return writeFault(name, durable.WriteFile(name, data, 0o600))
+	return writeFault(name, f.write(name, data))
 }
