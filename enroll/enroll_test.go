@@ -2,7 +2,7 @@ package enroll
 
 import (
 	"fmt"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +84,14 @@ func TestIDs(t *testing.T) {
 		{"", "a.b", "", "device-id"},
 		{"", "*", "", "device-id"},
 		{"", ">", "", "device-id"},
+		{"", "a b", "", "device-id"},
+		{"", "a\x00", "", "device-id"},
+		{"", "a\nb", "", "device-id"},
+		{"", "gerät", "", "device-id"},
+		{"", "a\u202eb", "", "device-id"},
+		{"", strings.Repeat("x", 4096), "", "device-id"},
+		{"s-*", "s-é", "", "device-id"},
+		{strings.Repeat("*a", 15) + "*b", strings.Repeat("a", 31), "", "id-pattern"}, // at once
 	} {
 		d := w.device(c.ask, fleet.Terms{Pattern: c.pattern})
 		reply, err := d.ask()
@@ -351,38 +359,6 @@ func (w *world) sealed() (rec store.Record, err error) {
 		return err
 	})
 	return rec, err
-}
-
-// TestUsesUnderConcurrency: as many devices enrol as a token is for, whoever is
-// first, over several processes on one store.
-func TestUsesUnderConcurrency(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	other := must(New(Config{Store: w.store, Identity: w.identity, Now: func() time.Time { return w.clock }}))
-	one := must(New(Config{Store: w.store, Identity: w.identity, Now: func() time.Time { return w.clock }}))
-	const uses, devices = 5, 30
-	token := w.device("", fleet.Terms{Uses: uses})
-	var mu sync.Mutex
-	outcomes := map[string]int{}
-	var wg sync.WaitGroup
-	for i := range devices {
-		d := token.same(fmt.Sprint("d-", i))
-		side := *w
-		if side.s = one; i%2 == 0 {
-			side.s = other
-		}
-		d.w = &side
-		wg.Go(func() {
-			_, err := d.ask()
-			mu.Lock()
-			defer mu.Unlock()
-			outcomes[fault.RuleOf(err)]++
-		})
-	}
-	wg.Wait()
-	if outcomes[""] != uses || outcomes["spent"] != devices-uses {
-		t.Errorf("outcomes %v", outcomes)
-	}
 }
 
 // TestLimits: who asks too often is told when to come back, and comes back then.

@@ -45,13 +45,19 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	st := must(bolt.Open(filepath.Join(t.TempDir(), "accountd.db"), bolt.Options{}))
+	t.Cleanup(func() { _ = st.Close() })
+	return newWorldOn(t, st)
+}
+
+func newWorldOn(t testing.TB, st store.Store) *world {
+	t.Helper()
 	w := &world{
 		t: t, identity: must(operator.NewIdentity()), clock: time.Unix(1_800_000_000, 0), signer: must(keys.NewOperator()),
 		account: must(keys.NewAccount()), group: must(keys.NewAccount()),
 		fleet: fleet.Fleet{Name: "devices", Cohorts: 2, TTL: time.Hour, Confine: fleet.ByID}, counted: map[string]int{},
 	}
-	w.store = must(bolt.Open(filepath.Join(t.TempDir(), "accountd.db"), bolt.Options{}))
-	t.Cleanup(func() { _ = w.store.Close() })
+	w.store = st
 	w.claims = jwt.NewAccountClaims(w.account.PublicKey())
 	w.claims.Name = "iot"
 	var public []string

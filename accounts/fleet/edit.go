@@ -34,6 +34,9 @@ func Add(ac *jwt.AccountClaims, f Fleet, template jwt.UserPermissionLimits, publ
 	if err := f.Check(); err != nil {
 		return err
 	}
+	if err := f.CheckBearer(template); err != nil {
+		return err
+	}
 	if len(public) != f.Cohorts {
 		return fault.New(fault.Internal, "%d keys for %d cohorts", len(public), f.Cohorts)
 	}

@@ -38,6 +38,9 @@ const (
 	MaxCohorts = 256
 	MaxTTL     = 400 * 24 * time.Hour
 	MinTTL     = time.Minute
+	// MaxBearerTTL bounds credentials that prove no key: whoever has read them is
+	// the device.
+	MaxBearerTTL = 24 * time.Hour
 )
 
 // Skew is how far the clocks of signers and servers may differ.
@@ -77,6 +80,24 @@ func (f Fleet) Check() error {
 func checkTTL(ttl time.Duration) error {
 	if ttl < MinTTL || ttl > MaxTTL || ttl%time.Second != 0 {
 		return invalid("ttl", "credentials live between %s and %s, in whole seconds, not %s", Span(MinTTL), Span(MaxTTL), ttl)
+	}
+	return nil
+}
+
+// CheckBearer is fault.Invalid for a template of devices that prove no key, and live
+// long or connect in a way in which they could prove one.
+func (f Fleet) CheckBearer(t jwt.UserPermissionLimits) error {
+	if !t.BearerToken {
+		return nil
+	}
+	const hint = "devices that cannot sign are those of MQTT and browsers: nsc add fleet %s --bearer --conn-type MQTT --ttl %s"
+	allowed := []string{jwt.ConnectionTypeMqtt, jwt.ConnectionTypeMqttWS, jwt.ConnectionTypeWebsocket}
+	other := slices.ContainsFunc(t.AllowedConnectionTypes, func(s string) bool { return !slices.Contains(allowed, strings.ToUpper(s)) })
+	switch {
+	case len(t.AllowedConnectionTypes) == 0 || other:
+		return invalid("bearer-fleet", "devices with bearer credentials connect by %s alone, and the fleet's could in other ways", strings.Join(allowed, ", ")).WithHint(hint, f.Name, Span(MaxBearerTTL))
+	case f.TTL > MaxBearerTTL:
+		return invalid("bearer-fleet", "bearer credentials live at most %s, not %s", Span(MaxBearerTTL), Span(f.TTL)).WithHint(hint, f.Name, Span(MaxBearerTTL))
 	}
 	return nil
 }

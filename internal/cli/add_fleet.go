@@ -21,6 +21,7 @@ import (
 type fleetOptions struct {
 	account, role string
 	fleet         fleet.Fleet
+	usual         bool // no lifetime is named
 	limits        accounts.LimitsEdit
 }
 
@@ -35,7 +36,8 @@ device may do, and the longest lifetime of its credentials. A device may publish
 and subscribe below <namespace>.<its id>., and receive replies below
 _INBOX.<its public key>., unless --role or the flags of permissions say otherwise.
 With --confine key its public key stands for its id, which confines it even where
-the key of a cohort was stolen.`,
+the key of a cohort was stolen. Devices that cannot sign, with --bearer, connect by
+MQTT or WebSocket alone, and their credentials live for a day at most.`,
 		Example: `  nsc add fleet sensors -a app
   nsc add fleet sensors -a app --cohorts 16 --ttl 2d
   nsc add fleet meters -a app --confine key --allow-pub-response
@@ -46,7 +48,7 @@ the key of a cohort was stolen.`,
 			if o.fleet.Name, err = nameOf(o.fleet.Name, given, "the fleet's name"); err != nil {
 				return err
 			}
-			o.fleet.Confine = fleet.Confinement(confine)
+			o.fleet.Confine, o.usual = fleet.Confinement(confine), !cmd.Flags().Changed("ttl")
 			return a.finish(a.addFleet(cmd.Context(), o))
 		},
 	}
@@ -74,6 +76,9 @@ func (a *app) addFleet(ctx context.Context, o fleetOptions) (*receipt, error) {
 	template, err := o.template(ac)
 	if err != nil {
 		return nil, err
+	}
+	if template.BearerToken && o.usual {
+		o.fleet.TTL = fleet.MaxBearerTTL
 	}
 	// A copy shows whether the account takes the fleet before any key is made.
 	if err := fleet.Add(copyOf(ac), o.fleet, template, make([]string, o.fleet.Cohorts)); err != nil {

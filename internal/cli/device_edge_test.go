@@ -236,6 +236,27 @@ func TestLeafOnlyDevices(t *testing.T) {
 	natstest.Eventually(t, edgePatience, leaf.Linked)
 }
 
+// TestBearerFleets: devices that cannot sign connect in ways that are named, and live
+// shortly, whatever is edited.
+func TestBearerFleets(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	add := []string{"add", "fleet", "chips", "-a", "app", "--cohorts", "1", "--bearer"}
+	p.unchanged(func() {
+		p.run(add...).exits(7).complains("bearer-fleet", "--conn-type MQTT")
+		p.run(append(add, "--conn-type", "MQTT,STANDARD")...).exits(7).complains("bearer-fleet")
+		p.run(append(add, "--conn-type", "MQTT", "--ttl", "25h")...).exits(7).complains("live at most 24h")
+	})
+	p.ok(append(add, "--conn-type", "mqtt")...).says("live at most 24h")
+	p.unchanged(func() {
+		p.run("edit", "fleet", "chips", "-a", "app", "--ttl", "48h").exits(7).complains("bearer-fleet")
+		p.run("edit", "fleet", "chips", "-a", "app", "--conn-type", "LEAFNODE").exits(7).complains("bearer-fleet")
+	})
+	p.ok("edit", "fleet", "chips", "-a", "app", "--ttl", "12h")
+	p.ok("add", "fleet", "sensors", "-a", "app", "--cohorts", "1")
+	p.run("edit", "fleet", "sensors", "-a", "app", "--bearer").exits(7).complains("bearer-fleet")
+}
+
 // TestClocksDiffer: whoever's clock is five minutes ahead or behind, devices enrol
 // and renew, who is revoked is refused and never comes back, and who is not is not
 // locked out.

@@ -114,6 +114,9 @@ func (o editFleetOptions) plan(ac *account, now int64) (e fleetEdit, err error) 
 	if err := o.limits.Apply(&e.template); err != nil {
 		return e, err
 	}
+	if err := e.next.CheckBearer(e.template); err != nil {
+		return e, err
+	}
 	if e.cohorts, err = o.rolled(e.old); err != nil {
 		return e, err
 	}
