@@ -167,14 +167,6 @@ func (w *World) tenant(key string) *tenant {
 	return nil
 }
 
-// claims is an accounts.Lookup.
-func (w *World) claims(key string) *jwt.AccountClaims {
-	if t := w.tenant(key); t != nil {
-		return t.claims
-	}
-	return nil
-}
-
 // compiled returns the account of a key, ready for use; nil if there is none.
 func (w *World) compiled(key string) *tenant {
 	t := w.tenant(key)
