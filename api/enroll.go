@@ -40,6 +40,7 @@ type EnrollReply struct {
 	Pass    string `json:"pass,omitempty"`        // a JWT by which the device's key may ask here, and nothing else
 	Retires int64  `json:"retires,omitempty"`     // when servers will refuse what the key signed, Unix seconds
 	Look    int    `json:"look,omitempty"`        // in how many seconds to ask that again
+	Next    string `json:"next_nonce,omitempty"`  // for the renewal of JWT, so that it need not ask for one
 	Wait    int    `json:"retry_after,omitempty"` // seconds, with an error that passes
 	// Types are how servers let the device connect, as claims name them; none for
 	// any way.

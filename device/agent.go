@@ -177,7 +177,7 @@ func (a *Agent) Renew(ctx context.Context) (st State, err error) {
 			return err
 		}
 		defer own.Wipe()
-		x := exchange{servers: old.Servers, pin: old.Pin, device: own, now: a.now, hear: a.hear, req: api.EnrollRequest{JWT: doc.Token}}
+		x := exchange{servers: old.Servers, pin: old.Pin, device: own, now: a.now, hear: a.hear, req: api.EnrollRequest{JWT: doc.Token, Nonce: old.next}}
 		if t, doc, pair, ok := a.claim(); ok {
 			if !t.Bound {
 				defer pair.Wipe()
@@ -226,7 +226,7 @@ func (a *Agent) accept(ctx context.Context, x exchange, account string, reply ap
 	if err := a.keep(a.creds(), creds); err != nil {
 		return err
 	}
-	if err := a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew, Types: reply.Types, Pass: reply.Pass}); err != nil {
+	if err := a.writeNote(note{Servers: x.servers, Pin: x.pin, JWT: doc.ID, Renew: reply.Renew, Next: reply.Next, Types: reply.Types, Pass: reply.Pass}); err != nil {
 		return err
 	}
 	return a.hand()

@@ -59,7 +59,7 @@ const ruleRefused = "refused"
 // way sends one request.
 type way func(ctx context.Context, body []byte) ([]byte, error)
 
-// run asks for a nonce and then, by proofs of it, for credentials.
+// run asks for credentials, by proofs of a nonce.
 func (x exchange) run(ctx context.Context) (api.EnrollReply, error) {
 	var failed []error
 	for _, way := range []struct {
@@ -130,15 +130,25 @@ func connectionType(scheme string) string {
 	return ""
 }
 
-// by asks one way.
+// by asks one way: by the nonce that came with the credentials, or by a new one.
 func (x exchange) by(ctx context.Context, send way) (reply api.EnrollReply, err error) {
 	req := x.req
 	req.Key = x.device.PublicKey()
 	req.Pass = !slices.ContainsFunc(x.servers, overWeb)
+	if req.Nonce != "" {
+		if reply, err = x.prove(ctx, send, req); fault.RuleOf(err) != "nonce" {
+			return reply, err
+		}
+	}
 	if reply, err = x.ask(ctx, send, api.EnrollRequest{Key: req.Key}); err != nil {
 		return reply, err
 	}
 	req.Nonce = reply.Nonce
+	return x.prove(ctx, send, req)
+}
+
+// prove asks for credentials by a nonce.
+func (x exchange) prove(ctx context.Context, send way, req api.EnrollRequest) (reply api.EnrollReply, err error) {
 	if req.Proof, err = x.device.Sign(req.Text()); err != nil {
 		return reply, err
 	}

@@ -50,6 +50,7 @@ type State struct {
 	Creds   string   `json:"credentials"` // file for clients, "" for none
 
 	types []string // how servers let it connect, none for any way
+	next  string   // nonce for the renewal, "" for none
 }
 
 // note is what stands in device.json: where to ask, and when.
@@ -57,8 +58,9 @@ type note struct {
 	Schema  int      `json:"schema"`
 	Servers []string `json:"urls"`
 	Pin     string   `json:"pin,omitempty"`
-	JWT     string   `json:"jti,omitempty"`   // of the credentials that Renew is about
+	JWT     string   `json:"jti,omitempty"`   // of the credentials that the rest is about
 	Renew   int64    `json:"renew,omitempty"` // Unix seconds
+	Next    string   `json:"next_nonce,omitempty"`
 	Types   []string `json:"connection_types,omitempty"`
 	Pass    string   `json:"pass,omitempty"` // JWT by which the device may ask when servers refuse it
 }
@@ -126,7 +128,7 @@ func (f folder) read() (st State, doc *claims.Document, err error) {
 	if n.JWT == doc.ID {
 		st.types = n.Types
 		if n.Renew > doc.IssuedAt {
-			st.Renew = n.Renew
+			st.Renew, st.next = n.Renew, n.Next
 		}
 	}
 	return st, doc, nil

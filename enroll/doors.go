@@ -21,8 +21,12 @@ import (
 
 const (
 	maxBody    = 16 << 10 // bytes of a request
-	maxRunning = 512      // requests in hand on one door
+	maxRunning = 256      // requests in hand on one door
+	maxWaiting = 768      // that wait behind them, over NATS
 	queueGroup = "accountd"
+	// pace is at which intervals those are told to come back that find every place
+	// taken: about what two cores can answer.
+	pace = 125 * time.Microsecond
 )
 
 // decode reads a request.
@@ -61,7 +65,7 @@ func (s *Service) Register(mux *http.ServeMux) {
 			host, _, _ := net.SplitHostPort(r.RemoteAddr)
 			out = s.reply(r.Context(), Source{Via: "http", Address: host}, body)
 		default:
-			out = busy()
+			out = s.busy()
 		}
 		err := out.Error.Fault()
 		status := fault.HTTPStatus(err)
@@ -76,9 +80,11 @@ func (s *Service) Register(mux *http.ServeMux) {
 	})
 }
 
-func busy() api.EnrollReply {
-	err := fault.New(fault.Unavailable, "accountd is busy or stopping").ByRule(RuleRate)
-	return api.EnrollReply{Schema: api.Schema, Wait: 1, Error: api.ToError(err)}
+// busy sends somebody away, to come back when it is his turn.
+func (s *Service) busy() api.EnrollReply {
+	err := fault.New(fault.Unavailable, "accountd is busy").ByRule(RuleRate)
+	s.cfg.Decided("unknown", string(fault.Unavailable), RuleRate)
+	return api.EnrollReply{Schema: api.Schema, Wait: s.turns.next(s.cfg.Now()), Error: api.ToError(err)}
 }
 
 // ServeNATS answers on nc, a connection to the system account, what users of
@@ -86,25 +92,26 @@ func busy() api.EnrollReply {
 // in hand.
 func (s *Service) ServeNATS(nc *nats.Conn) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	sem := make(chan struct{}, maxRunning)
+	waiting := make(chan *nats.Msg, maxWaiting)
 	var running sync.WaitGroup
+	for range maxRunning {
+		running.Go(func() {
+			for {
+				select {
+				case m := <-waiting:
+					s.take(ctx, m)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
 	sub, err := nc.QueueSubscribe(fleet.EnrollSubject+".*", queueGroup, func(m *nats.Msg) {
 		select {
-		case sem <- struct{}{}:
+		case waiting <- m:
 		default:
-			s.respond(m, busy())
-			return
+			s.respond(m, s.busy())
 		}
-		running.Go(func() {
-			defer func() { <-sem }()
-			defer func() { // one request must not end the servers of this process
-				if p := recover(); p != nil {
-					s.cfg.Logger.Error("request panicked", "panic", p, "stack", string(debug.Stack()))
-				}
-			}()
-			account := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
-			s.respond(m, s.reply(ctx, Source{Via: "nats", Account: account}, m.Data))
-		})
 	})
 	stop = func() {
 		_ = sub.Unsubscribe() // the connection may be closed
@@ -120,6 +127,17 @@ func (s *Service) ServeNATS(nc *nats.Conn) (stop func(), err error) {
 		return nil, fault.New(fault.Unavailable, "answer devices: %w", err)
 	}
 	return stop, nil
+}
+
+// take answers one message.
+func (s *Service) take(ctx context.Context, m *nats.Msg) {
+	defer func() { // one request must not end the servers of this process
+		if p := recover(); p != nil {
+			s.cfg.Logger.Error("request panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	account := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+	s.respond(m, s.reply(ctx, Source{Via: "nats", Account: account}, m.Data))
 }
 
 func (s *Service) respond(m *nats.Msg, reply api.EnrollReply) {

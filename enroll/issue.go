@@ -20,16 +20,19 @@ type applicant struct {
 	tags []string
 }
 
-// accountOf returns the account that a user's JWT says it is of.
-func accountOf(d *claims.Document) (string, error) {
-	account := d.Field("issuer_account")
+// shownBy returns what the JWT of a user says.
+func shownBy(d *claims.Document) (bulk.Issued, error) {
+	is := bulk.Issued{
+		Account: d.Field("issuer_account"), Issuer: d.Issuer, Subject: d.Subject, Name: d.Name,
+		IssuedAt: d.IssuedAt, Expires: d.Expires, Tags: d.Strings("tags"),
+	}
 	switch {
 	case d.Type != claims.TypeUser:
-		return "", fault.New(fault.Invalid, "the JWT is of type %q, expected %s", d.Type, claims.TypeUser).ByRule("type")
-	case account == "":
-		return "", fault.New(fault.Untrusted, "the JWT was signed by an account itself, not by a fleet or a group of it").ByRule("chain")
+		return is, fault.New(fault.Invalid, "the JWT is of type %q, expected %s", d.Type, claims.TypeUser).ByRule("type")
+	case is.Account == "":
+		return is, fault.New(fault.Untrusted, "the JWT was signed by an account itself, not by a fleet or a group of it").ByRule("chain")
 	}
-	return account, nil
+	return is, nil
 }
 
 // issue signs credentials of a device.
@@ -51,11 +54,17 @@ func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply,
 	if err != nil {
 		return reply, err
 	}
+	scope := fleet.Scope(a.tenant.claims, fleet.Key{Public: signer.PublicKey()})
 	half := (c.Expires - a.now.Unix()) / 2
 	reply = api.EnrollReply{
 		JWT: string(c.JWT), Expires: c.Expires,
-		Types: fleet.Scope(a.tenant.claims, fleet.Key{Public: signer.PublicKey()}).AllowedConnectionTypes,
+		Types: scope.AllowedConnectionTypes,
 		Renew: a.now.Unix() + half + rand.Int64N(half/2+1), // not all at once
+	}
+	// A request by such a nonce can be repeated as long as the JWT can be renewed.
+	// That is of no use to anybody but the device, unless the answer needs no key.
+	if !scope.BearerToken {
+		reply.Next = a.nonces.after(reply.JWT, a.req.Key)
 	}
 	if a.req.Pass {
 		reply.Pass, err = a.pass(issued, c.Expires)

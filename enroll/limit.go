@@ -31,7 +31,7 @@ func (l *limiter) wait(who string, now time.Time) time.Duration {
 	if !known {
 		due = l.before[who]
 	}
-	if due.Before(now) {
+	if due.Before(now) || due.Sub(now) > time.Duration(l.burst)*l.every { // or the clock went back
 		due = now
 	}
 	if early := due.Sub(now) - time.Duration(l.burst-1)*l.every; early > 0 {
@@ -43,3 +43,24 @@ func (l *limiter) wait(who string, now time.Time) time.Duration {
 	l.recent[who] = due.Add(l.every)
 	return 0
 }
+
+// turns gives those that are sent away a time each, so that they do not come back
+// at once.
+type turns struct {
+	mu  sync.Mutex
+	due time.Time
+}
+
+// next returns in how many seconds the next one is to come back.
+func (t *turns) next(now time.Time) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.due.Before(now) {
+		t.due = now
+	}
+	t.due = t.due.Add(pace)
+	return seconds(t.due.Sub(now))
+}
+
+// seconds rounds up.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

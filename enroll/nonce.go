@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/accountd/accountd/fault"
@@ -18,7 +19,7 @@ const nonceLife = time.Minute
 // noncer makes nonces that need no memory: each carries when it was made and,
 // authenticated by a secret, for which key. Every process with the identity
 // makes and takes the same.
-type noncer struct{ secret []byte }
+type noncer struct{ secret, next []byte }
 
 const (
 	nonceHead = 8 + 8 // time and randomness
@@ -27,10 +28,11 @@ const (
 
 func newNoncer(identity string) (noncer, error) {
 	secret, err := hkdf.Key(sha256.New, []byte(identity), nil, "accountd enroll nonce", 32)
-	if err != nil {
+	next, err2 := hkdf.Key(sha256.New, []byte(identity), nil, "accountd enroll next nonce", 32)
+	if err := errors.Join(err, err2); err != nil {
 		return noncer{}, fault.New(fault.Internal, "derive a secret: %w", err)
 	}
-	return noncer{secret}, nil
+	return noncer{secret, next}, nil
 }
 
 func (n noncer) make(key string, now time.Time) (string, error) {
@@ -61,4 +63,20 @@ func (n noncer) check(nonce, key string, now time.Time) error {
 		return fault.New(fault.Expired, "the nonce was to be signed within %s", nonceLife).ByRule("nonce").WithHint("ask for another one")
 	}
 	return nil
+}
+
+// after returns the nonce that comes with a JWT that is issued to key, for its
+// renewal. Who shows it shows a JWT that this accountd has signed.
+func (n noncer) after(token, key string) string {
+	m := hmac.New(sha256.New, n.next)
+	m.Write([]byte(key))
+	m.Write([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil)[:nextSize])
+}
+
+const nextSize = 24 // bytes, unlike those of other nonces
+
+// follows reports whether a nonce came with that JWT to that key.
+func (n noncer) follows(nonce, token, key string) bool {
+	return len(nonce) == nextSize*4/3 && hmac.Equal([]byte(nonce), []byte(n.after(token, key)))
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/accountd/accountd/accounts/bulk"
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/claims"
@@ -30,6 +31,7 @@ type Service struct {
 	cfg     Config
 	nonces  noncer
 	tenants *tenants
+	turns   turns
 
 	perGroup, perSource, perDevice *limiter
 }
@@ -100,7 +102,8 @@ type asked struct {
 	now  time.Time
 	what string // nonce, look, enroll or renew, as far as it is known
 
-	doc    *claims.Document
+	shown  bulk.Issued      // what its JWT says
+	doc    *claims.Document // the JWT, nil if its nonce says who signed it
 	tenant *tenant
 	group  fleet.Group // of a token
 	fleet  fleet.Fleet
@@ -149,7 +152,7 @@ func (a *asked) answer(ctx context.Context) (reply api.EnrollReply, err error) {
 }
 
 // limited refuses an asker that asks too often, and says how long to wait.
-func (a *asked) limited(l *limiter, who string) (seconds int, err error) {
+func (a *asked) limited(l *limiter, who string) (again int, err error) {
 	if who == "" {
 		return 0, nil
 	}
@@ -157,8 +160,8 @@ func (a *asked) limited(l *limiter, who string) (seconds int, err error) {
 	if wait <= 0 {
 		return 0, nil
 	}
-	seconds = int((wait + time.Second - 1) / time.Second)
-	return seconds, fault.New(fault.Unavailable, "too many requests; try again in %d s", seconds).ByRule(RuleRate)
+	n := seconds(wait)
+	return n, fault.New(fault.Unavailable, "too many requests; try again in %d s", n).ByRule(RuleRate)
 }
 
 // identify finds out whose request it is, and by what right it asks.
@@ -166,41 +169,55 @@ func (a *asked) identify(ctx context.Context) (err error) {
 	if len(a.req.JWT) > maxJWT || len(a.req.ID) > maxJWT {
 		return fault.New(fault.Invalid, "the request has a JWT of more than %d bytes", maxJWT).ByRule("size")
 	}
-	if a.doc, err = claims.Decode(a.req.JWT); err != nil {
+	if err := a.read(); err != nil {
 		return err
 	}
-	account, err := accountOf(a.doc)
-	if err != nil {
-		return err
-	}
-	if a.from.Account != "" && a.from.Account != account {
+	if a.from.Account != "" && a.from.Account != a.shown.Account {
 		return fault.New(fault.Denied, "the request comes from another account than that of its JWT").ByRule("account")
 	}
-	if a.tenant, err = a.tenants.get(ctx, account); err != nil {
+	if a.tenant, err = a.tenants.get(ctx, a.shown.Account); err != nil {
 		return err
 	}
 	if err := a.tenant.open(a.now); err != nil {
 		return err
 	}
-	role, ok := a.tenant.role(a.doc.Issuer, a.now)
+	role, ok := a.tenant.role(a.shown.Issuer, a.now)
 	switch {
-	case ok && role.group.Public != "":
-		a.what, a.group, a.fleet = "enroll", role.group, role.fleet
-		return nil
-	case ok:
+	case ok && role.group.Public == "":
 		a.what, a.fleet = "renew", role.fleet
 		return nil
-	case a.tenant.retired[a.doc.Issuer] != 0, a.tenant.roles[a.doc.Issuer].until > 0:
+	case ok && a.doc != nil:
+		a.what, a.group, a.fleet = "enroll", role.group, role.fleet
+		return nil
+	case a.tenant.retired[a.shown.Issuer] != 0, a.tenant.roles[a.shown.Issuer].until > 0:
 		return fault.New(fault.Denied, "the key that signed this JWT is retired: nobody can tell any more who made it").ByRule("retired-key").
 			WithHint("enrol the device anew, with a token: nsc token create")
 	}
-	return fault.New(fault.Untrusted, "the JWT was signed by %s, which is neither of a fleet nor of an enrolment group", keys.Short(a.doc.Issuer)).ByRule("chain")
+	return fault.New(fault.Untrusted, "the JWT was signed by %s, which is neither of a fleet nor of an enrolment group", keys.Short(a.shown.Issuer)).ByRule("chain")
+}
+
+// read finds out what the JWT says. A signature is not checked again if the nonce
+// is the one that came with the JWT: only what was signed here has one.
+func (a *asked) read() (err error) {
+	if a.nonces.follows(a.req.Nonce, a.req.JWT, a.req.Key) {
+		if shown, ok := bulk.ReadJWT([]byte(a.req.JWT)); ok {
+			a.shown = shown
+			return nil
+		}
+	}
+	if a.doc, err = claims.Decode(a.req.JWT); err != nil {
+		return err
+	}
+	a.shown, err = shownBy(a.doc)
+	return err
 }
 
 // prove checks that who asks has the private side of key.
 func (a *asked) prove(key string, sig []byte) error {
-	if err := a.nonces.check(a.req.Nonce, a.req.Key, a.now); err != nil {
-		return err
+	if a.doc != nil {
+		if err := a.nonces.check(a.req.Nonce, a.req.Key, a.now); err != nil {
+			return err
+		}
 	}
 	if err := keys.Verify(key, a.req.Text(), sig); err != nil {
 		return fault.New(fault.Denied, "the request is not signed by the key %s", keys.Short(key)).ByRule("proof")
@@ -271,24 +288,24 @@ func (a *asked) byCredentials(reply *api.EnrollReply) (d applicant, err error) {
 	if reply.Wait, err = a.limited(a.perDevice, a.req.Key); err != nil {
 		return d, err
 	}
-	late := a.now.Sub(time.Unix(a.doc.Expires, 0))
+	late := a.now.Sub(time.Unix(a.shown.Expires, 0))
 	switch {
-	case a.doc.Subject != a.req.Key:
+	case a.shown.Subject != a.req.Key:
 		return d, fault.New(fault.Denied, "the credentials are of another key").ByRule("proof")
-	case a.tenant.refuses(a.doc.Subject, a.doc.IssuedAt, a.now):
-		return d, revoked(a.doc.Subject)
-	case a.doc.Expires == 0 || late > a.fleet.TTL:
-		return d, fault.New(fault.Expired, "the credentials expired at %s, more than %s ago", time.Unix(a.doc.Expires, 0).UTC().Format(time.RFC3339), fleet.Span(a.fleet.TTL)).
+	case a.tenant.refuses(a.shown.Subject, a.shown.IssuedAt, a.now):
+		return d, revoked(a.shown.Subject)
+	case a.shown.Expires == 0 || late > a.fleet.TTL:
+		return d, fault.New(fault.Expired, "the credentials expired at %s, more than %s ago", time.Unix(a.shown.Expires, 0).UTC().Format(time.RFC3339), fleet.Span(a.fleet.TTL)).
 			ByRule("too-late").WithHint("enrol the device anew, with a token: nsc token create")
 	}
-	d.ID = a.doc.Name
+	d.ID = a.shown.Name
 	if err := fleet.CheckID(d.ID); err != nil {
 		return d, err
 	}
 	if a.denied(d.ID) {
 		return d, revoked(a.req.Key)
 	}
-	d.tags = a.doc.Strings("tags")
+	d.tags = a.shown.Tags
 	return d, nil
 }
 

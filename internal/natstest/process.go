@@ -75,6 +75,21 @@ func (p *Process) CPU(t testing.TB) time.Duration {
 	return ticks * 10 * time.Millisecond
 }
 
+// Memory returns the most memory that the process has had, as Linux counts it.
+func (p *Process) Memory(t testing.TB) uint64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kib uint64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 

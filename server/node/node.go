@@ -264,7 +264,13 @@ func (n *Node) Server() *server.Server { return n.srv }
 
 // InProcessConn opens a connection to the node without a socket; with it a
 // Node serves as nats.InProcessServer.
-func (n *Node) InProcessConn() (net.Conn, error) { return n.srv.InProcessConn() }
+func (n *Node) InProcessConn() (net.Conn, error) {
+	conn, err := n.srv.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return newPipe(conn), nil
+}
 
 // Applied returns the sequence number of the last change that the node's copy
 // holds.
