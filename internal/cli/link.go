@@ -212,7 +212,8 @@ func serverURLs(oc *jwt.OperatorClaims) string {
 }
 
 // systemUser returns the JWT and key of the system user that carries requests:
-// from its credentials file, else from its JWT in the store and its seed.
+// from its credentials file, else from its JWT in the store and its seed. Where
+// none was named and there is none, the command makes one for itself.
 func (s *session) systemUser(r *root) (string, keys.UserPair, error) {
 	name := first(s.flags.sysUser, defaultSysUser)
 	ac, err := s.systemAccount(r)
@@ -221,11 +222,58 @@ func (s *session) systemUser(r *root) (string, keys.UserPair, error) {
 	}
 	token, seed, err := s.systemCreds(r, ac.name, name)
 	if err != nil {
+		if s.flags.sysUser == "" {
+			if token, pair, perr := s.passingUser(r, ac); perr == nil {
+				return token, pair, nil
+			}
+		}
 		return "", keys.UserPair{}, err
 	}
 	defer nscstore.Wipe(seed)
 	pair, err := keys.UserFromSeed(seed)
 	return token, pair, err
+}
+
+// passage is how long, in seconds, a user is valid that a command makes for
+// itself.
+const passage = 60 * 60
+
+// passingUser signs a user that is not stored with a key of the system account,
+// as the official tool does.
+func (s *session) passingUser(r *root, ac *account) (string, keys.UserPair, error) {
+	c := choice{what: "account " + quote(ac.name), parse: func(seed []byte) (signer, error) { return keys.AccountFromSeed(seed) }}
+	if !r.trust.Strict { // servers know it, while a signing key may be new
+		c.candidates = append(c.candidates, candidate{key: ac.key})
+	}
+	plain, _ := signingKeys(ac.claims)
+	c.candidates = append(c.candidates, plain...)
+	by, err := s.findStored(c)
+	if err != nil {
+		return "", keys.UserPair{}, err
+	}
+	defer by.Wipe()
+	pair, err := keys.NewUser()
+	if err != nil {
+		return "", keys.UserPair{}, err
+	}
+	uc := jwt.NewUserClaims(pair.PublicKey())
+	at, err := s.issueTime(ac, "nsc", uc.Subject)
+	if err != nil {
+		return "", keys.UserPair{}, err
+	}
+	uc.Name, uc.Expires = "nsc", at+passage
+	if by.PublicKey() != ac.key {
+		uc.IssuerAccount = ac.key
+	}
+	draft, err := claims.New(uc)
+	if err != nil {
+		return "", keys.UserPair{}, err
+	}
+	doc, err := draft.Sign(by, at)
+	if err != nil {
+		return "", keys.UserPair{}, err
+	}
+	return doc.Token, pair, nil
 }
 
 func (s *session) systemCreds(r *root, accountName, name string) (string, []byte, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/accountd/accountd/internal/natstest"
+	"github.com/accountd/accountd/operator/nscstore"
 )
 
 // directory starts a stock server with a generated configuration and makes it
@@ -127,6 +128,27 @@ func TestPullTrustsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.unchanged(func() { p.run("pull", "--all", "-F").exits(7).complains("issued by") })
+}
+
+// TestPushWithoutSystemUser: a key of the system account is enough, as with the
+// official tool.
+func TestPushWithoutSystemUser(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	p.directory()
+	p.ok("delete", "user", "sys", "-a", "SYS", "--force", "--no-push", "--revoke=false", "-C", "-D")
+	p.ok("push", "--all").says("answered by 1 server")
+	p.ok("pull", "--all")
+	_, sys := p.account("SYS")
+	if users, err := p.operator().Users("SYS"); err != nil || len(users) != 0 {
+		t.Errorf("stored users: %v, %v", users, err)
+	}
+	for _, key := range append(sys.SigningKeys.Keys(), sys.Subject) {
+		if err := p.store().Update(t.Context(), "acme", func(tx *nscstore.Tx) error { return tx.RemoveSeed(key) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.run("push", "--all").exits(4).complains("(system-user)", "nsc add user sys -a SYS")
 }
 
 func TestPushElsewhere(t *testing.T) {
