@@ -305,8 +305,17 @@ type NodeStatus struct {
 	Since   time.Time `json:"since"`             // of this state
 	Applied uint64    `json:"applied"`           // last change that it follows
 	Behind  uint64    `json:"behind"`            // changes that it has yet to follow
+	Seen    uint64    `json:"-"`                 // change up to which Behind counts; with 0 it is Applied, and nothing is counted
 	Trusts  []string  `json:"trusts"`            // operator keys that the running server trusts, none if it does not run
 	Restart []string  `json:"restart,omitempty"` // what it takes only when it restarts: operator keys
+}
+
+// Lacks is how many of the changes until head it has yet to follow.
+func (n NodeStatus) Lacks(head uint64) uint64 {
+	if seen := max(n.Seen, n.Applied); head > seen {
+		return n.Behind + head - seen
+	}
+	return n.Behind
 }
 
 // AccountStatus is the state of one account on every expected server.

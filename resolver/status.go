@@ -73,9 +73,7 @@ func (s *Service) Status(ctx context.Context, req api.StatusRequest) api.StatusR
 	}
 	for _, n := range s.cfg.Nodes() {
 		st := n.Status()
-		if reply.Head > st.Applied {
-			st.Behind = reply.Head - st.Applied
-		}
+		st.Behind = st.Lacks(reply.Head)
 		if err == nil && len(st.Trusts) > 0 {
 			st.Restart = trust.Stale(st.Trusts)
 		}

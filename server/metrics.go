@@ -179,7 +179,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		gauge(m.healthy, up, st.Server)
 		gauge(m.applied, float64(st.Applied), st.Server)
 		if err == nil {
-			gauge(m.behind, float64(head-min(head, st.Applied)), st.Server)
+			gauge(m.behind, float64(st.Lacks(head)), st.Server)
 		}
 	}
 }

@@ -251,8 +251,8 @@ func (s *session) adoptBatch(ctx context.Context, r *root, batch []*work, recs m
 	}
 	for i, w := range batch {
 		got, rec := pushReceipt(w, results[i]), recs[w.key]
-		rec.Revision, rec.Outcome, rec.Findings, rec.Sent = got.Revision, got.Outcome, got.Findings, true
-		if rec.fail(got.err); rec.err != nil {
+		rec.ID, rec.Revision, rec.Outcome, rec.Findings, rec.Sent = got.ID, got.Revision, got.Outcome, got.Findings, true
+		if rec.fail(adoptError(results[i], got.err)); rec.err != nil {
 			continue
 		}
 		if err := s.keepAdopted(ctx, r, w, rec); err != nil {
@@ -263,6 +263,15 @@ func (s *session) adoptBatch(ctx context.Context, r *root, batch []*work, recs m
 		}
 	}
 	return nil
+}
+
+// adoptError is why a version was not taken, with the next step: to compare anew
+// what has changed since it was compared.
+func adoptError(res api.Result, err error) error {
+	if res.Current == nil || res.Current.Deleted || !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	return fault.New(fault.Conflict, "%w", res.Error.Fault()).ByRule(res.Error.Rule).WithHint("compare anew: nsc adopt")
 }
 
 // keepAdopted takes the adopted version into the local store, unless that has a

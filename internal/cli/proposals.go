@@ -162,7 +162,15 @@ func (s *session) signVersion(ctx context.Context, r *root, account string) (*re
 	if s.flags.dryRun {
 		return rec, nil
 	}
-	res, proof, err := s.put(ctx, r, api.Item{JWT: doc.Token, Base: p.base, Accept: p.posted.ID}, doc.Issuer)
+	item := api.Item{JWT: doc.Token, Base: p.base, Accept: p.posted.ID}
+	res, proof, err := s.put(ctx, r, item, doc.Issuer)
+	if fault.RuleOf(err) == ruleSecond && res.Current != nil {
+		if doc, err = draft.Sign(pair, res.Current.IssuedAt+1); err != nil {
+			return nil, err
+		}
+		rec.ID, item.JWT = doc.ID, doc.Token
+		res, proof, err = s.put(ctx, r, item, doc.Issuer)
+	}
 	if err != nil {
 		if rec.Outcome = outcomeRefused; res.Outcome == "" {
 			rec.Outcome = outcomeUnknown

@@ -17,6 +17,7 @@ import (
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/resolver"
+	"github.com/accountd/accountd/store"
 	"github.com/accountd/accountd/store/bolt"
 )
 
@@ -49,6 +50,9 @@ func (p *person) offline(remote bool) (url string) {
 	}
 	s, err := resolver.New(resolver.Config{
 		Store: st, Nodes: func() []resolver.Node { return []resolver.Node{content{}} }, Now: time.Now, Server: id.Key(),
+		Known: func(store.Reader) ([]resolver.StockServer, error) {
+			return []resolver.StockServer{{Name: "stock", Seconds: true}}, nil // no two versions of one second
+		},
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -85,6 +89,7 @@ func (p *person) offline(remote bool) (url string) {
 type tenant struct {
 	pair keys.AccountPair
 	url  string
+	at   int64 // when it signs, Unix seconds, 0 for now
 }
 
 // post sends claims, signed by the tenant's own key, and returns the status.
@@ -97,7 +102,7 @@ func (x tenant) post(t *testing.T, edit func(*jwt.AccountClaims)) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := draft.Sign(x.pair, time.Now().Unix())
+	d, err := draft.Sign(x.pair, max(x.at, time.Now().Unix()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +125,7 @@ func TestProposals(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := pair.PublicKey()
-	x := tenant{pair, p.offline(false)}
+	x := tenant{pair: pair, url: p.offline(false)}
 	same := func(*jwt.AccountClaims) {}
 	if status := x.post(t, same); status != 403 {
 		t.Errorf("before it is allowed: %d", status)
@@ -156,6 +161,20 @@ func TestProposals(t *testing.T) {
 	if doc, ac := p.account("pepsi"); doc.Issuer == key || ac.Limits.Conn != jwt.NoLimit || ac.Limits.IsJSEnabled() {
 		t.Errorf("taken as %s", ac)
 	}
+	// Of the very second of the stored version, it is signed with a later time.
+	at := time.Unix(time.Now().Unix()+5, 0)
+	p.now = func() time.Time { return at }
+	p.ok("edit", "account", "pepsi", "--tag", "gold")
+	x.at = at.Unix()
+	if status := x.post(t, func(ac *jwt.AccountClaims) { ac.Description = "at once" }); status != 202 {
+		t.Errorf("at once: %d", status)
+	}
+	p.ok("proposals", "accept", "pepsi").says("in force on 1 of 1 nodes")
+	p.ok("pull", "-a", "pepsi")
+	if doc, ac := p.account("pepsi"); doc.IssuedAt != at.Unix()+1 || ac.Description != "at once" {
+		t.Errorf("issued at %d, with %q, after a version of %d", doc.IssuedAt, ac.Description, at.Unix())
+	}
+	p.now, x.at = time.Now, at.Unix()+1
 	if status := x.post(t, func(ac *jwt.AccountClaims) { ac.Description = "again" }); status != 202 {
 		t.Errorf("a second version: %d", status)
 	}
@@ -201,7 +220,7 @@ func TestDueWithoutAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := tenant{pair, p.operatorURL()}
+	x := tenant{pair: pair, url: p.operatorURL()}
 	p.ok("allow", "account", pair.PublicKey())
 	if status := x.post(t, func(*jwt.AccountClaims) {}); status != 202 {
 		t.Fatal(status)

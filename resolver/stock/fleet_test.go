@@ -25,3 +25,16 @@ func TestOneServer(t *testing.T) {
 		t.Fatalf("looked at anew: %+v", p)
 	}
 }
+
+// TestBehindCountsWhatIsLacking: not all that came after the first of it.
+func TestBehindCountsWhatIsLacking(t *testing.T) {
+	t.Parallel()
+	s := &Server{f: &Fleet{followed: 100}, open: map[string]uint64{"A": 3, "B": 90}}
+	if st := s.Status(); st.Applied != 2 || st.Lacks(100) != 2 || st.Lacks(104) != 6 {
+		t.Errorf("followed to %d, lacks %d, and of four more %d", st.Applied, st.Lacks(100), st.Lacks(104))
+	}
+	clear(s.open)
+	if st := s.Status(); st.Applied != 100 || st.Lacks(100) != 0 || st.Lacks(101) != 1 {
+		t.Errorf("followed to %d, lacks %d, and of one more %d", st.Applied, st.Lacks(100), st.Lacks(101))
+	}
+}

@@ -66,7 +66,7 @@ func (s *Server) await(key string, revision uint64) (p api.NodeProof, wake <-cha
 	case lacks:
 		return s.pending(0, "not delivered yet"), s.f.wait(key), false
 	case s.f.source != nil:
-		return s.pending(0, "cannot follow the store: "+s.f.source.Error()), s.f.wait(key), false
+		return s.pending(0, errUnread.Error()), s.f.wait(key), false
 	}
 	return s.pending(0, "not followed yet"), nil, false
 }
@@ -150,7 +150,7 @@ func (f *Fleet) question(key string) (*round, error) {
 		defer cancel()
 		rec, err := f.record(ctx, key)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the store: %w", err)
+			return nil, f.unread(err)
 		}
 		r, err := f.newRound(rec, f.cfg.Now())
 		if err != nil {
@@ -174,6 +174,18 @@ func (f *Fleet) question(key string) (*round, error) {
 	return shared.(*round), nil
 }
 
+// errUnread is what people are told when the store fails.
+var errUnread = errors.New("the store cannot be read")
+
+// unread logs why the store cannot be read, for those who can mend it.
+func (f *Fleet) unread(err error) error {
+	if !errors.Is(err, store.ErrNotFound) {
+		f.log.Error("read store", "err", err)
+		return errUnread
+	}
+	return err
+}
+
 // inspect sweeps once.
 func (r *round) inspect(ctx context.Context, v *verdict) bool {
 	c := r.newCut(v)
@@ -185,7 +197,7 @@ func (r *round) inspect(ctx context.Context, v *verdict) bool {
 func (s *Server) operatorProof(ctx context.Context, key string) api.NodeProof {
 	rec, err := s.f.record(ctx, key)
 	if err != nil {
-		return s.pending(0, "cannot read the store: "+err.Error())
+		return s.pending(0, s.f.unread(err).Error())
 	}
 	d, err := claims.Decode(rec.JWT)
 	if err != nil {
@@ -217,6 +229,7 @@ func (s *Server) Status() api.NodeStatus {
 	defer s.f.mu.Unlock()
 	st := api.NodeStatus{
 		Server: s.name, URL: s.url, Healthy: s.up && s.kind != Memory, Since: s.since, Applied: s.applied(),
+		Behind: uint64(len(s.open)), Seen: max(s.f.followed, s.skip), // of an account only the last version counts
 	}
 	if s.up {
 		st.Trusts = slices.Clone(s.trusts)
@@ -227,7 +240,7 @@ func (s *Server) Status() api.NodeStatus {
 	case s.kind == Memory:
 		st.Reason = "not served: resolver: MEMORY"
 	case s.f.source != nil:
-		st.Healthy, st.Reason = false, "cannot follow the store: "+s.f.source.Error()
+		st.Healthy, st.Reason = false, errUnread.Error()
 	}
 	return st
 }

@@ -99,9 +99,21 @@ func (n *Node) look(ctx context.Context) (look, error) {
 		return err
 	})
 	if err != nil {
-		return look{}, fmt.Errorf("read store: %w", err)
+		return look{}, fmt.Errorf("%w: %w", errUnread, err)
 	}
 	return l, nil
+}
+
+// errUnread is what people are told when the Source fails; the cause is for the
+// log.
+var errUnread = errors.New("the store cannot be read")
+
+// reasonOf is what people are told of an error.
+func reasonOf(err error) string {
+	if errors.Is(err, errUnread) {
+		return errUnread.Error()
+	}
+	return err.Error()
 }
 
 // look is one consistent view of what the Source has for a node.

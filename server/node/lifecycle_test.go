@@ -85,7 +85,7 @@ func TestWithoutTheStore(t *testing.T) {
 	refused(t, n, mallory)
 
 	rec := known.revoke(alice)
-	if p := await2(n, rec.Key, rec.Revision, 50*time.Millisecond); p.State != api.Pending || !strings.Contains(p.Reason, "connection refused") {
+	if p := await2(n, rec.Key, rec.Revision, 50*time.Millisecond); p.State != api.Pending || p.Reason != "the store cannot be read" {
 		t.Errorf("proof without the store: %+v", p)
 	}
 	w.src.setGone(nil)

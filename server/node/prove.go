@@ -80,7 +80,7 @@ func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct
 	switch {
 	case k.out != nil && !k.out.done:
 		if k.source != nil {
-			k.out.proof.Reason += "; " + k.source.Error()
+			k.out.proof.Reason += "; " + reasonOf(k.source)
 		}
 		return k.out.proof, k.wake
 	case k.out != nil && k.out.proof.State == api.InForce:
@@ -90,7 +90,7 @@ func (n *Node) answer(key string, revision uint64) (api.NodeProof, <-chan struct
 	case k.err == nil && k.held.Revision >= revision:
 		return n.shown(k), nil
 	case k.source != nil:
-		return n.pending(k.held, "cannot follow the store: "+k.source.Error()), k.wake
+		return n.pending(k.held, reasonOf(k.source)), k.wake
 	}
 	return n.pending(k.held, "not received yet"), k.wake
 }
@@ -279,7 +279,7 @@ func (n *Node) Healthy(ctx context.Context) error {
 		return fault.New(fault.Unavailable, "node %s: %w", n.cfg.Name, fmt.Errorf(format, args...)).About("node", n.cfg.Name)
 	}
 	if source != nil {
-		return unhealthy("cannot follow the store: %w", source)
+		return unhealthy("%s", reasonOf(source))
 	}
 	if !n.srv.Running() {
 		return unhealthy("server is not running")
