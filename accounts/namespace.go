@@ -166,8 +166,13 @@ func leave(sets map[string]map[string]struct{}, at, key string) {
 	}
 }
 
-// NamespaceTaken is the refusal of a prefix that meets that of another account.
-func NamespaceTaken(name, space, other string) error {
+// NamespaceTaken is the refusal of a prefix that meets that of another account;
+// exists says that the account that wants it is not new.
+func NamespaceTaken(name, space, other string, exists bool) error {
+	verb := "add"
+	if exists {
+		verb = "edit"
+	}
 	return fault.New(fault.Denied, "the namespace %q of account %q meets that of account %q", space, name, other).About("account", name).
-		ByRule("namespace").WithHint("give it another one with: nsc add account %s --namespace <prefix>", fault.Words(name))
+		ByRule("namespace").WithHint("give it another one with: nsc %s account %s --namespace <prefix>", verb, fault.Words(name))
 }

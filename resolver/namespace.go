@@ -75,13 +75,13 @@ func (s *Service) checkNamespace(r store.Reader, c *change, trust operator.Trust
 		if err != nil {
 			return err
 		}
-		return accounts.NamespaceTaken(c.name(), space, rec.Name)
+		return accounts.NamespaceTaken(c.name(), space, rec.Name, c.oldAC != nil)
 	}
 	if c.claimed == nil {
 		return nil
 	}
 	if rival := c.claimed.taken.Rival(c.key, space); rival != "" {
-		return accounts.NamespaceTaken(c.name(), space, c.claimed.names[rival])
+		return accounts.NamespaceTaken(c.name(), space, c.claimed.names[rival], c.oldAC != nil)
 	}
 	c.claimed.taken.Set(c.key, space)
 	c.claimed.names[c.key] = c.name()

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
 )
 
 // completer proposes words for an argument or flag of cmd. r is nil where no
@@ -18,12 +19,12 @@ type completer func(s *session, r *root, cmd *cobra.Command) []string
 // complete lets the shell propose real names: for every command by what it is
 // about, and for every flag by what it is called.
 func (a *app) complete(cmd *cobra.Command) {
-	if cmd.Name() == "backup" || cmd.Name() == "identity" || cmd.CommandPath() == "nsc restore operator" {
+	if slices.Contains([]string{"nsc backup", "nsc keys identity", "nsc restore operator", "nsc describe jwt", "nsc token revoke"}, cmd.CommandPath()) {
 		// files, as the shell proposes them
 	} else if about := nounOf(cmd); about != nil && !cmd.HasSubCommands() {
-		propose := a.proposals(about, cmd.Name() != "why")
+		propose := a.proposals(about, cmd.Name() != "why" && cmd.Name() != "accept")
 		cmd.ValidArgsFunction = func(cmd *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
-			if len(given) > 0 && !strings.HasSuffix(cmd.Use, "...") {
+			if len(given) > 0 && !strings.HasSuffix(cmd.Use, "...") && len(given) >= strings.Count(cmd.Use, strings.Fields(cmd.Use + " ?")[1]) {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			return propose(cmd, given, begun)
@@ -51,27 +52,32 @@ func nounOf(cmd *cobra.Command) completer {
 	if slices.Contains([]string{"add", "import", "restore"}, verb) || cmd.Name() == "init" {
 		return nil
 	}
-	switch cmd.Name() {
-	case "operator":
-		return operatorNames
-	case "account", "authcallout", "status", "compact":
-		return accountNames
-	case "user", "creds", "context", "why", "add-user", "delete-user":
-		return userNames
-	case "signing-key", "role":
-		return roleNames
-	case "fleet":
-		return fleetNames
-	case "plan":
-		return planNames
+	if about, ok := map[string]completer{
+		"describe export": exportSubjects, "describe import": importSubjects, "describe mapping": mappedSubjects,
+		"contracts show": contractIDs, "contracts renew": contractIDs, "contracts close": contractIDs, "nsc accept": contractIDs,
+		"verify isolation": accountNames, "proposals accept": accountNames, "proposals reject": accountNames, "sign proposals": accountNames,
+		"allow account": nil, // keys of others
+	}[verb+" "+cmd.Name()]; ok {
+		return about
 	}
-	return nil
+	return map[string]completer{
+		"operator": operatorNames, "fleet": fleetNames, "plan": planNames, groupWord: groupNames, "signing-key": roleNames, "role": roleNames,
+		"account": accountNames, "accounts": accountNames, "authcallout": accountNames, "status": accountNames, "compact": accountNames,
+		"user": userNames, "creds": userNames, "context": userNames, "why": userNames, "add-user": userNames, "delete-user": userNames,
+	}[cmd.Name()]
 }
 
 // flagWords returns the completer of a flag by its name, nil for none.
 func flagWords(cmd *cobra.Command, f *pflag.Flag) completer {
 	if f.Value.Type() == "bool" {
 		return nil
+	}
+	if propose, ok := map[string]completer{
+		"offer --from": accountNames, "offer --to": accountNames, "flow --from": accountNames, "flow --to": accountNames,
+		"export --subject": exportSubjects, "import --subject": importSubjects, "mapping --from": mappedSubjects,
+		"account --rm-sk": signingKeyNames, "device --station": stationsOf, "import --remote-subject": sourceSubjects,
+	}[cmd.Name()+" --"+f.Name]; ok {
+		return propose
 	}
 	switch f.Name {
 	case "operator":
@@ -86,6 +92,8 @@ func flagWords(cmd *cobra.Command, f *pflag.Flag) completer {
 		return roleNames
 	case "fleet":
 		return fleetNames
+	case "group":
+		return groupNames
 	case "plan":
 		return planNames
 	case "template":
@@ -94,10 +102,12 @@ func flagWords(cmd *cobra.Command, f *pflag.Flag) completer {
 		return signerNames
 	case "name":
 		return nounOf(cmd)
-	case "subject", "remote-subject", "from", "rm", "allow-pub", "allow-sub", "allow-pubsub", "deny-pub", "deny-sub", "deny-pubsub":
+	case "subject", "remote-subject", "rm", "allow-pub", "allow-sub", "allow-pubsub", "deny-pub", "deny-sub", "deny-pubsub":
 		return subjects
 	case "conn-type", "rm-conn-type":
 		return words(accounts.ConnectionTypes()...)
+	case "response-type":
+		return words(jwt.ResponseTypeSingleton, jwt.ResponseTypeStream, jwt.ResponseTypeChunked)
 	case "output":
 		return words("table", "wide", "json", "yaml", "name")
 	}
@@ -234,6 +244,11 @@ func signerNames(s *session, r *root, cmd *cobra.Command) []string {
 	if cmd.Name() != kindUser {
 		return append([]string{r.doc.Subject}, r.claims.SigningKeys...)
 	}
+	return signingKeyNames(s, r, cmd)
+}
+
+// signingKeyNames are the signing keys of the account, by role if they have one.
+func signingKeyNames(s *session, r *root, cmd *cobra.Command) []string {
 	names := roleNames(s, r, cmd)
 	if ac := accountOf(s, r, cmd); ac != nil {
 		plain, _ := signingKeys(ac.claims)
@@ -242,6 +257,95 @@ func signerNames(s *session, r *root, cmd *cobra.Command) []string {
 		}
 	}
 	return names
+}
+
+func groupNames(s *session, r *root, cmd *cobra.Command) []string {
+	return namesIn(s, r, cmd, func(ac *account, add func(string)) {
+		for _, g := range fleet.Groups(ac.claims) {
+			add(g.Name)
+		}
+	})
+}
+
+func stationsOf(s *session, r *root, cmd *cobra.Command) []string {
+	return namesIn(s, r, cmd, func(ac *account, add func(string)) {
+		for _, f := range fleet.All(ac.claims) {
+			for _, k := range f.Keys(ac.claims) {
+				add(k.Station)
+			}
+		}
+	})
+}
+
+func exportSubjects(s *session, r *root, cmd *cobra.Command) []string {
+	return namesIn(s, r, cmd, func(ac *account, add func(string)) {
+		for _, ex := range ac.claims.Exports {
+			if ex != nil {
+				add(string(ex.Subject))
+			}
+		}
+	})
+}
+
+// sourceSubjects are what the account exports from which is to be imported.
+func sourceSubjects(s *session, r *root, cmd *cobra.Command) []string {
+	if r == nil {
+		return nil
+	}
+	ac, err := s.account(r, flagText(cmd, "src-account"))
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, ex := range ac.claims.Exports {
+		if ex != nil {
+			out = append(out, string(ex.Subject))
+		}
+	}
+	return out
+}
+
+func importSubjects(s *session, r *root, cmd *cobra.Command) []string {
+	return namesIn(s, r, cmd, func(ac *account, add func(string)) {
+		for _, im := range ac.claims.Imports {
+			if im != nil {
+				add(string(im.Subject))
+			}
+		}
+	})
+}
+
+func mappedSubjects(s *session, r *root, cmd *cobra.Command) []string {
+	return namesIn(s, r, cmd, func(ac *account, add func(string)) {
+		for from := range ac.claims.Mappings {
+			add(string(from))
+		}
+	})
+}
+
+// namesIn are names of things in the account that the command line means.
+func namesIn(s *session, r *root, cmd *cobra.Command, each func(ac *account, add func(string))) []string {
+	var out []string
+	if ac := accountOf(s, r, cmd); ac != nil {
+		each(ac, func(name string) {
+			if name != "" {
+				out = append(out, name)
+			}
+		})
+	}
+	return out
+}
+
+func contractIDs(s *session, r *root, _ *cobra.Command) []string {
+	if r == nil {
+		return nil
+	}
+	all, _ := r.contracts(s.now)
+	var out []string
+	for _, c := range all.all {
+		out = append(out, c.ID())
+	}
+	return out
 }
 
 // subjects are the subjects that the account uses anywhere.
@@ -260,14 +364,5 @@ func subjects(s *session, r *root, cmd *cobra.Command) []string {
 			permissions(role.Template.Permissions)
 		}
 	}
-	for _, e := range ac.claims.Exports {
-		out = append(out, string(e.Subject))
-	}
-	for _, im := range ac.claims.Imports {
-		out = append(out, string(im.Subject))
-	}
-	for from := range ac.claims.Mappings {
-		out = append(out, string(from))
-	}
-	return out
+	return slices.Concat(out, exportSubjects(s, r, cmd), importSubjects(s, r, cmd), mappedSubjects(s, r, cmd))
 }

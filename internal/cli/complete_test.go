@@ -33,6 +33,13 @@ func TestCompletion(t *testing.T) {
 	p.ok("add", "user", "ann", "-a", "app")
 	p.ok("add", "user", "anton", "-a", "app")
 	p.ok("add", "account", "billing")
+	p.ok("add", "export", "-a", "app", "-s", "price.get", "--private")
+	p.ok("offer", "--from", "app", "--to", "billing", "--subject", "price.get")
+	contract := strings.TrimSpace(p.ok("contracts", "-o", "name").out)
+	p.ok("add", "mapping", "-a", "app", "--from", "in", "--to", "out")
+	p.ok("add", "fleet", "sensors", "-a", "billing", "--cohorts", "1")
+	p.ok("add", "station", "line4", "-a", "billing")
+	p.ok("add", "enrollment-group", "phones", "-a", "billing")
 	p.ok("add", "operator", "zeta")
 	p.ok("select", "operator", "acme")
 	_, oc := p.operatorClaims()
@@ -55,6 +62,20 @@ func TestCompletion(t *testing.T) {
 		{"push -a ", []string{"SYS", "app", "billing"}},
 		{"push -a app,b", []string{"app,billing"}},
 		{"rename account app ", nil},
+		{"describe export -a app ", []string{"orders.>", "price.get"}},
+		{"describe mapping -a app ", []string{"in"}},
+		{"delete mapping -a app --from ", []string{"in"}},
+		{"add import -a billing --src-account app --remote-subject ", []string{"orders.>", "price.get"}},
+		{"offer --to b", []string{"billing"}},
+		{"verify isolation app ", []string{"SYS", "billing"}},
+		{"contracts close ", []string{contract}},
+		{"accept ", []string{contract}},
+		{"describe enrollment-group -a billing ", []string{"phones"}},
+		{"token create -a billing --group ", []string{"phones"}},
+		{"edit fleet -a billing ", []string{"sensors"}},
+		{"revoke device -a billing --station ", []string{"line4"}},
+		{"edit account app --rm-sk ", roles},
+		{"allow account ", nil},
 		{"list users -o zeta -a ", nil},
 		{"edit operator --system-account s", nil},
 		{"edit operator --system-account S", []string{"SYS"}},
@@ -68,7 +89,7 @@ func TestCompletion(t *testing.T) {
 		{"edit signing-key --account app r", []string{"reader"}},
 		{"add user x -a app -K ", roles},
 		{"add account x -K ", signers},
-		{"edit account app --rm ", []string{"admin.>", "data.>", "orders.>"}},
+		{"edit account app --rm ", []string{"admin.>", "data.>", "in", "orders.>", "price.get"}},
 		{"add user x -a app --allow-pub or", []string{"orders.>"}},
 		{"edit user ann --conn-type STANDARD,LEAF", []string{"STANDARD,LEAFNODE", "STANDARD,LEAFNODE_WS"}},
 		{"status --output y", []string{"yaml"}},

@@ -175,11 +175,7 @@ func (a *app) printContracts(cs contracts) error {
 			fmt.Fprintln(a.env.Stdout, c.ID())
 			continue
 		}
-		ends := "never"
-		if c.Expires != 0 {
-			ends = clock(c.Expires)
-		}
-		rows = append(rows, []string{c.ID(), string(c.State), cs.word(c.Exporter), c.Type.String(), c.Subject, cs.word(c.Importer), first(c.Local, "-"), ends})
+		rows = append(rows, []string{c.ID(), string(c.State), cs.word(c.Exporter), c.Type.String(), c.Subject, cs.word(c.Importer), first(c.Local, "-"), ending(c.Expires)})
 	}
 	if len(cs.all) == 0 {
 		fmt.Fprintln(a.env.Stderr, "no contracts; offer one with: nsc offer --from <account> --to <account> --subject <subject>")
@@ -205,16 +201,17 @@ func (a *app) showContract(ctx context.Context, id string) error {
 			*contract
 		}{api.Schema, cs.json(c)})
 	}
-	fmt.Fprintln(a.env.Stdout, cs.text(c))
-	rows := [][]string{
-		{"state", strings.TrimSuffix(string(c.State)+", "+c.Reason, ", ")},
-		{"from", cs.word(c.Exporter), c.Exporter}, {"to", cs.word(c.Importer), c.Importer},
-		{"issued", clock(c.Issued)}, {"ends", until(c.Expires)},
-	}
+	p := &page{long: a.flags.output == "wide"}
+	p.title("contract %s", c.ID())
+	p.fact("state", strings.TrimSuffix(string(c.State)+", "+c.Reason, ", "))
+	p.fact("from", p.key(cs.name(c.Exporter), c.Exporter)+"  "+c.Type.String()+" "+c.Subject)
+	p.fact("to", strings.TrimSuffix(p.key(cs.name(c.Importer), c.Importer)+"  as "+c.Local, "  as "))
+	p.fact("issued", clock(c.Issued))
+	p.fact("expires", ending(c.Expires))
 	for _, ex := range c.Onward {
-		rows = append(rows, []string{"passed on", cs.word(c.Importer) + " exports it as " + ex})
+		p.fact("passed on", cs.word(c.Importer)+" exports it as "+ex)
 	}
-	return printTable(a.env.Stdout, rows)
+	return a.view(describeOptions{}, nil, c.ID(), p)
 }
 
 // activate signs the activation of a contract with a key of its exporter ac,

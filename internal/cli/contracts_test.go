@@ -58,7 +58,7 @@ func TestContract(t *testing.T) {
 	p.ok("expirations").says("activation   ", "/app/offer "+c.ID)
 	p.ok("accept", c.ID).says("stream orders.* of app for shop as app.orders.$1")
 	p.ok("accept", c.ID).says("already so")
-	p.ok("contracts", "show", c.ID[:4]).says("active", "expires 20")
+	p.ok("contracts", "show", c.ID[:4]).says("active", "expires       20")
 	p.ok("contracts", "renew", c.ID, "--expiry", "0").says("never expires")
 	if c = p.contract("active"); c.Expires != 0 || c.Local != "app.orders.$1" {
 		t.Errorf("%+v", c)

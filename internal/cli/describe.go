@@ -116,12 +116,21 @@ func newDescribeUser(a *app, o *describeOptions) *cobra.Command {
 
 func newDescribeJWT(a *app, o *describeOptions) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "jwt", Short: "Show what a JWT or credentials file says",
-		Example: `  nsc describe jwt -f app.jwt
-  nsc describe jwt -f device1.creds --json
-  nsc describe jwt -f - -F exp`,
-		Args: args(0, 0, ""),
-		RunE: func(_ *cobra.Command, _ []string) error { return a.describeJWT(*o) },
+		Use: "jwt <file>", Short: "Show what a JWT or credentials file says",
+		Example: `  nsc describe jwt app.jwt
+  nsc describe jwt device1.creds --json
+  nsc describe jwt -f app.jwt
+  nsc describe jwt - -F exp`,
+		Args: args(0, 1, "the file"),
+		RunE: func(_ *cobra.Command, given []string) error {
+			if len(given) > 0 {
+				if o.source != "" && o.source != given[0] {
+					return usage("the file is given twice: %q and --file %q", given[0], o.source)
+				}
+				o.source = given[0]
+			}
+			return a.describeJWT(*o)
+		},
 	}
 	cmd.Flags().StringVarP(&o.source, "file", "f", "", "file with a JWT or credentials, - for stdin")
 	outputFlag(cmd, &o.output)
@@ -196,7 +205,7 @@ func (a *app) readJWT(name string) ([]byte, error) {
 	in := a.env.Stdin
 	switch {
 	case name == "":
-		return nil, usage("the file is missing").WithHint("name it with --file, - for stdin")
+		return nil, usage("the file is missing").WithHint("name it, - for stdin")
 	case strings.Contains(name, "://"):
 		return nil, usage("JWTs are read from files").WithHint("fetch it first, such as with: curl -O %s", name)
 	case name != "-":

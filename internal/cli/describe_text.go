@@ -68,11 +68,7 @@ func (p *page) signed(doc *claims.Document, by string) {
 	if doc.Starts != 0 {
 		p.fact("valid from", clock(doc.Starts))
 	}
-	if doc.Expires == 0 {
-		p.fact("expires", "never")
-	} else {
-		p.fact("expires", clock(doc.Expires))
-	}
+	p.fact("expires", ending(doc.Expires))
 }
 
 func (r *root) operatorText(long bool) (string, error) {

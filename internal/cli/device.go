@@ -58,7 +58,7 @@ With --identity-file or --passphrase-file what is secret in the folder is sealed
 age; every further command then needs the same. Clients read --clients, which is not.`,
 		Example: `  nsc device enroll --token phone.token
   nsc device enroll --token - --dir sensor --id sensor-17
-  nsc device enroll --token phone.token --dir sensor --identity-file ./identity.txt --clients ./memory
+  nsc device enroll --token phone.token --dir sealed --identity-file ./identity.txt --clients ./memory
   nsc device enroll --token phone.token --dir sensor --json`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

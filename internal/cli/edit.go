@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"reflect"
 	"regexp"
 	"slices"
 	"sync"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
-	"github.com/accountd/accountd/keys"
 	"github.com/accountd/accountd/operator/nscstore"
 )
 
@@ -44,10 +44,10 @@ func apply[T claims.Typed](e *edited, c *T, change func(*T) error) error {
 	if err != nil {
 		return err
 	}
-	e.lines = diffClaims(byKey(before), byKey(after))
-	if len(e.lines) == 0 {
+	if reflect.DeepEqual(before, after) {
 		return errUnchanged
 	}
+	e.lines = diffClaims(before, after)
 	return nil
 }
 
@@ -108,16 +108,14 @@ func taken(tree map[string]any, name string) string {
 	return text
 }
 
-// forPeople puts names for the public keys in the lines, or shortens them.
+// forPeople puts names for the public keys in the lines, as far as they are known.
 func (e *edited) forPeople() []string {
+	if e.name == nil {
+		return e.lines
+	}
 	out := slices.Clone(e.lines)
 	for i, line := range out {
-		out[i] = keyForm.ReplaceAllStringFunc(line, func(key string) string {
-			if e.name == nil {
-				return keys.Short(key)
-			}
-			return first(e.name(key), keys.Short(key))
-		})
+		out[i] = keyForm.ReplaceAllStringFunc(line, func(key string) string { return first(e.name(key), key) })
 	}
 	return out
 }

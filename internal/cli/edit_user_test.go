@@ -60,7 +60,7 @@ func TestEditUser(t *testing.T) {
 		p.run("edit", "user", "u", "--source-network", "1.2.3").exits(2)
 		p.run("edit", "user", "u", "--time", "8-9").exits(2)
 		p.run("edit", "user", "u", "--locale", "Middle/Of/Nowhere").exits(2)
-		p.run("edit", "user", "u", "--response-ttl", "3d").exits(2)
+		p.run("edit", "user", "u", "--response-ttl", "-3s").exits(2)
 		p.run("edit", "user", "u", "--rm-response-perms", "--allow-pub-response").exits(2)
 	})
 	p.ok("edit", "user", "u", "--locale", "UTC", "--time", "09:00:00-10:00:00", "--start", "-1d").says("nats.times")

@@ -36,7 +36,7 @@ func TestImportAccount(t *testing.T) {
 		p.run("import", "account", "--file", "nowhere").exits(3)
 		p.run("import", "account", "--file", p.put("junk", "junk")).exits(7)
 		p.run("import", "account", "--file", file).exits(7).complains("(chain)", "--force")
-		p.ok("import", "account", "--file", file, "--force", "--dry-run").says(`+ name: "theirs"`)
+		p.ok("import", "account", "--file", file, "--force", "--dry-run").says("account theirs", "nothing was changed")
 		if err := os.Remove(filepath.Join(p.dir, "junk")); err != nil {
 			t.Fatal(err)
 		}

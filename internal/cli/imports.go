@@ -75,11 +75,8 @@ func (a *app) listImports(ctx context.Context, accountName string) error {
 		v := b.importView(ac, im, s.now)
 		list.Imports = append(list.Imports, v)
 		ends := "-"
-		switch {
-		case v.Expires != 0:
-			ends = clock(v.Expires)
-		case v.Contract != "":
-			ends = "never"
+		if v.Contract != "" {
+			ends = ending(v.Expires)
 		}
 		rows = append(rows, []string{v.Subject, v.Type, first(v.From, keys.Short(v.FromKey)), v.Local, first(v.Contract, "-"), ends, v.Finding})
 	}

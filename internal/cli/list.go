@@ -203,13 +203,10 @@ func (s *session) accountCells(r *root, ac *account) []string {
 
 // ends says when a claim ends, for a column.
 func (s *session) ends(doc *claims.Document) string {
-	switch {
-	case doc.Expires == 0:
-		return "never"
-	case doc.Expires <= s.now:
+	if doc.Expires != 0 && doc.Expires <= s.now {
 		return "expired " + clock(doc.Expires)
 	}
-	return clock(doc.Expires)
+	return ending(doc.Expires)
 }
 
 func (a *app) listUsers(ctx context.Context, o listOptions) error {

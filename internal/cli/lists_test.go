@@ -107,3 +107,46 @@ func TestKeysOfAFleetAreOneRow(t *testing.T) {
 	p.ok("describe", "signing-key", "reader", "-a", "app").says("role reader in app", "may           publish and subscribe to everything")
 	p.run("describe", "signing-key", "readr", "-a", "app").exits(3).complains(`did you mean "reader"`)
 }
+
+// TestNounsAlone: a noun without a verb lists what there is, with the flags of
+// its list, and another word is still refused.
+func TestNounsAlone(t *testing.T) {
+	t.Parallel()
+	p := sharing(t)
+	p.ok("contracts").complains("no contracts; offer one with: nsc offer")
+	p.ok("add", "export", "-a", "app", "-s", "x", "--private")
+	p.ok("offer", "--from", "app", "--to", "shop", "--subject", "x")
+	if alone, listed := p.ok("contracts", "-a", "app", "-o", "json").out, p.ok("contracts", "list", "-a", "app", "--json").out; alone != listed || !strings.Contains(alone, `"id"`) {
+		t.Errorf("alone %s, listed %s", alone, listed)
+	}
+	id := strings.TrimSpace(p.ok("contracts", "-o", "name").out)
+	p.ok("contracts", "show", id).says("contract "+id, "from          app  stream x", "expires       never")
+	p.run("contracts", "shw", id).exits(2).complains("did you mean: nsc contracts show")
+	p.run("servers").exits(6)
+	p.run("proposals").exits(6)
+	p.put("app.jwt", p.ok("describe", "account", "app", "--raw").out)
+	p.ok("describe", "jwt", "app.jwt").says("account app")
+	p.run("describe", "jwt", "app.jwt", "-f", "other").exits(2).complains("twice")
+	p.run("describe", "jwt").exits(2).complains("the file is missing")
+}
+
+// TestDryRunsOfFleetsAreShort: 64 keys are one line, and all in JSON.
+func TestDryRunsOfFleetsAreShort(t *testing.T) {
+	t.Parallel()
+	p := local(t)
+	p.ok("add", "fleet", "sensors", "-a", "app")
+	out := p.ok("delete", "fleet", "sensors", "-a", "app", "--dry-run").says("- nats.signing_keys: 64 keys, sensors/c00e1 … sensors/c63e1").out
+	if len(out) > 1500 {
+		t.Errorf("%d letters: %s", len(out), out)
+	}
+	var rec struct{ Changes []string }
+	p.ok("delete", "fleet", "sensors", "-a", "app", "--dry-run", "--json").json(&rec)
+	if len(rec.Changes) < 128 {
+		t.Errorf("%d changes", len(rec.Changes))
+	}
+	if out := p.ok("add", "role", "dev", "-a", "app", "--template", "device").says(`.role: "dev"`).out; strings.Contains(out, "-1") || strings.Contains(out, `""`) {
+		t.Errorf("usual values are shown: %s", out)
+	}
+	p.ok("add", "account", "coke.x", "--namespace", "sweet")
+	p.run("edit", "account", "coke.x", "--namespace", "app").exits(4).complains("nsc edit account coke.x --namespace")
+}

@@ -26,7 +26,7 @@ func local(t *testing.T) *person {
 func TestAddOperator(t *testing.T) {
 	t.Parallel()
 	p := alone(t)
-	p.unchanged(func() { p.ok("add", "operator", "acme", "--dry-run").says("+ name: \"acme\"", "nothing was changed") })
+	p.unchanged(func() { p.ok("add", "operator", "acme", "--dry-run").says("operator acme", "nothing was changed") })
 	p.ok("create", "operator", "acme", "--sys", "--generate-signing-key").says("operator acme", "signing key", "account SYS and user sys")
 	token, err := p.operator().JWT()
 	if err != nil {
@@ -91,7 +91,7 @@ func TestAddAccountLocally(t *testing.T) {
 	t.Parallel()
 	p := local(t)
 	p.unchanged(func() {
-		p.ok("add", "account", "b", "--dry-run").says("+ nats.limits.conn: -1", "nothing was changed")
+		p.ok("add", "account", "b", "--dry-run", "--namespace", "x").says(`+ nats.tags: ["namespace:x"]`, "nothing was changed")
 		p.run("add", "account", "app").exits(5).complains(`account "app" exists already`)
 		p.run("add", "account", "a/b").exits(7)
 		p.run("add", "account", "b", "--name", "c").exits(2).complains("given twice")
@@ -317,7 +317,7 @@ func TestUsageErrors(t *testing.T) {
 	p.run("ad", "account", "x").exits(2).complains(`unknown command "ad"`, "did you mean: nsc add")
 	p.run("add", "acount", "x").exits(2).complains("did you mean: nsc add account")
 	p.run("add", "account", "--nme", "x").exits(2).complains("unknown flag --nme", "did you mean --name")
-	p.run("add", "account", "x", "--timeout", "soon").exits(2).complains("expected a time")
+	p.run("add", "account", "x", "--timeout", "soon").exits(2).complains("--timeout: ", "is no span of time")
 	p.run("push", "-A", "-a", "x").exits(2)
 	p.run("status", "a", "b").exits(2)
 	if r := p.ok("add"); !strings.Contains(r.out, "account") {

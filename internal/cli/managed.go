@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/accountd/accountd/accounts"
@@ -218,6 +219,18 @@ func decided(mine, theirs *claims.Document) []string {
 		}
 	}
 	return out
+}
+
+// flatten puts the values of a tree into a map by their paths, as JSON.
+func flatten(path string, v any, to map[string]string) {
+	tree := asTree(v)
+	if len(tree) == 0 && path != "" {
+		to[path] = leaf(v)
+		return
+	}
+	for name, child := range tree {
+		flatten(strings.TrimPrefix(path+"."+name, "."), child, to)
+	}
 }
 
 // settle completes w, which is of a tenant's store, with what is known of its

@@ -96,8 +96,8 @@ func TestImportedOperatorIsChecked(t *testing.T) {
 		p.run("add", "operator", "-u", "nobody").exits(3)
 		p.run("init", "x", "-o", "nobody").exits(3).complains("NSC_NOBODY_OPERATOR")
 		p.run("init", "x", "-o", "acme", "-u", srv.URL).exits(2)
-		p.ok("add", "operator", "-u", srv.URL+"/good", "--dry-run").says("+ name: \"acme\"")
-		p.ok("init", "x", "-o", "acme", "--dry-run").says("+ name: \"acme\"")
+		p.ok("add", "operator", "-u", srv.URL+"/good", "--dry-run").says("operator acme", "nothing was changed")
+		p.ok("init", "x", "-o", "acme", "--dry-run").says("operator acme", "nothing was changed")
 	})
 	p.ok("add", "operator", "-u", "acme").says("operator acme")
 	if info, err := p.operator().Info(); err != nil || !info.Managed {

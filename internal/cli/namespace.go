@@ -62,7 +62,7 @@ func (s *session) freeNamespace(ctx context.Context, r *root, next *jwt.AccountC
 		called[ac.Subject] = name
 	}
 	if rival := taken.Rival(next.Subject, space); rival != "" {
-		return accounts.NamespaceTaken(next.Name, space, called[rival])
+		return accounts.NamespaceTaken(next.Name, space, called[rival], called[next.Subject] != "")
 	}
 	return nil
 }

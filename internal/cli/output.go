@@ -130,7 +130,11 @@ func (a *app) printReceipt(rec *receipt) {
 	if a.flags.output == "wide" {
 		fmt.Fprintf(out, "  key %s\n  jti %s\n", first(rec.Key, "-"), first(rec.ID, "-"))
 	}
-	for _, line := range rec.Changes {
+	changes := rec.Changes
+	if a.flags.output != "wide" {
+		changes = changeLines(changes)
+	}
+	for _, line := range changes {
 		fmt.Fprintln(out, "  "+line)
 	}
 	a.printNodes(rec)
@@ -261,6 +265,14 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// ending says when something ends, in a column; 0 is never.
+func ending(unix int64) string {
+	if unix == 0 {
+		return "never"
+	}
+	return clock(unix)
 }
 
 // until says when a credential ends; 0 is never.

@@ -24,7 +24,7 @@ func TestReissueAccounts(t *testing.T) {
 	old, fresh := oc.SigningKeys[i], oc.SigningKeys[1-i]
 	p.unchanged(func() {
 		p.run("edit", "operator", "--rm-sk", old).exits(4).complains("account app", "nsc reissue accounts --signed-by "+old)
-		p.ok("reissue", "accounts", "--signed-by", old, "--dry-run").says("- iss: \""+old, "+ iss: \""+fresh, "nothing was changed")
+		p.ok("reissue", "accounts", "--signed-by", old, "--dry-run", "-o", "wide").says("- iss: \""+old, "+ iss: \""+fresh, "nothing was changed")
 		p.ok("reissue", "accounts", "--signed-by", fresh)
 		p.run("reissue", "accounts", "none").exits(3)
 		p.run("reissue", "accounts", "--signed-by", "app").exits(2)

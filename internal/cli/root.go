@@ -95,8 +95,28 @@ them into force on every server and proves it.`
 	root.AddCommand(toolCopies(a)...)
 	for _, cmd := range root.Commands() {
 		a.outputFlag(cmd)
+		listAlone(cmd)
 	}
 	return root
+}
+
+// listAlone lets a noun without a verb list what there is, if it can be listed.
+func listAlone(noun *cobra.Command) {
+	for _, c := range noun.Commands() {
+		if c.Name() != "list" {
+			continue
+		}
+		noun.Long = noun.Short + `.
+Without a verb it lists them, as "` + c.CommandPath() + `" does.`
+		noun.Flags().AddFlagSet(c.LocalNonPersistentFlags())
+		other := noun.RunE
+		noun.RunE = func(cmd *cobra.Command, given []string) error {
+			if len(given) == 0 {
+				return c.RunE(cmd, given)
+			}
+			return other(cmd, given)
+		}
+	}
 }
 
 // outputFlag adds -o to the commands below cmd that have no other meaning for it.
