@@ -137,6 +137,23 @@ func TestWrongAnswers(t *testing.T) {
 	}
 }
 
+// TestReconnectDelay: pauses grow up to a minute and a half, and differ.
+func TestReconnectDelay(t *testing.T) {
+	t.Parallel()
+	for rounds, most := range map[int]time.Duration{0: 1500 * time.Millisecond, 3: 12 * time.Second, 1000: 90 * time.Second} {
+		seen := map[time.Duration]bool{}
+		for range 100 {
+			d := reconnectDelay(rounds)
+			if seen[d] = true; d < most/3 || d > most {
+				t.Errorf("%s after %d rounds", d, rounds)
+			}
+		}
+		if len(seen) < 90 {
+			t.Errorf("after %d rounds only %d pauses of 100 differ", rounds, len(seen))
+		}
+	}
+}
+
 // TestFinal: the agent gives up on what no time heals, and on nothing else.
 func TestFinal(t *testing.T) {
 	t.Parallel()

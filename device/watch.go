@@ -82,7 +82,7 @@ func (a *Agent) watch(ctx context.Context, st State) (<-chan struct{}, <-chan in
 	}
 	go func() {
 		nc, err := api.Connect(ctx, urls, append(x.options(st.Key, doc.Token, a.sign),
-			nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectJitter(time.Second, time.Second),
+			nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.CustomReconnectDelay(reconnectDelay),
 			nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { heard(err) }),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { heard(err) }),
 			nats.ClosedHandler(func(nc *nats.Conn) { heard(nc.LastError()) }))...)
@@ -119,6 +119,12 @@ func (a *Agent) look(ctx context.Context, x exchange, nc *nats.Conn, req api.Enr
 		}
 	}
 	<-ctx.Done()
+}
+
+// reconnectDelay is the pause before each further round of all servers: devices that
+// lost them together are not to come back together.
+func reconnectDelay(rounds int) time.Duration {
+	return jittered(min(time.Second<<min(rounds, 6), time.Minute))
 }
 
 // sign signs with the device's key, which is not kept in memory meanwhile.

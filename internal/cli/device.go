@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -110,6 +111,7 @@ func (a *app) deviceIdentities(o deviceOptions) ([]string, error) {
 	case err != nil:
 		return nil, fault.New(fault.Denied, "read what the passphrase opens: %w", err).About("file", name)
 	}
+	defer debug.FreeOSMemory() // of 256 MB, which a small device needs
 	return a.byPassphrase(l.passphrase, sealed)
 }
 
