@@ -257,68 +257,84 @@ func TestBearerFleets(t *testing.T) {
 	p.run("edit", "fleet", "sensors", "-a", "app", "--bearer").exits(7).complains("bearer-fleet")
 }
 
+// skew is how far the clocks of tests differ: a request takes some of it.
+const skew = fleet.Skew - 15*time.Second
+
 // TestClocksDiffer: whoever's clock is five minutes ahead or behind, devices enrol
 // and renew, who is revoked is refused and never comes back, and who is not is not
 // locked out.
 func TestClocksDiffer(t *testing.T) {
 	t.Parallel()
-	const skew = fleet.Skew - 15*time.Second // a request takes some of it
 	for name, ahead := range map[string]time.Duration{"fast": skew, "slow": -skew} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("nsc "+name, func(t *testing.T) {
 			t.Parallel()
 			p := shared.get(t).person(t)
 			p.now = func() time.Time { return time.Now().Add(ahead) }
-			p.ok("add", "account", name, "--fleet-only", "--ttl", "1h")
-			p.ok("add", "fleet", "devices", "-a", name, "--cohorts", "2", "--ttl", "1h")
-			p.ok("add", "enrollment-group", "phones", "-a", name)
-			devices := map[string]*person{}
-			for id, now := range map[string]time.Duration{"fast": skew, "slow": -skew, "right": 0} {
-				d := *p
-				d.now = func() time.Time { return time.Now().Add(now) }
-				devices[id] = &d
-				d.ok("device", "enroll", "--token", p.token(name, id+".token"), "--dir", id, "--id", id)
-				d.ok("device", "renew", "--dir", id)
-				_, creds := d.device(id)
-				if !p.may(nats.UserCredentials(creds), publishing(name+"."+id+".x")) {
-					t.Errorf("the device with the %s clock may not publish", id)
-				}
-			}
-			bad := p.keyOf("slow")
-			_, before := p.device("slow")
-			old := p.read(before)
-			p.ok("revoke", "device", bad, "-a", name).says("refused everywhere")
-			devices["slow"].run("device", "renew", "--dir", "slow").exits(4).complains("revoked")
-
-			p.ok("revoke", "device", "--issued-before", fmt.Sprint(p.now().Unix()), "-a", name, "--yes").says("refused everywhere")
-			p.ok("compact", name)
-			for id, d := range devices { // all are older than that
-				d.run("device", "renew", "--dir", id).exits(4).complains("(refused)", "nsc device enroll")
-			}
-			for _, id := range slices.Sorted(maps.Keys(devices)) {
-				if id == "slow" {
-					continue
-				}
-				natstest.Eventually(t, edgePatience, func() error { // what was made in that second is revoked, too
-					token := p.token(name, fmt.Sprintf("%s.%d", id, time.Now().UnixNano()))
-					if r := devices[id].run("device", "enroll", "--token", token, "--dir", id); r.code != 0 {
-						return errors.New(r.err)
-					}
-					return nil
-				})
-				devices[id].ok("device", "renew", "--dir", id)
-				_, creds := p.device(id)
-				if !p.may(nats.UserCredentials(creds), publishing(name+"."+id+".x")) {
-					t.Errorf("%s is locked out", id)
-				}
-			}
-			if err := os.WriteFile(filepath.Join(p.dir, "old.creds"), old, 0o600); err != nil {
+			p.clocksDiffer(t, name)
+		})
+		t.Run("accountd "+name, func(t *testing.T) {
+			t.Parallel()
+			c := &cluster{dir: filepath.Join(t.TempDir(), "dev"), more: []string{"--nodes", "1"}, vars: []string{daemonAhead + "=" + ahead.String()}}
+			if err := c.start(); err != nil {
 				t.Fatal(err)
 			}
-			if nc, err := nats.Connect(p.serverURL(), nats.UserCredentials(filepath.Join(p.dir, "old.creds"))); err == nil {
-				nc.Close()
-				t.Error("who was revoked is back")
-			}
-			devices["slow"].run("device", "renew", "--dir", "slow").exits(4)
+			t.Cleanup(c.kill)
+			c.person(t).clocksDiffer(t, name)
 		})
 	}
+}
+
+// clocksDiffer takes devices whose clocks differ through a life in an account.
+func (p *person) clocksDiffer(t *testing.T, name string) {
+	p.ok("add", "account", name, "--fleet-only", "--ttl", "1h")
+	p.ok("add", "fleet", "devices", "-a", name, "--cohorts", "2", "--ttl", "1h")
+	p.ok("add", "enrollment-group", "phones", "-a", name)
+	devices := map[string]*person{}
+	for id, now := range map[string]time.Duration{"fast": skew, "slow": -skew, "right": 0} {
+		d := *p
+		d.now = func() time.Time { return time.Now().Add(now) }
+		devices[id] = &d
+		d.ok("device", "enroll", "--token", p.token(name, id+".token"), "--dir", id, "--id", id)
+		d.ok("device", "renew", "--dir", id)
+		_, creds := d.device(id)
+		if !p.may(nats.UserCredentials(creds), publishing(name+"."+id+".x")) {
+			t.Errorf("the device with the %s clock may not publish", id)
+		}
+	}
+	bad := p.keyOf("slow")
+	_, before := p.device("slow")
+	old := p.read(before)
+	p.ok("revoke", "device", bad, "-a", name).says("refused everywhere")
+	devices["slow"].run("device", "renew", "--dir", "slow").exits(4).complains("revoked")
+
+	p.ok("revoke", "device", "--issued-before", fmt.Sprint(p.now().Unix()), "-a", name, "--yes").says("refused everywhere")
+	p.ok("compact", name)
+	for id, d := range devices { // all are older than that
+		d.run("device", "renew", "--dir", id).exits(4).complains("(refused)", "nsc device enroll")
+	}
+	for _, id := range slices.Sorted(maps.Keys(devices)) {
+		if id == "slow" {
+			continue
+		}
+		natstest.Eventually(t, edgePatience, func() error { // what was made in that second is revoked, too
+			token := p.token(name, fmt.Sprintf("%s.%d", id, time.Now().UnixNano()))
+			if r := devices[id].run("device", "enroll", "--token", token, "--dir", id); r.code != 0 {
+				return errors.New(r.err)
+			}
+			return nil
+		})
+		devices[id].ok("device", "renew", "--dir", id)
+		_, creds := p.device(id)
+		if !p.may(nats.UserCredentials(creds), publishing(name+"."+id+".x")) {
+			t.Errorf("%s is locked out", id)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "old.creds"), old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if nc, err := nats.Connect(p.serverURL(), nats.UserCredentials(filepath.Join(p.dir, "old.creds"))); err == nil {
+		nc.Close()
+		t.Error("who was revoked is back")
+	}
+	devices["slow"].run("device", "renew", "--dir", "slow").exits(4)
 }

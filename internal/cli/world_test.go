@@ -30,13 +30,19 @@ import (
 const (
 	asDaemon = "CLI_TEST_RUN_ACCOUNTD"
 	asNsc    = "CLI_TEST_RUN_NSC"
+	// daemonAhead is how far accountd's own clock is ahead of that of its servers.
+	daemonAhead = "CLI_TEST_ACCOUNTD_AHEAD"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asDaemon) != "" {
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
-		os.Exit(daemon.Run(ctx, os.Args[1:], daemonEnv()))
+		env := daemonEnv()
+		if ahead, err := time.ParseDuration(os.Getenv(daemonAhead)); err == nil {
+			env.Now = func() time.Time { return time.Now().Add(ahead) }
+		}
+		os.Exit(daemon.Run(ctx, os.Args[1:], env))
 	}
 	if dir := os.Getenv(asNsc); dir != "" {
 		os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Env{
@@ -56,6 +62,7 @@ func daemonEnv() daemon.Env {
 type cluster struct {
 	dir  string
 	more []string // flags
+	vars []string // of its environment
 	cmd  *exec.Cmd
 	log  *bytes.Buffer
 }
@@ -98,7 +105,7 @@ func (c *cluster) start() error {
 	c.log = &bytes.Buffer{}
 	args := append([]string{"dev", "--dir", c.dir, "--port", "0", "--http", "127.0.0.1:0", "--ready-file", ready}, c.more...)
 	c.cmd = exec.Command(os.Args[0], args...)
-	c.cmd.Env = append(os.Environ(), asDaemon+"=1")
+	c.cmd.Env = append(append(os.Environ(), asDaemon+"=1"), c.vars...)
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	if err := c.cmd.Start(); err != nil {
 		return err
