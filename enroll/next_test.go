@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/store"
 )
 
 // TestNextNonce: a renewal by the nonce that came with the credentials needs no
@@ -89,5 +91,33 @@ func TestTurns(t *testing.T) {
 	}
 	if n := turn.next(now.Add(time.Minute)); n != 1 {
 		t.Errorf("%d s once all have come", n)
+	}
+}
+
+// TestSweep: uses of expired tokens go without another enrolment.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.device("phone-1", fleet.Terms{})
+	d.enrol()
+	if err := w.s.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.same("phone-1").ask()
+	w.refuses("before the token expired", err, fault.Conflict, "taken")
+	w.clock = w.clock.Add(time.Hour + fleet.Skew + time.Second)
+	if err := w.s.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = w.store.Update(t.Context(), func(tx store.Tx) error {
+		n, err := tx.ForgetUses(w.clock)
+		if n != 0 {
+			t.Errorf("%d uses were left", n)
+		}
+		e := store.Enrolment{Token: must(claims.Decode(d.jwt)).ID, Uses: 1, Device: "phone-1", Key: "another", Until: w.clock}
+		return errors.Join(err, tx.Enroll(e, w.clock))
+	})
+	if err != nil {
+		t.Errorf("the use is still remembered: %v", err)
 	}
 }

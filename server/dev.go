@@ -112,7 +112,7 @@ func (d *dev) keepPolicy(ctx context.Context) error { return d.policy.watch(ctx,
 // the first task that fails ends all.
 func (d *dev) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{d.serveHTTP, d.serveControl, d.serveBeside, d.becomeReady, d.service.Upkeep, d.keepPolicy} {
+	for _, task := range []func(context.Context) error{d.serveHTTP, d.serveControl, d.serveBeside, d.becomeReady, d.service.Upkeep, d.enroll.Sweep, d.keepPolicy} {
 		g.Go(func() error { return task(ctx) })
 	}
 	return g.Wait()

@@ -267,6 +267,9 @@ func (a *alone) publish(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.becomeReady(ctx, fleet) })
 	g.Go(func() error { return a.service.Upkeep(ctx) })
+	if a.enroll != nil {
+		g.Go(func() error { return a.enroll.Sweep(ctx) })
+	}
 	return g.Wait()
 }
 

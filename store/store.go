@@ -180,6 +180,9 @@ type Tx interface {
 	// ErrSpent if no use is left. Uses whose time is before now may be
 	// forgotten, so that a token must have expired by then.
 	Enroll(e Enrolment, now time.Time) error
+	// ForgetUses forgets uses of tokens whose time is before now, some thousands
+	// at once, and returns how many.
+	ForgetUses(now time.Time) (int, error)
 	// SetMeta sets a small named value.
 	SetMeta(name, value string) error
 }

@@ -51,7 +51,7 @@ func (t *txn) Enroll(e store.Enrolment, now time.Time) error {
 		if v := uses.Get(total); v != nil { // all uses of a token are forgotten at one time
 			until = bytes.Clone(v[:8])
 		}
-		if err := forgetUses(uses, times, key8(millis(now)), total); err != nil {
+		if _, err := forgetUses(uses, times, key8(millis(now)), total, forgetAtOnce); err != nil {
 			return err
 		}
 		for _, kv := range [][2][]byte{{total, key8(used + 1)}, {one, []byte(e.Key)}} {
@@ -64,18 +64,37 @@ func (t *txn) Enroll(e store.Enrolment, now time.Time) error {
 	})
 }
 
-// forgetUses removes the oldest uses whose time is before now, but none of the
-// token that is being used.
-func forgetUses(uses, times *bbolt.Bucket, now, keep []byte) error {
-	for range forgetAtOnce {
+// forgetUses removes the oldest uses whose time is before now, at most so many,
+// but none of a token that is to be kept, nil for none.
+func forgetUses(uses, times *bbolt.Bucket, now, keep []byte, most int) (n int, err error) {
+	for ; n < most; n++ {
 		k, _ := times.Cursor().First()
-		if k == nil || string(k[:8]) >= string(now) || bytes.HasPrefix(k[8:], keep) {
-			return nil
+		if k == nil || string(k[:8]) >= string(now) || keep != nil && bytes.HasPrefix(k[8:], keep) {
+			break
 		}
 		use := bytes.Clone(k[8:])
 		if err := errors.Join(times.Delete(k), uses.Delete(use)); err != nil {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
+}
+
+// forgetUsesAtOnce bounds one ForgetUses.
+const forgetUsesAtOnce = 4096
+
+// ForgetUses implements store.Tx.
+func (t *txn) ForgetUses(now time.Time) (n int, err error) {
+	uses, times := t.tx.Bucket(bucketUses), t.tx.Bucket(bucketUseTimes)
+	if uses == nil || times == nil {
+		return 0, nil
+	}
+	if k, _ := times.Cursor().First(); k == nil || string(k[:8]) >= string(key8(millis(now))) {
+		return 0, nil // nothing is written
+	}
+	err = t.write("forget uses", func() (err error) {
+		n, err = forgetUses(uses, times, key8(millis(now)), nil, forgetUsesAtOnce)
+		return err
+	})
+	return n, err
 }

@@ -43,3 +43,16 @@ func (t *txn) Enroll(e store.Enrolment, now time.Time) error {
 	return t.exec("forget uses", `DELETE FROM tokens t WHERE until_msec < $1 AND token <> $2
 		AND NOT EXISTS (SELECT FROM token_devices d WHERE d.token = t.token)`, now.UnixMilli(), e.Token)
 }
+
+// ForgetUses implements store.Tx.
+func (t *txn) ForgetUses(now time.Time) (int, error) {
+	var n int
+	err := t.tx.QueryRow(t.ctx, `WITH gone AS (DELETE FROM token_devices WHERE (token, device) IN
+		(SELECT d.token, d.device FROM tokens JOIN token_devices d USING (token)
+		WHERE until_msec < $1 ORDER BY until_msec LIMIT 4096) RETURNING 1) SELECT count(*) FROM gone`, now.UnixMilli()).Scan(&n)
+	if err != nil {
+		return 0, t.broke("forget uses", err)
+	}
+	return n, t.exec("forget uses", `DELETE FROM tokens t WHERE until_msec < $1
+		AND NOT EXISTS (SELECT FROM token_devices d WHERE d.token = t.token)`, now.UnixMilli())
+}

@@ -64,6 +64,7 @@ func contract() map[string]func(*harness) {
 		"nonces":             testNonces,
 		"nonce burst":        testNonceBurst,
 		"enrolments":         testEnrolments,
+		"forgotten uses":     testForgetUses,
 		"meta":               testMeta,
 		"context":            testContext,
 		"closed":             testClosed,
