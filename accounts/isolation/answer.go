@@ -24,6 +24,7 @@ func (w *World) Answer(request, heard Flow) Outcome {
 		if len(came.via) > 0 {
 			name = split(replyName)
 		}
+		c.links = map[*link]bool{} // another server may have left out others
 		t := w.trial(c, Flow{From: request.To, Subject: name.String(), To: heard.To, Pattern: heard.Pattern, Queue: heard.Queue})
 		t.path, t.flow.Place = came.path, request.Place
 		if o := t.admit(t.to); o != nil {

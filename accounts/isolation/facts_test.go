@@ -15,7 +15,8 @@ import (
 type fact struct {
 	name     string
 	tenants  []*tenantKeys
-	from, to *user // users of the first tenants that have them
+	others   []*tenantKeys // neither publish nor subscribe
+	from, to *user         // users of the first tenants that have them
 	subject  string
 	reply    string
 	pattern  string
@@ -84,6 +85,13 @@ func facts() []fact {
 		return []*tenantKeys{newTenant("b").importing(jwt.Service, a, "mid.*", "ask.$1"), a, d}
 	}
 	one := func(a *tenantKeys) []*tenantKeys { return []*tenantKeys{a} }
+	round := newTenant("a").exports(jwt.Service, "n.*")
+	turn := newTenant("b").exports(jwt.Service, "n.c").importing(jwt.Service, round, "n.*", "")
+	round.importing(jwt.Service, turn, "n.c", "")
+	closed := newTenant("a").exports(jwt.Stream, "x")
+	closed.claims.Exports[0].TokenReq = true
+	open := newTenant("b").exports(jwt.Stream, "x").importing(jwt.Stream, closed, "x", "")
+	closed.importing(jwt.Stream, open, "x", "")
 	hole, mirror, filtered, mapped, widened := newTenant("t"), newTenant("t"), newTenant("t"), newTenant("t").mapping("in", "out"), newTenant("t")
 	position := newTenant("a")
 	position.claims.Exports.Add(&jwt.Export{Subject: "acc.*.x", Type: jwt.Stream, AccountTokenPosition: 2})
@@ -129,6 +137,10 @@ func facts() []fact {
 			want: isolation.None, rule: isolation.RuleNoImport},
 		{name: "the JetStream API of another account is not reached", tenants: []*tenantKeys{newTenant("a"), newTenant("b")}, subject: "$JS.API.STREAM.NAMES",
 			pattern: "$JS.API.>", want: isolation.None},
+		{name: "one side of a cycle is left out, so that nothing goes round", tenants: one(round), others: one(turn), subject: "n.c", pattern: "n.*",
+			want: isolation.Delivered, subjects: []string{"n.c"}},
+		{name: "an import without authorisation closes no cycle", tenants: []*tenantKeys{open, closed}, subject: "x", pattern: "x",
+			want: isolation.Delivered, subjects: []string{"x"}},
 		{name: "literal wildcards are tokens", tenants: streamed("l.*", "q.$1"), subject: "l.*", pattern: "q.*", want: isolation.Delivered, subjects: []string{"q.*"}},
 	}
 }
@@ -159,7 +171,7 @@ func (f fact) scene() *scene {
 	if f.to == nil {
 		f.to = last.newUser("to")
 	}
-	s := &scene{tenants: f.tenants}
+	s := &scene{tenants: slices.Concat(f.tenants, f.others)}
 	s.subs = []subscriber{{who: last, user: f.to, pattern: f.pattern, queue: f.queue, leaf: f.toLeaf}}
 	s.pubs = []publisher{{who: first, user: f.from, leaf: f.fromLeaf, message: message{f.subject, f.reply, f.name}}}
 	if f.apart {

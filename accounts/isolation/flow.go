@@ -105,13 +105,19 @@ func (w *World) trial(c *choices, f Flow) *trial {
 // enumerate tries every combination of choices. Answers that differ make one
 // that is possible.
 func enumerate(try func(*choices) Outcome) Outcome {
-	c := &choices{why: map[string]bool{}}
+	c := &choices{why: map[string]bool{}, links: map[*link]bool{}}
 	var first Outcome
 	subjects := map[string]bool{}
 	differ := false
-	for run := range maxRuns {
+	for range maxRuns {
 		o := try(c)
-		if run == 0 {
+		if c.void {
+			if !c.next() {
+				break
+			}
+			continue
+		}
+		if first.Result == "" {
 			first = o
 		}
 		differ = differ || o.Result != first.Result || !slices.Equal(o.Subjects, first.Subjects)
@@ -392,7 +398,7 @@ func (t *trial) follow(l *link, subject tokens, via []*link) {
 	if t.loops(l, subject, via) {
 		return
 	}
-	if t.withheld(subject, l) || l.maybe != "" && t.pick(2, l.maybe) == 1 {
+	if t.withheld(subject, l) || !t.there(t.w, l) {
 		return
 	}
 	to := l.rename(subject)
@@ -453,7 +459,7 @@ func (t *trial) interests(at *tenant, pattern tokens) []interest {
 	streams, _ := t.w.links(at)
 	for _, l := range streams {
 		remote, ok := l.shadow(pattern)
-		if ok && (l.maybe == "" || t.pick(2, l.maybe) == 0) {
+		if ok && t.there(t.w, l) {
 			out = append(out, interest{at: l.exporter, pattern: remote, link: l})
 		}
 	}

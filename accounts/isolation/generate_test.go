@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"github.com/accountd/accountd/accounts"
 )
 
 // tenantKeys is an account that can sign.
@@ -262,7 +264,7 @@ func (g *generator) repeat(a *tenantKeys, n int, change func(*tenantKeys)) {
 		change(a)
 		vr := jwt.CreateValidationResults()
 		a.claims.Validate(vr)
-		if vr.IsBlocking(true) && !g.chance(1) {
+		if vr.IsBlocking(true) && !g.chance(1) || accounts.CheckRenames(a.claims) != nil { // which would end this process
 			*a.claims = before
 		}
 	}

@@ -24,8 +24,10 @@ type link struct {
 	forth, back *transform
 	same        bool // remote and local are one pattern
 
-	maybe string // why it may be missing
-	share bool
+	maybe  string // why it may be missing
+	cyclic bool   // since imports form a cycle
+	claim  *jwt.Import
+	share  bool
 }
 
 // refused are imports that servers drop, with the reason.
@@ -119,8 +121,17 @@ func duplicate(list []*link, l *link) string {
 
 // build makes the link of an import, or says why servers drop it.
 func (w *World) build(t *tenant, im *jwt.Import, internal bool) (*link, string) {
+	l, why := w.admitted(t, im, internal)
+	if why == "" && l.maybe == "" && !internal && l.mayCycle() && accounts.Cyclic(t.claims, im, sharing{w: w}) {
+		l.maybe, l.cyclic = "imports form a cycle, and servers leave one of them out", true
+	}
+	return l, why
+}
+
+// admitted is build without a look at cycles.
+func (w *World) admitted(t *tenant, im *jwt.Import, internal bool) (*link, string) {
 	remote, local := accounts.Sides(im)
-	l := &link{importer: t, kind: im.Type, share: im.Share, remote: split(remote), local: split(local)}
+	l := &link{importer: t, kind: im.Type, claim: im, share: im.Share, remote: split(remote), local: split(local)}
 	l.exporter = w.compiled(im.Account)
 	if l.exporter == nil {
 		return l, "its account is not known"
@@ -138,13 +149,7 @@ func (w *World) build(t *tenant, im *jwt.Import, internal bool) (*link, string) 
 		}
 	}
 	l.export = l.exporter.exportFor(l.kind, l.remote)
-	if why := l.renames(remote, local, im); why != "" {
-		return l, why
-	}
-	if l.maybe == "" && !internal && l.mayCycle() && accounts.Cyclic(t.claims, im, sharing{w}) {
-		l.maybe = "imports form a cycle, and servers leave one of them out"
-	}
-	return l, ""
+	return l, l.renames(remote, local, im)
 }
 
 // mayCycle reports whether the exporter imports anything that could lead back: of
@@ -167,17 +172,26 @@ type wanted struct {
 	im *jwt.Import
 }
 
-// sharing is an [accounts.Sharing] that looks at few of thousands of imports.
-type sharing struct{ w *World }
+// sharing is an [accounts.Sharing] that looks at few of thousands of imports, and
+// at none that servers drop for another reason than cycles.
+type sharing struct {
+	w    *World
+	keep func(*jwt.Import) bool // nil for all
+}
 
 func (s sharing) Imports(account string, kind jwt.ExportType, subject string) (out []*jwt.Import) {
 	t := s.w.compiled(account)
-	if t == nil {
+	if t == nil || t.dead != "" {
 		return nil
 	}
 	list := slices.SortedFunc(t.wants[kind].meeting(split(subject)), func(a, b wanted) int { return cmp.Compare(a.at, b.at) })
 	for _, l := range list {
-		out = append(out, l.im)
+		if s.keep != nil && !s.keep(l.im) {
+			continue
+		}
+		if _, why := s.w.admitted(t, l.im, false); why == "" {
+			out = append(out, l.im)
+		}
 	}
 	return out
 }
