@@ -49,10 +49,7 @@ nsc add user u -a A`
 // working folder are compared, too.
 func TestParity(t *testing.T) {
 	t.Parallel()
-	base := &side{t: t, home: t.TempDir(), nsc: natstest.OfficialNSC(t)}
-	for line := range strings.Lines(parityBase) {
-		base.must(strings.TrimSpace(line))
-	}
+	base := officialSide(t)
 	stories, err := filepath.Glob("testdata/parity/*.txt")
 	if err != nil || len(stories) == 0 {
 		t.Fatalf("no stories: %v", err)
@@ -69,6 +66,16 @@ func TestParity(t *testing.T) {
 			p.tell(string(text))
 		})
 	}
+}
+
+// officialSide is the official tool after the commands of parityBase.
+func officialSide(t *testing.T) *side {
+	t.Helper()
+	s := &side{t: t, home: t.TempDir(), nsc: natstest.OfficialNSC(t)}
+	for line := range strings.Lines(parityBase) {
+		s.must(strings.TrimSpace(line))
+	}
+	return s
 }
 
 // parity is one story as it is told.
