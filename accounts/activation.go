@@ -176,3 +176,18 @@ func Endings(ac *jwt.AccountClaims) []Ending {
 	}
 	return out
 }
+
+// Starts returns when activations of the imports of ac begin to be valid, Unix
+// seconds, whether they have or will.
+func Starts(ac *jwt.AccountClaims) []int64 {
+	var out []int64
+	for _, im := range ac.Imports {
+		if im == nil || im.Token == "" {
+			continue
+		}
+		if act, err := PeekActivation(im.Token); err == nil && act.NotBefore > 0 {
+			out = append(out, act.NotBefore)
+		}
+	}
+	return out
+}

@@ -14,16 +14,18 @@ import (
 	"github.com/accountd/accountd/store"
 )
 
-// contracts knows of every stored account which of its imports end, and when.
+// contracts knows of every stored account which of its imports start and end, and
+// when.
 type contracts struct {
 	index
 	of map[string]importer
 }
 
-// importer is an account with imports that end.
+// importer is an account with imports that start or end.
 type importer struct {
-	rec  store.Record // without its JWT
-	ends []accounts.Ending
+	rec    store.Record // without its JWT
+	ends   []accounts.Ending
+	starts []int64
 }
 
 // all returns the importers by key. It is not to be changed, and good until the
@@ -43,9 +45,9 @@ func (c *contracts) set(rec store.Record) {
 	if err != nil {
 		return
 	}
-	if ends := accounts.Endings(ac); len(ends) > 0 {
-		rec.JWT = ""
-		c.of[rec.Key] = importer{rec, ends}
+	rec.JWT = ""
+	if im := (importer{rec, accounts.Endings(ac), accounts.Starts(ac)}); len(im.ends)+len(im.starts) > 0 {
+		c.of[rec.Key] = im
 	}
 }
 
@@ -117,10 +119,10 @@ func (s *Service) contractWarnings(r store.Reader) ([]string, error) {
 	return out, nil
 }
 
-// endUnnoticed signs importers anew whose contracts have ended without that stock
-// servers notice, so that these read them again; it returns when the next one
-// will. Bundled nodes end them without that.
-func (s *Service) endUnnoticed(ctx context.Context) (next time.Time, err error) {
+// keepTerms signs importers anew whose contracts have started, or have ended,
+// without that stock servers notice, so that these read them again; it returns when
+// the next one will. Bundled nodes need none of that.
+func (s *Service) keepTerms(ctx context.Context) (next time.Time, err error) {
 	if s.cfg.Unaware == nil || !s.cfg.Unaware() || s.cfg.Signer == nil {
 		return next, nil
 	}
@@ -130,14 +132,20 @@ func (s *Service) endUnnoticed(ctx context.Context) (next time.Time, err error) 
 		defer unlock()
 		now := s.now().Unix()
 		for _, im := range all {
+			times, late := slices.Clone(im.starts), false
 			for _, e := range im.ends {
-				switch at := time.Unix(e.At, 0); {
-				case !e.Unnoticed:
-				case e.At > now && (next.IsZero() || at.Before(next)):
-					next = at
-				case e.At <= now && im.rec.IssuedAt < e.At:
-					due = append(due, im.rec)
+				if e.Unnoticed {
+					times = append(times, e.At)
 				}
+			}
+			for _, t := range times {
+				if at := time.Unix(t, 0); t > now && (next.IsZero() || at.Before(next)) {
+					next = at
+				}
+				late = late || t <= now && im.rec.IssuedAt < t
+			}
+			if late {
+				due = append(due, im.rec)
 			}
 		}
 		return err
@@ -145,7 +153,7 @@ func (s *Service) endUnnoticed(ctx context.Context) (next time.Time, err error) 
 	for _, rec := range due {
 		err := s.Renew(ctx, rec.Key, rec.Revision)
 		if err != nil && !fault.Is(err, fault.Conflict) { // done, or changed, meanwhile
-			s.log.Error("end contracts of account", "account", rec.Name, "err", err)
+			s.log.Error("start or end contracts of account", "account", rec.Name, "err", err)
 		}
 	}
 	return next, err

@@ -61,7 +61,7 @@ func (s *Service) upkeep(ctx context.Context) (next time.Time, err error) {
 	if err != nil || s.cfg.Signer == nil {
 		return next, err
 	}
-	end, err := s.endUnnoticed(ctx)
+	end, err := s.keepTerms(ctx)
 	if err != nil {
 		return next, err
 	}

@@ -16,10 +16,11 @@ import (
 	"github.com/accountd/accountd/operator/nscstore"
 )
 
-// TestContractsEndOnStockServers: a stock server goes on with a service that the
-// importer has under another name when its activation ends; accountd, which has a
-// key to sign with, makes it read the importer again.
-func TestContractsEndOnStockServers(t *testing.T) {
+// TestContractsStartAndEndOnStockServers: a stock server does not open an import
+// when its activation starts, and goes on with a service that the importer has
+// under another name when it ends; accountd, which has a key to sign with, makes
+// it read the importer again.
+func TestContractsStartAndEndOnStockServers(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t)
 	s := o.server("s0")
@@ -28,9 +29,11 @@ func TestContractsEndOnStockServers(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	coke, _ := keys.NewAccount()
 	pepsi, _ := keys.NewAccount()
-	end := time.Now().Unix() + 6
+	end := time.Now().Unix() + 10
+	start := end - 5
 	act := jwt.NewActivationClaims(pepsi.PublicKey())
 	act.ImportSubject, act.ImportType, act.Expires = "price.get", jwt.Service, end
+	act.NotBefore = start
 	exporter, importer := jwt.NewAccountClaims(coke.PublicKey()), jwt.NewAccountClaims(pepsi.PublicKey())
 	exporter.Name, importer.Name = "coke", "pepsi"
 	exporter.Exports.Add(&jwt.Export{Type: jwt.Service, Subject: "price.get", TokenReq: true})
@@ -65,7 +68,13 @@ func TestContractsEndOnStockServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	asks := client(pepsi, "pepsi.creds")
+	if _, err := asks.Request("coke.price.get", nil, time.Second); err == nil && time.Now().Unix() < start {
+		t.Fatal("it is open before its time")
+	}
 	natstest.Eventually(t, resolverPatience, func() error { _, err := asks.Request("coke.price.get", nil, time.Second); return err })
+	if time.Now().Unix() < start {
+		t.Fatal("it is open before its time")
+	}
 	natstest.Eventually(t, resolverPatience, func() error {
 		page := fetch(t, ready.HTTP+"/metrics")
 		if !strings.Contains(page, "accountd_contracts_ending 1\n") || strings.Contains(page, "accountd_contract_expiry_seconds +Inf") {

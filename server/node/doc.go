@@ -11,7 +11,7 @@
 //	              └─▶ lane (one an account) ─▶ apply ─▶ cut ─▶ sweep ─▶ proof
 //	                                       reconcile: loaded JWT and effect = copy
 //
-//	                     terms: imports end with their activations
+//	                     terms: imports start and end with their activations
 //
 // # What it promises
 //

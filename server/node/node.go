@@ -118,7 +118,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n.cancel = cancel
 	n.wg.Go(func() { n.follow(run) })
 	n.wg.Go(func() { n.reconcileLoop(run) })
-	n.wg.Go(func() { n.endContracts(run) })
+	n.wg.Go(func() { n.keepTerms(run) })
 	return n, nil
 }
 

@@ -13,9 +13,9 @@ import (
 	"github.com/accountd/accountd/store"
 )
 
-// terms says when to look at the contracts of which loaded account: at the end of
-// each of its activations, and shortly afterwards for what was being loaded at
-// that moment. What it holds grows with the accounts that have one to come.
+// terms says when to look at the contracts of which loaded account: at the start
+// and end of each of its activations, and shortly afterwards for what was being
+// loaded at that moment. What it holds grows with the accounts that have one to come.
 type terms struct {
 	mu    sync.Mutex
 	at    map[string]time.Time // by importer
@@ -75,15 +75,15 @@ func (t *terms) due(now time.Time) (key string, next time.Time) {
 // clockCheck bounds a wait for a time of the clock, which somebody may set.
 const clockCheck = time.Second
 
-// endContracts ends imports with their activations. The server has a timer of its
-// own, which misses services under another name and activations that are wider
-// than the import; and a clock that is set makes it late.
-func (n *Node) endContracts(ctx context.Context) {
+// keepTerms opens and ends imports with their activations. The server opens none,
+// and has a timer for the end, which misses services under another name and
+// activations that are wider than the import; and a clock that is set makes it late.
+func (n *Node) keepTerms(ctx context.Context) {
 	for ctx.Err() == nil {
 		now := n.cfg.Now()
 		key, next := n.terms.due(now)
 		if key != "" {
-			if at := n.endOf(key, now); !at.IsZero() {
+			if at := n.keepTermsOf(key, now); !at.IsZero() {
 				n.terms.set(key, at)
 			}
 			continue
@@ -100,9 +100,9 @@ func (n *Node) endContracts(ctx context.Context) {
 	}
 }
 
-// endOf ends what has ended for an importer and returns when to look again, never
-// for the zero time. It loads no account.
-func (n *Node) endOf(key string, now time.Time) (again time.Time) {
+// keepTermsOf opens what has started and ends what has ended for an importer, and
+// returns when to look again, never for the zero time. It loads no account.
+func (n *Node) keepTermsOf(key string, now time.Time) (again time.Time) {
 	held, err := n.copy.get(store.Account, key)
 	if err != nil || held.missing() {
 		return time.Time{}
@@ -111,14 +111,26 @@ func (n *Node) endOf(key string, now time.Time) (again time.Time) {
 	if err != nil {
 		return time.Time{} // no server takes it
 	}
-	acc := n.kernel.loaded(n.srv, key)
-	for _, e := range accounts.Endings(claims) {
-		end := time.Unix(e.At, 0)
+	look := func(at time.Time) {
 		for _, after := range []time.Duration{0, firstLook, secondLook, lastLook} {
-			if at := end.Add(after); at.After(now) && (again.IsZero() || at.Before(again)) {
+			if at := at.Add(after); at.After(now) && (again.IsZero() || at.Before(again)) {
 				again = at
 			}
 		}
+	}
+	started := false
+	for _, at := range accounts.Starts(claims) {
+		start := time.Unix(at, 0)
+		look(start)
+		started = started || !start.After(now)
+	}
+	if started {
+		n.open(key)
+	}
+	acc := n.kernel.loaded(n.srv, key)
+	for _, e := range accounts.Endings(claims) {
+		end := time.Unix(e.At, 0)
+		look(end)
 		if end.After(now) || acc == nil {
 			continue
 		}
@@ -131,6 +143,25 @@ func (n *Node) endOf(key string, now time.Time) (again time.Time) {
 		}
 	}
 	return again
+}
+
+// open has the server read a loaded account anew that lacks imports: it looks at
+// the start of an activation only then.
+func (n *Node) open(key string) {
+	unlock := n.lock(key)
+	defer unlock()
+	held, err := n.copy.get(store.Account, key)
+	acc := n.kernel.loaded(n.srv, key)
+	if err != nil || held.missing() || acc == nil || n.kernel.claimJWT(acc) != held.JWT {
+		return // what comes is read at its own time
+	}
+	info, err := n.srv.Accountz(&server.AccountzOptions{Account: key})
+	if err != nil || info.Account == nil || info.Account.Complete {
+		return
+	}
+	if err := applyClaims(n.srv, acc, held.JWT); err != nil {
+		n.cfg.Logger.Warn("cannot open contracts that have started", "node", n.cfg.Name, "account", key, "err", err)
+	}
 }
 
 // ended counts the activations of an account that have ended, and names an import

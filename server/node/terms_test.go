@@ -251,3 +251,36 @@ func TestTerms(t *testing.T) {
 		t.Errorf("%q, %s, %d left", key, next, len(q.queue))
 	}
 }
+
+// An activation that is not valid yet: servers drop the import when they read the
+// account, and look at it never again. A node opens it at its second, for live
+// subscriptions, whatever else the account lacks.
+func TestContractsStartByThemselves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.start(Config{})
+	exporter, importer := w.sharing(time.Now().Unix() + 3600)
+	start := time.Now().Unix() + 3
+	for i, im := range importer.claims.Imports {
+		act, err := jwt.DecodeActivationClaims(im.Token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		act.NotBefore = start
+		importer.claims.Imports[i].Token = must(t)(act.Encode(exporter.kp))
+	}
+	importer.put()
+	from, to := connect(t, n, exporter.user("from", nil)), connect(t, n, importer.user("to", nil))
+	tr := newTrial(t, from, to)
+	if got := tr.flows(); got != none || time.Now().Unix() >= start {
+		t.Fatalf("flows are %s before the start", got)
+	}
+	took := tr.becomes(all).Sub(time.Unix(start, 0))
+	if took < 0 || took > time.Second {
+		t.Errorf("open %s after the time", took)
+	}
+	to.alive(t)
+	if p := n.Proof(importer.key); p.State != api.InForce {
+		t.Errorf("%+v", p)
+	}
+}
