@@ -58,13 +58,13 @@ func below(im *jwt.Import, exporter, space string) bool {
 	return im != nil && im.Account == exporter && im.Token == "" && string(im.LocalSubject) == Below(space, string(im.Subject))
 }
 
-// MoveImports moves what ac imports below the namespace of an exporter to
-// another namespace of it, or with "" removes it. It reports whether there is any.
+// MoveImports moves what ac imports below the namespace of an exporter, by contracts
+// too, to another namespace of it, or with "" removes it. It reports whether there is any.
 func MoveImports(ac *jwt.AccountClaims, exporter, from, to string) bool {
 	moved := false
 	var out jwt.Imports
 	for _, im := range ac.Imports {
-		if !below(im, exporter, from) {
+		if im == nil || im.Account != exporter || string(im.LocalSubject) != Below(from, string(im.Subject)) {
 			out = append(out, im)
 			continue
 		}

@@ -112,6 +112,11 @@ func (c *Client) Seen(ctx context.Context, req SeenRequest) (SeenReply, error) {
 	return call[SeenReply](ctx, c, SubjectSeen, req)
 }
 
+// Streams names the JetStream streams of an account.
+func (c *Client) Streams(ctx context.Context, req StreamsRequest) (StreamsReply, error) {
+	return call[StreamsReply](ctx, c, SubjectStreams, req)
+}
+
 func signed[R any](ctx context.Context, c *Client, s claims.Signer, subject string, req any) (reply R, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {

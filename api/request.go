@@ -215,9 +215,10 @@ type Roll struct {
 // ListRequest pages through all accounts, tombstones included, in key order, or
 // through what is open of another kind.
 type ListRequest struct {
-	Kind  string `json:"kind,omitempty"` // KindPermit or KindProposal; absent: accounts
-	After string `json:"after,omitempty"`
-	Limit int    `json:"limit,omitempty"` // at most 1000
+	Kind      string `json:"kind,omitempty"`      // KindPermit or KindProposal; absent: accounts
+	Importing string `json:"importing,omitempty"` // key of an account: only accounts that import from it
+	After     string `json:"after,omitempty"`
+	Limit     int    `json:"limit,omitempty"` // at most 1000
 }
 
 // ListReply answers ListRequest. More says that another page follows.

@@ -39,6 +39,7 @@ func (s *Service) apiRoutes(mux *http.ServeMux) {
 	handle(api.SubjectList, readHTTP(s, s.List))
 	handle(api.SubjectStatus, readHTTP(s, s.Status))
 	handle(api.SubjectSeen, readHTTP(s, s.Seen))
+	handle(api.SubjectStreams, readHTTP(s, s.Streams))
 	handle(api.SubjectProof, readHTTP(s, func(ctx context.Context, req api.ProofRequest) api.ProofReply {
 		req.WaitMs = min(req.WaitMs, int(maxHTTPWait.Milliseconds()))
 		return s.Proof(ctx, req)

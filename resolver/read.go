@@ -129,6 +129,48 @@ func listing(kind string) (store.Kind, func(store.Reader, store.Record) (bool, e
 	return "", nil, fault.New(fault.Invalid, "there is no kind %q of claims", clip(kind)).ByRule("malformed")
 }
 
+// page returns the records of a page of a list.
+func page(r store.Reader, req api.ListRequest, limit int) (page []store.Record, more bool, err error) {
+	kind, open, err := listing(req.Kind)
+	if err != nil {
+		return nil, false, err
+	}
+	var failed error
+	err = r.Scan(kind, req.After, func(rec store.Record) bool {
+		var listed bool
+		if listed, failed = open(r, rec); !listed {
+			return failed == nil
+		}
+		if more = len(page) == limit; !more {
+			page = append(page, rec)
+		}
+		return !more
+	})
+	return page, more, errors.Join(err, failed)
+}
+
+// pageOfImporters returns the records of a page of those who import from an account.
+func (s *Service) pageOfImporters(r store.Reader, req api.ListRequest, limit int) (page []store.Record, more bool, err error) {
+	keys, err := s.importers.of(r, req.Importing)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, key := range keys {
+		if key <= req.After {
+			continue
+		}
+		if len(page) == limit {
+			return page, true, nil
+		}
+		rec, err := r.Get(store.Account, key)
+		if err != nil {
+			return nil, false, err
+		}
+		page = append(page, rec)
+	}
+	return page, false, nil
+}
+
 // List returns a page of the stored accounts, tombstones included, or of what is
 // open of another kind.
 func (s *Service) List(ctx context.Context, req api.ListRequest) api.ListReply {
@@ -138,25 +180,15 @@ func (s *Service) List(ctx context.Context, req api.ListRequest) api.ListReply {
 		limit = maxPage
 	}
 	err := s.cfg.Store.View(ctx, func(r store.Reader) error {
-		kind, open, err := listing(req.Kind)
+		turn := page
+		if req.Importing != "" {
+			turn = s.pageOfImporters
+		}
+		page, more, err := turn(r, req, limit)
 		if err != nil {
 			return err
 		}
-		var page []store.Record
-		var failed error
-		if err := r.Scan(kind, req.After, func(rec store.Record) bool {
-			var listed bool
-			if listed, failed = open(r, rec); !listed {
-				return failed == nil
-			}
-			reply.More = len(page) == limit
-			if !reply.More {
-				page = append(page, rec)
-			}
-			return !reply.More
-		}); err != nil || failed != nil {
-			return errors.Join(err, failed)
-		}
+		reply.More = more
 		for _, rec := range page {
 			v, err := versionOf(r, rec)
 			if err != nil {

@@ -83,6 +83,7 @@ func (s *session) acceptInto(ctx context.Context, r *root, ac *account, cs contr
 		}
 		local = first(local, was.Local)
 	}
+	var missed []string
 	rec, err := s.share(ctx, r, ac, "import "+c.Subject, change{edit: func(into *jwt.AccountClaims) error {
 		if err := c.Accept(into, space, local, cs.known.lookup, s.now); err != nil {
 			return err
@@ -90,6 +91,7 @@ func (s *session) acceptInto(ctx context.Context, r *root, ac *account, cs contr
 		for _, im := range into.Imports {
 			if im != nil && im.Token == c.Token {
 				c.Local = string(im.LocalSubject)
+				missed = termWarnings(into, im, s.now)
 			}
 		}
 		return nil
@@ -97,13 +99,35 @@ func (s *session) acceptInto(ctx context.Context, r *root, ac *account, cs contr
 	if rec != nil {
 		c.State = accounts.ContractActive
 		rec.about(cs, c, "")
-		if c.Type == jwt.Service && c.Expires != 0 && c.Local != c.Subject {
-			rec.Warnings = append(rec.Warnings, "at "+clock(c.Expires)+" accountd ends it, on stock servers if it has a key to sign with; otherwise servers "+
-				"that have loaded the account do not notice the end of a renamed service: close it with nsc contracts close "+c.ID())
-		}
+		rec.Warnings = append(rec.Warnings, missed...)
 	}
 	return rec, err
 }
+
+// termWarnings says which times of an import servers miss by themselves, and what
+// helps.
+func termWarnings(ac *jwt.AccountClaims, im *jwt.Import, now int64) []string {
+	one := *ac
+	one.Imports = jwt.Imports{im}
+	c := accounts.Contract{Exporter: im.Account, Importer: ac.Subject, Type: im.Type, Subject: string(im.Subject)}
+	var out []string
+	for _, at := range accounts.Starts(&one) {
+		if at > now {
+			out = append(out, "at "+clock(at)+" accountd opens it, on stock servers if it has a key to sign with; otherwise servers that have loaded the account "+
+				"open it with its next version: nsc contracts renew "+c.ID())
+		}
+	}
+	for _, e := range accounts.Endings(&one) {
+		if e.Unnoticed {
+			out = append(out, "at "+clock(e.At)+" "+missedEnd+c.ID())
+		}
+	}
+	return out
+}
+
+// missedEnd goes before the id of a contract.
+const missedEnd = "accountd ends it, on stock servers if it has a key to sign with; otherwise servers that have loaded the importer do not notice the end " +
+	"of a renamed service, nor of an activation that is wider than the import: close it then with nsc contracts close "
 
 // readOffer finds an offer by what names it.
 func (a *app) readOffer(r *root, cs contracts, offer string) (accounts.Contract, error) {

@@ -91,10 +91,18 @@ func (a *app) addImport(ctx context.Context, o addImportOptions) (*receipt, erro
 	if act, err := jwt.DecodeActivationClaims(o.add.Activation); err == nil { // else Add says what is wrong
 		subject, exporter = string(act.ImportSubject), first(act.IssuerAccount, act.Issuer)
 	}
-	rec, err := s.share(ctx, r, ac, "import "+subject, change{edit: func(c *jwt.AccountClaims) error { return o.add.Add(c, known.lookup, s.now) }})
+	var missed []string
+	rec, err := s.share(ctx, r, ac, "import "+subject, change{edit: func(c *jwt.AccountClaims) error {
+		err := o.add.Add(c, known.lookup, s.now)
+		if err == nil && o.token != "" {
+			missed = termWarnings(c, c.Imports[len(c.Imports)-1], s.now)
+		}
+		return err
+	}})
 	if rec == nil {
 		return nil, err
 	}
+	rec.Warnings = append(rec.Warnings, missed...)
 	foreign, ferr := r.foreignSpace(ac, exporter, first(o.add.Local, subject))
 	rec.Warnings = append(rec.Warnings, foreign...)
 	return rec, firstErr(err, ferr)

@@ -89,6 +89,10 @@ func TestContractsOfOneExport(t *testing.T) {
 	list := p.contracts("-a", "shop")
 	p.ok("accept", list[0].ID)
 	p.ok("contracts", "renew", list[0].ID, "--expiry", "2h").complains("do not notice", "nsc contracts close "+list[0].ID)
+	p.ok("offer", "--from", "app", "--to", "shop", "--subject", "q.c", "--service", "--expiry", "2h", "--dry-run").
+		complains("do not notice", "nsc contracts close ")
+	p.ok("generate", "activation", "-a", "app", "-t", "shop", "-s", "q.c", "--start", "1h", "-o", filepath.Join(p.dir, "later.jwt"))
+	p.ok("accept", filepath.Join(p.dir, "later.jwt"), "--dry-run").complains("accountd opens it", "nsc contracts renew ")
 	p.run("accept", list[1].ID, "--local-subject", "app."+list[0].Subject).exits(5).complains("local-overlap", "--local-subject")
 	p.ok("accept", list[1].ID)
 	p.ok("add", "export", "-a", "shop", "-s", "app.q.*", "--service")

@@ -68,17 +68,20 @@ func (a *app) deleteAccount(ctx context.Context, o deleteAccountOptions) (*recei
 	}
 	rec := &receipt{Kind: "account", Name: ac.name, Key: ac.key, Cuts: true, Proved: "refused everywhere"}
 	rec.Title = fmt.Sprintf("deleted account %s (%s) and %s", ac.name, keys.Short(ac.key), count(len(users), "user"))
-	importers, err := r.importersOf(ac.key)
+	at, err := s.stakeOf(ctx, r, ac)
 	if err != nil {
 		return nil, err
 	}
 	if s.flags.dryRun {
-		rec.Outcome, rec.Lines = outcomeDry, []string{"users: " + listText(users), "imported by: " + listText(importers)}
+		rec.Outcome, rec.Lines = outcomeDry, at.lines()
 		return rec, nil
 	}
 	loss := fmt.Sprintf("account %s and its %s will be cut and refused everywhere", ac.name, count(len(users), "user"))
-	if len(importers) > 0 {
-		loss += "; these accounts import from it: " + listText(importers)
+	if len(at.streams) > 0 {
+		loss += "; these streams and what they hold will be lost: " + listText(at.streams)
+	}
+	if len(at.importers) > 0 {
+		loss += "; these accounts import from it: " + listText(at.importers)
 	}
 	if err := a.confirm(loss, ac.name); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/spf13/cobra"
@@ -99,6 +100,9 @@ func (a *app) offer(ctx context.Context, o offerOptions) (*receipt, error) {
 		}
 	}
 	rec.about(cs, c, "offered")
+	if c.Expires != 0 && (o.service || strings.ContainsAny(o.subject, "*>")) {
+		rec.Warnings = append(rec.Warnings, "at "+clock(c.Expires)+" "+missedEnd+c.ID())
+	}
 	if rec.Outcome != outcomeDry {
 		rec.Undo = "nsc contracts close " + c.ID()
 	}

@@ -121,9 +121,14 @@ func (s *session) wanted(ctx context.Context, r *root, c *api.Client, o pullOpti
 
 // versions returns what accountd holds of all accounts, deleted ones included.
 func (s *session) versions(ctx context.Context, c *api.Client) ([]api.Version, error) {
+	return s.pages(ctx, c, api.ListRequest{})
+}
+
+// pages returns what a request lists, page by page.
+func (s *session) pages(ctx context.Context, c *api.Client, req api.ListRequest) ([]api.Version, error) {
 	var out []api.Version
-	for after := ""; ; {
-		page, err := s.page(ctx, c, api.ListRequest{After: after})
+	for {
+		page, err := s.page(ctx, c, req)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +136,7 @@ func (s *session) versions(ctx context.Context, c *api.Client) ([]api.Version, e
 		if !page.More || len(page.Accounts) == 0 {
 			return out, nil
 		}
-		after = out[len(out)-1].Key
+		req.After = out[len(out)-1].Key
 	}
 }
 

@@ -57,6 +57,10 @@ func (a *app) suspendAccount(ctx context.Context, given []string) (*receipt, err
 		return nil, fault.New(fault.Denied, "%s is the system account, and nobody could resume it", ac.name).About("account", ac.name).ByRule("system account")
 	}
 	rec, err := s.toggle(ctx, r, ac, "suspended", func(c *jwt.AccountClaims) (bool, error) { return accounts.Suspend(c), nil })
+	if rec != nil && rec.Outcome == outcomeDry {
+		at, serr := s.stakeOf(ctx, r, ac)
+		rec.Lines, err = append(rec.Lines, at.lines()...), firstErr(err, serr)
+	}
 	if rec != nil && rec.Outcome != outcomeSame {
 		rec.Cuts, rec.Proved = true, "refused everywhere, "+sweepText(rec.Nodes)
 		rec.Undo = "nsc resume account " + shellWords([]string{ac.name})

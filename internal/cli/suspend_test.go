@@ -40,7 +40,10 @@ func TestSuspendCutsAndKeeps(t *testing.T) {
 	}
 	_, before := p.account("paused")
 
-	p.unchanged(func() { p.ok("suspend", "account", "paused", "--dry-run").says("nothing was changed") })
+	p.unchanged(func() {
+		p.ok("suspend", "account", "paused", "--dry-run").says("nothing was changed", "users: 1: u", "streams: 1: KEPT", "imported by: none")
+		p.ok("delete", "account", "paused", "--dry-run").says("users: 1: u", "streams: 1: KEPT", "imported by: none")
+	})
 	p.ok("suspend", "account", "paused").says("suspended account paused", "closed 1", "refused everywhere, sweep clean", "undo: nsc resume account paused")
 	select {
 	case <-closed:

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/api"
 )
 
 // importAll has an account import all that another one offers, below its
@@ -48,11 +49,15 @@ func (a *app) dropAll(ctx context.Context, accountName, from string) (*receipt, 
 	}})
 }
 
-// moveImports moves what accounts of the store import below the old namespace of
-// an account to its new one, or with "" removes it, and notes that in rec.
+// moveImports moves what accounts import below the old namespace of an account to
+// its new one, or with "" removes it, and notes that in rec. Accounts that are not
+// in the store come from accountd.
 func (s *session) moveImports(ctx context.Context, r *root, exporter, from, to string, rec *receipt) error {
 	if from == "" || from == to {
 		return nil
+	}
+	if err := s.takeImporters(ctx, r, exporter, rec); err != nil {
+		rec.Warnings = append(rec.Warnings, "accounts that are not in this store may import it below "+from+" still: "+err.Error())
 	}
 	all, err := r.readAccounts()
 	if err != nil {
@@ -88,20 +93,81 @@ func (s *session) moveImports(ctx context.Context, r *root, exporter, from, to s
 	return err
 }
 
-// importersOf returns the accounts of the store that import from an account.
-func (r *root) importersOf(exporter string) ([]string, error) {
+// takeImporters pulls the accounts that import from one into the store, where they
+// are not there yet.
+func (s *session) takeImporters(ctx context.Context, r *root, exporter string, rec *receipt) error {
+	if online, _ := s.online(r); !online || r.tenant {
+		return nil
+	}
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return err
+	}
+	list, err := s.pages(ctx, c, api.ListRequest{Importing: exporter})
+	for _, v := range list {
+		if _, here := r.Account(v.Key); here == nil || v.Deleted {
+			continue
+		}
+		pulled := &receipt{Key: v.Key}
+		if perr := s.pullOne(ctx, r, c, pullOptions{}, pulled); perr != nil {
+			err = firstErr(err, perr)
+			continue
+		}
+		rec.Lines = append(rec.Lines, "account "+pulled.Name+" imports it and was pulled into this store")
+	}
+	return err
+}
+
+// stake is what depends on an account.
+type stake struct{ users, streams, importers []string }
+
+func (t stake) lines() []string {
+	return []string{"users: " + listText(t.users), "streams: " + listText(t.streams), "imported by: " + listText(t.importers)}
+}
+
+// stakeOf lists what depends on an account, as the store and accountd know it.
+func (s *session) stakeOf(ctx context.Context, r *root, ac *account) (t stake, err error) {
+	if t.users, err = r.Users(ac.name); err != nil {
+		return t, err
+	}
 	all, err := r.readAccounts()
 	if err != nil {
-		return nil, err
+		return t, err
 	}
-	var out []string
-	for _, ac := range all {
-		if slices.ContainsFunc(ac.Imports, func(im *jwt.Import) bool { return im != nil && im.Account == exporter }) {
-			out = append(out, ac.Name)
+	for _, other := range all {
+		if slices.ContainsFunc(other.Imports, func(im *jwt.Import) bool { return im != nil && im.Account == ac.key }) {
+			t.importers = append(t.importers, other.Name)
 		}
 	}
-	slices.Sort(out)
-	return out, nil
+	if online, _ := s.online(r); online && !r.tenant {
+		s.servedStake(ctx, r, ac, &t)
+	}
+	slices.Sort(t.importers)
+	t.importers = slices.Compact(t.importers)
+	return t, nil
+}
+
+// servedStake adds what accountd alone knows. Where it cannot be asked, or does not
+// say, it decides itself what it deletes.
+func (s *session) servedStake(ctx context.Context, r *root, ac *account, t *stake) {
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return
+	}
+	ctx, end := s.patience(ctx)
+	defer end()
+	if reply, err := c.Streams(ctx, api.StreamsRequest{Account: ac.key}); err == nil {
+		t.streams = reply.Streams
+	}
+	list, err := s.pages(ctx, c, api.ListRequest{Importing: ac.key})
+	if err != nil {
+		return
+	}
+	for _, v := range list {
+		if !v.Deleted {
+			t.importers = append(t.importers, v.Name)
+		}
+	}
 }
 
 // spaceOf is the namespace of an account, "" for none.

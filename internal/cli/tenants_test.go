@@ -137,3 +137,44 @@ func TestEqualSubjectsNeverMeet(t *testing.T) {
 		t.Errorf("imports: %v", locals(ac))
 	}
 }
+
+// TestRenameReachesAll: the imports of others follow an account to its new name, by
+// contracts too and in accounts that the store of who renames it has never seen.
+func TestRenameReachesAll(t *testing.T) {
+	t.Parallel()
+	p := own(t).person(t)
+	p.ok("add", "account", "coke")
+	p.ok("add", "export", "-a", "coke", "-s", "news.*")
+	twin := p.twin()
+	p.ok("add", "account", "pepsi")
+	p.ok("add", "import", "-a", "pepsi", "--src-account", "coke", "--all")
+	p.ok("offer", "--from", "coke", "--to", "pepsi", "--subject", "price.*", "--service")
+	p.ok("accept", p.contract("offered").ID)
+	from, to := p.connect("coke"), p.connect("pepsi")
+	hears := func(subject, publish string) {
+		t.Helper()
+		sub, err := to.SubscribeSync(subject)
+		if err == nil {
+			err = to.Flush()
+		}
+		if err == nil {
+			err = from.Publish(publish, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sub.NextMsg(10 * time.Second); err != nil {
+			t.Errorf("%s: %v", subject, err)
+		}
+	}
+	hears("coke.news.a", "news.a")
+	twin.ok("pull", "-a", "coke")
+	twin.ok("delete", "account", "coke", "--dry-run").says("imported by: 1: pepsi")
+	twin.ok("rename", "account", "coke", "cola", "--OK").says("account pepsi imports it and was pulled", "account pepsi imports it below cola now")
+	if _, ac := p.held("pepsi"); !slices.Equal(locals(ac), []string{"cola.news.$1", "cola.price.$1"}) {
+		t.Errorf("imports: %v", locals(ac))
+	}
+	p.ok("pull", "--all")
+	p.ok("contracts", "list").says("active", "cola.price.$1")
+	hears("cola.news.a", "news.a")
+}
