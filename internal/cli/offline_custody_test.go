@@ -105,3 +105,26 @@ func TestDeleteWithoutADelegatedKey(t *testing.T) {
 	}
 	p.ok("status")
 }
+
+// TestDeleteWhereServersRefuseIt: the proof tells whether who keeps a deleted
+// account lets anybody in, and the next step ends that.
+func TestDeleteWhereServersRefuseIt(t *testing.T) {
+	t.Parallel()
+	p := served(t)
+	s := p.directory()
+	p.underResolver(s)
+	p.ok("push", "-A")
+	creds := p.credsFile("app", "one")
+	accepts(t, s.URL, creds)
+	p.run("delete", "account", "app", "--yes").exits(8).says("undeletable", "stays alive there", "suspend it")
+	if !connects(t, s.URL, creds) {
+		t.Error("nobody connects to an account that is said to be alive")
+	}
+	p.ok("restore", "account", "app")
+	p.ok("suspend", "account", "app")
+	p.run("delete", "account", "app", "--yes").exits(8).says("undeletable", "nobody can connect")
+	if connects(t, s.URL, creds) {
+		t.Error("a user of a suspended account connects")
+	}
+	p.run("status", "app").exits(8).says("nobody can connect")
+}

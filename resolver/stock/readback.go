@@ -56,7 +56,7 @@ func (r *round) judge(v *verdict, a answer[accountz]) {
 		acc = nil // registered without claims, because another server has a subscriber
 	}
 	if r.rec.Deleted && r.f.refusesDeletion(v.server) && (acc == nil || !acc.Expired) {
-		v.state, v.parked, v.reason = api.Rejected, true, r.f.undeletable()
+		v.state, v.parked, v.reason = api.Rejected, true, r.undeletable()
 		return
 	}
 	if acc == nil {

@@ -19,11 +19,13 @@ import (
 const deletionLife = 120
 
 // undeletable is why a server keeps a deleted account.
-func (f *Fleet) undeletable() string {
-	if f.cfg.Signer == nil {
-		return "undeletable: the server's resolver has no allow_delete; the account stays alive there, since accountd cannot sign a version that permits nobody"
+func (r *round) undeletable() string {
+	const why = "undeletable: the server's resolver has no allow_delete; the account "
+	if r.f.cfg.Signer == nil && !r.claim.nobody() {
+		return why + "stays alive there, since accountd cannot sign a version that permits nobody: " +
+			"set allow_delete in the server's configuration, or restore the account, suspend it and delete it then"
 	}
-	return "undeletable: the server's resolver has no allow_delete; the account is suspended there, so nobody can connect"
+	return why + "is suspended there, so nobody can connect"
 }
 
 // remove takes a deleted account from every server that still has it.
@@ -100,7 +102,7 @@ func (r *round) deletionAnswer(v *verdict, a answer[status]) {
 	v.state, v.parked, v.reason = api.Rejected, true, a.Error.Text
 	if strings.Contains(a.Error.Text, "delete must be enabled") {
 		v.server.undeletable = true
-		v.reason = r.f.undeletable()
+		v.reason = r.undeletable()
 	}
 }
 
@@ -160,14 +162,6 @@ func (r *round) suspended() (string, error) {
 
 // permitsNobody reports whether a JWT is a suspended version.
 func permitsNobody(token string) bool {
-	var c struct {
-		NATS struct {
-			Limits struct {
-				Conns int64 `json:"conn"`
-				Leafs int64 `json:"leaf"`
-			} `json:"limits"`
-			Revocations revocation.List `json:"revocations"`
-		} `json:"nats"`
-	}
-	return claims.Peek(token, &c) == nil && c.NATS.Limits.Conns == 0 && c.NATS.Limits.Leafs == 0 && c.NATS.Revocations[revocation.All] > 0
+	c, err := parse(token)
+	return err == nil && c.nobody() && c.NATS.Revocations[revocation.All] > 0
 }

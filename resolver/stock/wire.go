@@ -130,6 +130,10 @@ type claim struct {
 		Imports []struct {
 			Account string `json:"account"`
 		} `json:"imports"`
+		Limits struct {
+			Conns int64 `json:"conn"`
+			Leafs int64 `json:"leaf"`
+		} `json:"limits"`
 		Revocations   revocation.List   `json:"revocations"`
 		SigningKeys   []json.RawMessage `json:"signing_keys"`
 		SystemAccount string            `json:"system_account"`
@@ -144,6 +148,9 @@ func parse(token string) (claim, error) {
 
 // expired reports whether c no longer holds at now.
 func (c claim) expired(now time.Time) bool { return c.Expires != 0 && c.Expires <= now.Unix() }
+
+// nobody reports whether c lets no user connect.
+func (c claim) nobody() bool { return c.NATS.Limits.Conns == 0 && c.NATS.Limits.Leafs == 0 }
 
 // imports returns the accounts that c imports from.
 func (c claim) imports() []string {
