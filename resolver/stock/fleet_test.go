@@ -33,6 +33,9 @@ func TestBehindCountsWhatIsLacking(t *testing.T) {
 	if st := s.Status(); st.Applied != 2 || st.Lacks(100) != 2 || st.Lacks(104) != 6 {
 		t.Errorf("followed to %d, lacks %d, and of four more %d", st.Applied, st.Lacks(100), st.Lacks(104))
 	}
+	if st := s.Status(); st.Reason != "not reachable" { // since when, it says beside that
+		t.Errorf("%+v", st)
+	}
 	clear(s.open)
 	if st := s.Status(); st.Applied != 100 || st.Lacks(100) != 0 || st.Lacks(101) != 1 {
 		t.Errorf("followed to %d, lacks %d, and of one more %d", st.Applied, st.Lacks(100), st.Lacks(101))

@@ -235,6 +235,8 @@ func (s *Server) Status() api.NodeStatus {
 		st.Trusts = slices.Clone(s.trusts)
 	}
 	switch {
+	case !s.up && !s.stranger && !s.probing:
+		st.Reason = "not reachable"
 	case !s.up:
 		st.Reason = s.absent().Reason
 	case s.kind == Memory:
