@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	maxBody    = 16 << 10 // bytes of a request
+	maxBody    = fleet.MaxRequest
 	maxRunning = 256      // requests in hand on one door
 	maxWaiting = 768      // that wait behind them, over NATS
 	queueGroup = "accountd"

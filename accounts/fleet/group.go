@@ -15,6 +15,9 @@ import (
 // their account imports from the system account.
 const EnrollSubject = "accountd.v1.enroll"
 
+// MaxRequest is the longest request for credentials, in bytes.
+const MaxRequest = 16 << 10
+
 // EnrollExport is that service as the system account exports it. Servers let an
 // account import only the subject that ends in its own key, so that the subject
 // of a request says whose it is.
@@ -98,6 +101,9 @@ func (f Fleet) AddGroup(ac *jwt.AccountClaims, name, public string) error {
 	t := jwt.NewUserScope().Template
 	t.Pub.Allow = jwt.StringList{EnrollSubject}
 	t.Sub.Allow = jwt.StringList{"_INBOX.{{subject()}}.>"}
+	t.Subs, t.Payload = 8, MaxRequest
+	// Leaf nodes may use some subjects of the servers' own, whatever their rights.
+	t.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket}
 	setKey(ac, public, f.groupRole(name), t)
 	return nil
 }

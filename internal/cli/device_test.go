@@ -15,6 +15,9 @@ import (
 
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/claims"
+	"github.com/accountd/accountd/internal/natstest"
+	"github.com/accountd/accountd/keys"
+	"github.com/accountd/accountd/operator/nscstore"
 )
 
 // enrolling makes a person with an account that has a fleet and a group.
@@ -110,16 +113,33 @@ func TestEnrol(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for subject, want := range map[string]bool{"enr.phone1.x": false, ">": false, "_INBOX.>": false, "_INBOX." + td.Subject + ".x": true, fleet.EnrollSubject: false} {
+	for subject, want := range map[string]bool{"enr.phone1.x": false, ">": false, "_INBOX.>": false, "_INBOX." + td.Subject + ".x": true, fleet.EnrollSubject: false, "_R_.>": false, "$JS.API.>": false, "*": false} {
 		if p.may(claim, subscribing(subject)) != want {
 			t.Errorf("a token may subscribe to %s, want %v", subject, want)
 		}
 	}
-	for subject, want := range map[string]bool{"enr.phone1.x": false, "_INBOX.x": false, "$SYS.REQ.USER.INFO": false, fleet.EnrollSubject: true} {
+	for subject, want := range map[string]bool{"enr.phone1.x": false, "_INBOX.x": false, "$SYS.REQ.USER.INFO": false, "$JS.API.INFO": false, "$JS.ACK.x": false, "$SYS.REQ.CLAIMS.UPDATE": false,
+		"accountd.v1.claims.put": false, "$SRV.PING": false, "_R_.x": false, fleet.EnrollSubject + ".x": false, fleet.EnrollSubject: true} {
 		if p.may(claim, publishing(subject)) != want {
 			t.Errorf("a token may publish to %s, want %v", subject, want)
 		}
 	}
+
+	seed, err := keys.UserFromSeed([]byte(text[at+1:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := nscstore.FormatCreds(text[:at], seed.Seed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := natstest.StartLeaf(t, natstest.LeafOptions{Remotes: shared.c.leafURLs(t), Creds: filepath.Join(p.dir, p.put("claim.creds", string(file)))})
+	natstest.Eventually(t, edgePatience, func() error {
+		if !strings.Contains(leaf.Output(), "Authorization Violation") {
+			return errors.New("a token is not refused as a leaf node")
+		}
+		return leaf.Unlinked()
+	})
 
 	p.run("device", "enroll", "--token", token, "--dir", "two", "--id", "phone1").exits(5).complains("taken")
 	p.run("device", "enroll", "--token", token, "--dir", "two", "--id", "phone2").exits(4).complains("spent", "nsc token create")
