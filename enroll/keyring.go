@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/accountd/accountd/api"
@@ -29,25 +30,12 @@ func (k Keyring) Keep(r store.Reader, account string, sealed []byte) (old, rec s
 	if err != nil {
 		return old, rec, err
 	}
-	old, err = r.Get(store.DeviceKeys, account)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return old, rec, err
-	}
-	have, _ := k.read(old) // what another identity closed is of no use any more
-	defer wipe(have)
-	ac, err := r.Get(store.Account, account)
-	if errors.Is(err, store.ErrNotFound) {
-		return old, rec, fault.New(fault.NotFound, "account %s is not stored", keys.Short(account)).About("account", account).WithHint("publish it first: nsc push")
-	}
+	old, ac, all, err := k.kept(r, account)
+	defer wipe(all)
 	if err != nil {
 		return old, rec, err
 	}
-	all, grown := map[string]keys.AccountPair{}, false
-	for public, pair := range have {
-		if ac.Retired[public] == 0 {
-			all[public] = pair
-		}
-	}
+	grown := false
 	for public, pair := range given {
 		if _, has := all[public]; !has && ac.Retired[public] == 0 {
 			all[public], grown = pair, true
@@ -59,6 +47,59 @@ func (k Keyring) Keep(r store.Reader, account string, sealed []byte) (old, rec s
 	rec = store.Record{Kind: store.DeviceKeys, Key: account, Name: ac.Name}
 	rec.JWT, err = k.seal(account, all)
 	return old, rec, err
+}
+
+// Has reports whether it has all of some keys of an account.
+func (k Keyring) Has(r store.Reader, account string, public []string) (bool, error) {
+	_, _, all, err := k.kept(r, account)
+	defer wipe(all)
+	return err == nil && !slices.ContainsFunc(public, func(key string) bool { _, has := all[key]; return !has }), err
+}
+
+// Make adds n new keys of an account, and returns their public sides with what Keep
+// returns.
+func (k Keyring) Make(r store.Reader, account string, n int) (public []string, old, rec store.Record, err error) {
+	old, ac, all, err := k.kept(r, account)
+	defer wipe(all)
+	if err != nil {
+		return nil, old, rec, err
+	}
+	for range n {
+		pair, err := keys.NewAccount()
+		if err != nil {
+			return nil, old, rec, err
+		}
+		all[pair.PublicKey()], public = pair, append(public, pair.PublicKey())
+	}
+	rec = store.Record{Kind: store.DeviceKeys, Key: account, Name: ac.Name}
+	rec.JWT, err = k.seal(account, all)
+	return public, old, rec, err
+}
+
+// kept returns the record of an account's keys, that of the account, and the keys
+// that are not retired.
+func (k Keyring) kept(r store.Reader, account string) (old, ac store.Record, all map[string]keys.AccountPair, err error) {
+	if old, err = r.Get(store.DeviceKeys, account); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return old, ac, nil, err
+	}
+	if ac, err = r.Get(store.Account, account); errors.Is(err, store.ErrNotFound) {
+		return old, ac, nil, fault.New(fault.NotFound, "account %s is not stored", keys.Short(account)).About("account", account).WithHint("publish it first: nsc push")
+	}
+	if err != nil {
+		return old, ac, nil, err
+	}
+	all, _ = k.read(old) // what another identity closed is of no use any more
+	if all == nil {
+		all = map[string]keys.AccountPair{}
+	}
+	maps.DeleteFunc(all, func(public string, pair keys.AccountPair) bool {
+		if ac.Retired[public] == 0 {
+			return false
+		}
+		pair.Wipe()
+		return true
+	})
+	return old, ac, all, nil
 }
 
 // open reads a sealed bundle.

@@ -17,6 +17,11 @@ type Keyring interface {
 	// Keep adds sealed keys of an account. It returns the record to be put, and
 	// that which it replaces, whose Revision is 0 for none.
 	Keep(r store.Reader, account string, sealed []byte) (old, rec store.Record, err error)
+	// Has reports whether it has all of some keys of an account.
+	Has(r store.Reader, account string, public []string) (bool, error)
+	// Make adds n new keys of an account. It returns their public sides, and the
+	// records that Keep returns.
+	Make(r store.Reader, account string, n int) (public []string, old, rec store.Record, err error)
 }
 
 // Sealer says to whom secrets for accountd are sealed, signed by its key.

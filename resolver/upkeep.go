@@ -61,6 +61,7 @@ func (s *Service) upkeep(ctx context.Context) (next time.Time, err error) {
 	if err != nil || s.cfg.Signer == nil {
 		return next, err
 	}
+	next = s.rollFull(ctx, next)
 	end, err := s.keepTerms(ctx)
 	if err != nil {
 		return next, err
@@ -135,9 +136,9 @@ type dueAccount struct {
 	fleet.Compaction
 }
 
-// dueProposals returns what is due and waits for a signature of the operator:
-// rolls, whose keys are made where they are kept, and all where accountd has no
-// key to sign with.
+// dueProposals returns what is due and waits for a signature of the operator: all
+// where accountd has no key to sign with, and rolls of which it does not keep the
+// keys.
 func (s *Service) dueProposals(ctx context.Context) ([]api.Proposal, error) {
 	var trust operator.Trust
 	if err := s.cfg.Store.View(ctx, func(r store.Reader) (err error) {
@@ -154,7 +155,7 @@ func (s *Service) dueProposals(ctx context.Context) ([]api.Proposal, error) {
 		}
 	}
 	if trust.Strict { // elsewhere a roll frees nothing
-		out = append(out, s.agenda.fullAt(s.now().Unix())...)
+		out = append(out, s.unableToRoll(ctx, s.agenda.fullAt(s.now().Unix()), trust)...)
 	}
 	return out, err
 }
@@ -268,8 +269,8 @@ func (a *agenda) take(rec store.Record) {
 	if next, ok := fleet.NextCompaction(ac); ok {
 		a.next[rec.Key] = dueAccount{Key: rec.Key, Name: rec.Name, Compaction: next}
 	}
-	if f, since, ok := fleet.NextRoll(ac, float64(len(rec.JWT))/api.MaxClaim, rec.IssuedAt); ok {
-		a.full[rec.Key] = api.Proposal{Account: rec.Key, Name: rec.Name, Do: api.DoRoll, Fleet: f.Name, Since: since}
+	if f, due, ok := fleet.NextRoll(ac, float64(len(rec.JWT))/api.MaxClaim, rec.IssuedAt); ok {
+		a.full[rec.Key] = api.Proposal{Account: rec.Key, Name: rec.Name, Do: api.DoRoll, Fleet: f.Name, Since: due.At, By: due.By}
 	}
 	for _, f := range fleet.All(ac) {
 		if r, ok := f.Rolling(ac); ok {

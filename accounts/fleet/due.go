@@ -9,7 +9,7 @@ import (
 	"github.com/accountd/accountd/revocation"
 )
 
-// Compaction says when an account is to be compacted.
+// Compaction says when an account is to be compacted, or one of its fleets rolled.
 type Compaction struct {
 	At int64 // from then on it does something that matters, Unix seconds
 	By int64 // from then on it is late
@@ -70,6 +70,10 @@ func EachSigner(ac *jwt.AccountClaims, ok func(key string) bool) bool {
 	}
 	return !slices.ContainsFunc(ac.SigningKeys.Keys(), func(key string) bool { return !groups[key] && !ok(key) })
 }
+
+// rollCovers is how much older than a roll a revocation is, in seconds, that the roll
+// makes superfluous: what it refuses was signed by keys that are gone, by any clock.
+const rollCovers = 2 * int64(Skew/time.Second)
 
 // replaced returns since when all keys of ac are new, Unix seconds: those of
 // cohorts that were rolled as a whole, and there are no others.

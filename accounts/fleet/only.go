@@ -88,7 +88,7 @@ func Compact(ac *jwt.AccountClaims, now time.Time, strict bool) Compacted {
 	if since, ok := replaced(ac); ok && strict {
 		before := len(ac.Revocations)
 		maps.DeleteFunc(ac.Revocations, func(key string, at int64) bool {
-			return key != revocation.All && at < since-2*int64(Skew/time.Second)
+			return key != revocation.All && at < since-rollCovers
 		})
 		out.Entries = before - len(ac.Revocations)
 	}

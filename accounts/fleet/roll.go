@@ -27,6 +27,10 @@ func (f Fleet) Whole(now int64) Window {
 	return w
 }
 
+// RetireTime is how long, in seconds, it takes at most until servers refuse what a
+// key signed whose time has come, where accountd has a key to sign that with.
+const RetireTime = 10
+
 // Within is the window of a roll that ends at to. For half of that time all keys
 // admit what they signed, so that devices can renew ahead; in the other half they
 // are retired. Whoever is cut renews by proof of its key.

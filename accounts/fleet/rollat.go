@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,27 +63,30 @@ func (f Fleet) forgetRollAt(ac *jwt.AccountClaims) {
 	ac.Tags = slices.DeleteFunc(ac.Tags, func(tag string) bool { return strings.HasPrefix(tag, tagRollAt+f.Name+":") })
 }
 
-// NextRoll returns the fleet of ac that is to be rolled, and since when, Unix
-// seconds: share is how much of the largest claim is in use, since is when that
-// came about. A fleet is rolled only where that frees the list, not while it
-// rolls, and not again for an eighth of its lifetime.
-func NextRoll(ac *jwt.AccountClaims, share float64, since int64) (f Fleet, at int64, ok bool) {
+// NextRoll returns the fleet of ac that is to be rolled, and when: share is how much of the largest claim is in use, since is when that
+// came about. A fleet is rolled only where that frees the list, and half of it at
+// least, not while it rolls, and not again for an eighth of its lifetime.
+func NextRoll(ac *jwt.AccountClaims, share float64, since int64) (f Fleet, due Compaction, ok bool) {
 	all := All(ac)
 	if len(all) != 1 {
-		return f, 0, false
+		return f, due, false
 	}
 	f = all[0]
 	policy := f.RollAt(ac)
 	if policy.Percent == 0 || share*100 < float64(policy.Percent) || !f.rollFrees(ac) {
-		return f, 0, false
+		return f, due, false
 	}
 	if _, rolling := f.Rolling(ac); rolling {
-		return f, 0, false
+		return f, due, false
 	}
 	if last := f.rolledAt(ac); last > 0 {
 		since = max(since, last+patience(f.TTL))
 	}
-	return f, since, true
+	if n := len(ac.Revocations); n > 0 {
+		times := slices.Sorted(maps.Values(ac.Revocations))
+		since = max(since, times[n/2]+rollCovers+1)
+	}
+	return f, Compaction{At: since, By: since + patience(f.TTL)}, true
 }
 
 // rollFrees reports whether nothing but cohorts of f signs for ac, so that a roll

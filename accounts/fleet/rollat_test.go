@@ -12,8 +12,8 @@ func TestNextRoll(t *testing.T) {
 	f := sensors(2)
 	ac := add(t, f)
 	due := func(share float64) (int64, bool) {
-		_, at, ok := NextRoll(ac, share, 1000)
-		return at, ok
+		_, due, ok := NextRoll(ac, share, 1000)
+		return due.At, ok
 	}
 	if _, ok := due(1); ok {
 		t.Fatal("nobody asked for it")

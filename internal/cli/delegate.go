@@ -79,10 +79,18 @@ func (s *session) delegate(ctx context.Context, r *root, ac *account, f fleet.Fl
 			public = append(public, g.Public)
 		}
 	}
+	elsewhere := 0
 	for _, k := range signers {
-		public = append(public, k.Public)
+		if s.store.Keystore().HasSeed(k.Public) {
+			public = append(public, k.Public)
+		} else {
+			elsewhere++
+		}
 	}
-	return "", s.giveKeys(ctx, r, ac.key, public)
+	if elsewhere > 0 {
+		warning = count(elsewhere, "key") + " of the fleet are not in the keystore: unless accountd made them, in a roll of its own, it does not have them"
+	}
+	return warning, s.giveKeys(ctx, r, ac.key, public)
 }
 
 // delegateFresh gives accountd the new keys of a fleet of which it has the old

@@ -129,7 +129,7 @@ func (a *app) describeFleet(ctx context.Context, o describeOptions) error {
 	p.fact("confined by", string(f.Confine))
 	p.facts("devices may", permissionLines(v.Permissions, "everything", ""))
 	if v.RollAt > 0 {
-		p.fact("roll", fmt.Sprintf("proposed when %d %% of the claim are in use", v.RollAt))
+		p.fact("roll", fmt.Sprintf("of all cohorts when %d %% of the claim are in use", v.RollAt))
 	}
 	if v.Roll != nil {
 		p.fact("rolling", rollText(*v.Roll))
@@ -151,10 +151,12 @@ func rollText(r fleet.Rolling) string {
 // cohorts of the usual kind are many.
 func fleetKeyLines(v fleetView, all bool) []string {
 	var lines []string
-	usual := 0
+	here, elsewhere := 0, 0
 	for _, k := range v.Keys {
-		if !all && k.Cohort != nil && k.Seed && k.Retires == 0 {
-			usual++
+		if !all && k.Cohort != nil && k.Retires == 0 {
+			if here++; !k.Seed {
+				elsewhere++
+			}
 			continue
 		}
 		line := k.Key + "  " + k.Role
@@ -166,8 +168,11 @@ func fleetKeyLines(v fleetView, all bool) []string {
 		}
 		lines = append(lines, line)
 	}
-	if usual > 0 {
-		lines = append(lines, count(usual, "cohort key")+" that sign now, their seeds here; see them with -W")
+	if here -= elsewhere; here > 0 {
+		lines = append(lines, count(here, "cohort key")+" that sign now, their seeds here; see them with -W")
+	}
+	if elsewhere > 0 {
+		lines = append(lines, count(elsewhere, "cohort key")+" that sign now, their seeds not here; see them with -W")
 	}
 	return lines
 }

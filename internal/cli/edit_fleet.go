@@ -41,8 +41,9 @@ and changes nothing else, of the cohorts that --cohort names or of all. With --o
 the old keys are retired sooner, cohort by cohort in the second half of that time:
 who has no new credentials by then is cut, and renews then if it enrolled.
 --abort-roll puts that off until nobody is cut. With --roll-at
-a roll of all cohorts waits for "nsc sign proposals" once so much of the account's
-claim is in use, to free its list of revocations.`,
+a roll of all cohorts begins once so much of the account's claim is in use, to free
+its list of revocations: by accountd, where it has a signing key and the keys of the
+fleet, else by "nsc sign proposals".`,
 		Example: `  nsc edit fleet sensors -a app --ttl 2d
   nsc edit fleet sensors -a app --allow-sub 'app.news.>'
   nsc edit fleet sensors -a app --roll --over 1h
@@ -80,7 +81,7 @@ claim is in use, to free its list of revocations.`,
 	f.BoolVar(&o.delegate, "delegate", false, "give accountd the keys of the cohorts, and devices the way to it, so that they can enrol and renew")
 	overFlag(f, &o.over)
 	f.BoolVar(&o.abort, "abort-roll", false, "let the keys that a roll replaced admit what they signed until it has expired")
-	f.Var(given[int]{&o.rollAt, "int", strconv.Atoi}, "roll-at", "propose a roll of all cohorts when so many percent of the claim are in use, 0 for never")
+	f.Var(given[int]{&o.rollAt, "int", strconv.Atoi}, "roll-at", "roll all cohorts when so many percent of the claim are in use, 0 for never")
 	f.IntSliceVar(&o.cohorts, "cohort", nil, "roll these cohorts only")
 	limitFlags(f, &o.limits, "devices")
 	return cmd
@@ -207,7 +208,7 @@ func (s *session) editedFleet(rec *receipt, ac *account, e fleetEdit, hurry bool
 	rec.Lines = append(rec.Lines, fmt.Sprintf("%s got new keys; the old ones admit what they signed until %s; retire them then with: nsc compact %s",
 		count(len(e.cohorts), "cohort"), clock(e.window.To), shellWords([]string{ac.name})))
 	if hurry {
-		rec.Warnings = append(rec.Warnings, "devices that have no new credentials by then are cut, cohort by cohort from "+clock(e.window.From)+" to "+clock(e.window.To+retireTime)+afterCut(e.window.Returns))
+		rec.Warnings = append(rec.Warnings, "devices that have no new credentials by then are cut, cohort by cohort from "+clock(e.window.From)+" to "+clock(e.window.To+fleet.RetireTime)+afterCut(e.window.Returns))
 		rec.Undo = "nsc edit fleet " + fault.Words(e.next.Name, "-a", ac.name, "--abort-roll")
 	}
 	if stations := stationNames(e.old, ac.claims); len(stations) > 0 {
@@ -220,10 +221,6 @@ func overFlag(f *pflag.FlagSet, to **time.Duration) {
 	f.Var(given[time.Duration]{to, "duration", readDuration}, "over", "retire replaced keys within this time, such as 2d (default when all that they signed has expired)")
 }
 
-// retireTime is how long, in seconds, it takes at most until servers refuse what a
-// key signed whose time has come, where accountd has a key to sign that with.
-const retireTime = 10
-
 // rollWindow is when the keys that a roll replaces are retired.
 func rollWindow(f fleet.Fleet, over *time.Duration, now int64) (fleet.Window, error) {
 	whole := f.Whole(now)
@@ -234,7 +231,7 @@ func rollWindow(f fleet.Fleet, over *time.Duration, now int64) (fleet.Window, er
 	if *over < fleet.MinTTL || to > whole.To {
 		return whole, usage("--over %s: between %s and %s, when all has expired anyway", *over, fleet.Span(fleet.MinTTL), fleet.Span(f.TTL+fleet.Skew))
 	}
-	return f.Within(now, to-retireTime), nil
+	return f.Within(now, to-fleet.RetireTime), nil
 }
 
 // abortRoll puts off the end of the keys that a roll replaced.

@@ -197,7 +197,8 @@ func (s *session) fleetSigners(ac *account, f fleet.Fleet, station string) ([]cl
 		seed, err := s.store.Keystore().Seed(k.Public)
 		if fault.Is(err, fault.NotFound) {
 			return nil, fault.New(fault.Denied, "the keystore has no seed of %s, which signs for %s", keys.Short(k.Public), k.Role).
-				ByRule("signer").About("key", k.Public).WithHint("import it with: nsc import keys --dir <folder>")
+				ByRule("signer").About("key", k.Public).WithHint("import it with: nsc import keys --dir <folder>; if accountd made it, in a roll of its own, make keys here with: nsc edit fleet %s -a %s --roll",
+				f.Name, fault.Words(ac.name))
 		}
 		if err != nil {
 			return nil, err

@@ -179,7 +179,7 @@ func (s *session) planCut(ctx context.Context, r *root, ac *account, f fleet.Fle
 	if cut.Exposed = len(plan.Exposed); cut.Exposed > 0 {
 		cut.Until, cut.healthy = plan.Last, o.over != nil
 		if cut.healthy {
-			cut.Until += retireTime
+			cut.Until += fleet.RetireTime
 		}
 	}
 	var issuers []string

@@ -46,7 +46,11 @@ func (a *app) rollAt(ctx context.Context, o editFleetOptions) (*receipt, error) 
 		rec.Lines = append(rec.Lines, "it is rolled when you say so")
 		return rec, err
 	}
-	rec.Lines = append(rec.Lines, fmt.Sprintf("when %d %% of the claim are in use, a roll of all cohorts within %s waits for: nsc sign proposals", at.Percent, fleet.Span(at.Over)))
+	begins := "waits for: nsc sign proposals"
+	if s.renews(r, ac, f) {
+		begins = "begins by itself where accountd has a signing key; else it waits for: nsc sign proposals"
+	}
+	rec.Lines = append(rec.Lines, fmt.Sprintf("when %d %% of the claim are in use, a roll of all cohorts within %s %s", at.Percent, fleet.Span(at.Over), begins))
 	if !r.trust.Strict {
 		rec.Warnings = append(rec.Warnings, "a roll frees the list only where accounts sign no users themselves: nsc edit operator --require-signing-keys")
 	}

@@ -17,8 +17,8 @@ func newSign(a *app) *cobra.Command {
 		Short: "Sign what waits for a signature of the operator, of some accounts or of all",
 		Long: `Sign everything that "nsc proposals list" shows, or what it shows of some accounts:
 versions that tenants have signed themselves, within what is the operator's to
-decide, compactions that are due, and rolls of fleets whose list is full. Tenants' versions are signed only once you have
-said so; look at one with "nsc proposals accept <account> --dry-run".`,
+decide, compactions that are due, and rolls of fleets whose list is full and of which
+accountd has no keys. Tenants' versions are signed only once you have said so; look at one with "nsc proposals accept <account> --dry-run".`,
 		Example: `  nsc sign proposals
   nsc sign proposals pepsi iot --dry-run
   nsc sign proposals --yes --json`,
