@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -26,27 +27,24 @@ func TestUsesUnderConcurrency(t *testing.T) {
 	if _, err := pg.Migrate(t.Context(), dsn); err != nil {
 		t.Fatal(err)
 	}
-	stores := map[string][2]store.Store{"bbolt": {file, file}, "PostgreSQL": {must(pg.Open(t.Context(), dsn)), must(pg.Open(t.Context(), dsn))}}
-	t.Cleanup(func() {
-		for _, both := range stores {
-			_ = both[0].Close()
-			_ = both[1].Close() // of one file, it is closed
-		}
-		_ = server.Close()
-	})
-	for name, both := range stores {
+	one, two := must(pg.Open(t.Context(), dsn)), must(pg.Open(t.Context(), dsn))
+	t.Cleanup(func() { _ = errors.Join(file.Close(), one.Close(), two.Close(), server.Close()) })
+	for name, c := range map[string]struct {
+		devices int
+		both    [2]store.Store
+	}{"bbolt": {100, [2]store.Store{file, file}}, "PostgreSQL": {1000, [2]store.Store{one, two}}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, both[0])
+			w, both := newWorldOn(t, c.both[0]), c.both
 			other := must(New(Config{Store: both[1], Identity: w.identity, Now: func() time.Time { return w.clock }}))
 			one := must(New(Config{Store: both[0], Identity: w.identity, Now: func() time.Time { return w.clock }}))
-			const uses, devices = 10, 1000
+			const uses = 10
 			token := w.device("", fleet.Terms{Uses: uses})
 			var mu sync.Mutex
 			outcomes := map[string]int{}
 			var enrolled []*device
 			var wg sync.WaitGroup
-			for i := range devices {
+			for i := range c.devices {
 				d := token.same(fmt.Sprint("d-", i))
 				side := *w
 				if side.s = one; i%2 == 0 {
@@ -64,7 +62,7 @@ func TestUsesUnderConcurrency(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if outcomes[""] != uses || outcomes["spent"] != devices-uses {
+			if outcomes[""] != uses || outcomes["spent"] != c.devices-uses {
 				t.Errorf("outcomes %v", outcomes)
 			}
 			for _, d := range enrolled {
