@@ -21,8 +21,8 @@ import (
 
 const (
 	maxBody    = fleet.MaxRequest
-	maxRunning = 256      // requests in hand on one door
-	maxWaiting = 768      // that wait behind them, over NATS
+	maxRunning = 256 // requests in hand on one door
+	maxWaiting = 768 // that wait behind them, over NATS
 	queueGroup = "accountd"
 	// pace is at which intervals those are told to come back that find every place
 	// taken: about what two cores can answer.
