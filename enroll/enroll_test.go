@@ -397,7 +397,7 @@ func TestLimiterForgetsTheQuiet(t *testing.T) {
 			}
 		}
 	}
-	if n := len(l.recent) + len(l.before); n > 20 {
+	if n := len(l.due.recent) + len(l.due.before); n > 20 {
 		t.Errorf("it remembers %d", n)
 	}
 }

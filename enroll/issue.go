@@ -55,6 +55,11 @@ func (a *asked) issue(d applicant, signer claims.Signer) (reply api.EnrollReply,
 		return reply, err
 	}
 	scope := fleet.Scope(a.tenant.claims, fleet.Key{Public: signer.PublicKey()})
+	if a.clones.renewed(a.req.Key, a.req.JWT, a.shown, string(c.JWT), issued) {
+		a.noticed = ruleClone
+		a.cfg.Logger.Warn("two seem to have the key of one device", "device", d.ID, "key", a.req.Key, "account", a.shown.Account,
+			"via", a.from.Via, "address", a.from.Address)
+	}
 	half := (c.Expires - a.now.Unix()) / 2
 	reply = api.EnrollReply{
 		JWT: string(c.JWT), Expires: c.Expires,

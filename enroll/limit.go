@@ -11,15 +11,13 @@ import (
 type limiter struct {
 	every time.Duration
 	burst int
-	most  int // askers in each of the two maps
 
-	mu     sync.Mutex
-	recent map[string]time.Time // when what each has asked for so far is due
-	before map[string]time.Time
+	mu  sync.Mutex
+	due lately[string, time.Time] // when what each has asked for so far is
 }
 
 func newLimiter(every time.Duration, burst, most int) *limiter {
-	return &limiter{every: every, burst: burst, most: most, recent: map[string]time.Time{}}
+	return &limiter{every: every, burst: burst, due: lately[string, time.Time]{most: most}}
 }
 
 // wait counts a request of who at now and returns 0, or counts nothing and
@@ -27,21 +25,37 @@ func newLimiter(every time.Duration, burst, most int) *limiter {
 func (l *limiter) wait(who string, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	due, known := l.recent[who]
-	if !known {
-		due = l.before[who]
-	}
+	due, _ := l.due.get(who)
 	if due.Before(now) || due.Sub(now) > time.Duration(l.burst)*l.every { // or the clock went back
 		due = now
 	}
 	if early := due.Sub(now) - time.Duration(l.burst-1)*l.every; early > 0 {
 		return early
 	}
-	if !known && len(l.recent) >= l.most {
-		l.before, l.recent = l.recent, map[string]time.Time{}
-	}
-	l.recent[who] = due.Add(l.every)
+	l.due.put(who, due.Add(l.every))
 	return 0
+}
+
+// lately remembers at least the last so many that were put, and at most twice as
+// many.
+type lately[K comparable, V any] struct {
+	most           int
+	recent, before map[K]V
+}
+
+func (l *lately[K, V]) get(k K) (V, bool) {
+	v, ok := l.recent[k]
+	if !ok {
+		v, ok = l.before[k]
+	}
+	return v, ok
+}
+
+func (l *lately[K, V]) put(k K, v V) {
+	if _, ok := l.recent[k]; l.recent == nil || !ok && len(l.recent) >= l.most {
+		l.before, l.recent = l.recent, map[K]V{}
+	}
+	l.recent[k] = v
 }
 
 // turns gives those that are sent away a time each, so that they do not come back

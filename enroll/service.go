@@ -24,7 +24,38 @@ type Config struct {
 	// Decided counts what was decided: enroll, renew, look or nonce; ok or the code of
 	// the refusal; and its rule. It may be nil.
 	Decided func(what, outcome, rule string)
+	Options
 }
+
+// Options are what a person decides about devices.
+type Options struct {
+	// SourceRate is how many requests a second one address may send over HTTP, and
+	// four times as many at once; 0 for 50.
+	SourceRate int
+	// Clones is of how many devices to remember by what they renewed, to notice
+	// those that two have the key of; 0 for none.
+	Clones int
+}
+
+// Check is fault.Usage for what makes no sense.
+func (o Options) Check() error {
+	for _, v := range []struct {
+		flag      string
+		is, most  int
+		suggested int
+	}{{"--device-rate", o.SourceRate, maxRate, 500}, {"--device-clones", o.Clones, maxClones, 1_000_000}} {
+		if v.is < 0 || v.is > v.most {
+			return fault.New(fault.Usage, "%s %d: expected 0 to %d", v.flag, v.is, v.most).WithHint("accountd dev %s %d", v.flag, v.suggested)
+		}
+	}
+	return nil
+}
+
+const (
+	defaultRate = 50
+	maxRate     = 1_000_000
+	maxClones   = 100_000_000
+)
 
 // Service answers devices. Its methods may be called from any goroutine.
 type Service struct {
@@ -34,6 +65,7 @@ type Service struct {
 	turns   turns
 
 	perGroup, perSource, perDevice *limiter
+	clones                         *clones // nil if nobody looks for them
 }
 
 // New returns a Service.
@@ -48,12 +80,19 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{
+	if cfg.SourceRate == 0 {
+		cfg.SourceRate = defaultRate
+	}
+	s := &Service{
 		cfg: cfg, nonces: nonces, tenants: newTenants(cfg.Store, Keyring{cfg.Identity}),
 		perGroup:  newLimiter(2*time.Millisecond, 2000, 1<<10),
-		perSource: newLimiter(20*time.Millisecond, 200, 1<<14),
+		perSource: newLimiter(time.Second/time.Duration(cfg.SourceRate), 4*cfg.SourceRate, 1<<14),
 		perDevice: newLimiter(10*time.Second, 6, 1<<16),
-	}, nil
+	}
+	if cfg.Clones > 0 {
+		s.clones = &clones{known: lately[fleet.Mark, lineage]{most: cfg.Clones}}
+	}
+	return s, nil
 }
 
 // Keyring keeps the keys that sign devices.
@@ -72,7 +111,7 @@ func (s *Service) Answer(ctx context.Context, from Source, req api.EnrollRequest
 	reply, err := a.answer(ctx)
 	reply.Schema, reply.Now, reply.Error = api.Schema, a.now.Unix(), api.ToError(err)
 	if err == nil {
-		s.cfg.Decided(a.what, "ok", "")
+		s.cfg.Decided(a.what, "ok", a.noticed)
 		return reply
 	}
 	code, rule := fault.CodeOf(err), fault.RuleOf(err)
@@ -101,6 +140,8 @@ type asked struct {
 	req  api.EnrollRequest
 	now  time.Time
 	what string // nonce, look, enroll or renew, as far as it is known
+
+	noticed string // rule of what is no reason to refuse it
 
 	shown  bulk.Issued      // what its JWT says
 	doc    *claims.Document // the JWT, nil if its nonce says who signed it

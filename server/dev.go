@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 )
 
@@ -35,6 +36,7 @@ type DevOptions struct {
 	InsecureHTTP  bool             // allow HTTP without TLS beyond this machine
 	Policy        string           // file of what no change of an account may break, absolute; "" for none
 	Reload        <-chan os.Signal // asks for the policy to be read again; nil for never
+	Devices       enroll.Options
 
 	ReadyFile  string // written when everything is in force, removed at the end; absolute
 	BinDir     string // folder of the programs, for PATH in DIR/env; "" leaves PATH alone
@@ -48,6 +50,9 @@ type DevOptions struct {
 func (o DevOptions) withDefaults() (DevOptions, error) {
 	if !filepath.IsAbs(o.Dir) {
 		return o, fault.New(fault.Internal, "accountd dev needs an absolute folder")
+	}
+	if err := o.Devices.Check(); err != nil {
+		return o, err
 	}
 	o.Dir = filepath.Clean(o.Dir)
 	if o.Show == "" {

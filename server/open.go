@@ -196,7 +196,7 @@ func (d *dev) newService() (*resolver.Service, error) {
 		return nil, err
 	}
 	d.metrics = newMetrics(d.expected, headOf(d.store))
-	if d.enroll, err = d.metrics.enrolling(enroll.Config{Store: d.store, Identity: d.secrets.identity, Now: d.opts.Now, Logger: d.log}); err != nil {
+	if d.enroll, err = d.metrics.enrolling(enroll.Config{Store: d.store, Identity: d.secrets.identity, Now: d.opts.Now, Logger: d.log, Options: d.opts.Devices}); err != nil {
 		return nil, err
 	}
 	return d.metrics.measured(resolver.Config{

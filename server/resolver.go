@@ -40,7 +40,8 @@ type ResolverOptions struct {
 	InsecureHTTP  bool             // allow HTTP without TLS beyond this machine
 	Policy        string           // file of what no change of an account may break, "" for none
 	Reload        <-chan os.Signal // asks for the policy to be read again; nil for never
-	ReadyFile     string           // written when a server is served, removed at the end
+	Devices       enroll.Options
+	ReadyFile     string // written when a server is served, removed at the end
 
 	Out    io.Writer        // what is being served
 	Logger *slog.Logger     // discards if nil
@@ -175,7 +176,7 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		cfg.Delegated, cfg.Signer = k.delegated.PublicKey(), *k.delegated
 	}
 	if k.delegated != nil && k.identity != "" {
-		if a.enroll, err = a.metrics.enrolling(enroll.Config{Store: a.store, Identity: k.identity, Now: a.opts.Now, Logger: a.log}); err != nil {
+		if a.enroll, err = a.metrics.enrolling(enroll.Config{Store: a.store, Identity: k.identity, Now: a.opts.Now, Logger: a.log, Options: a.opts.Devices}); err != nil {
 			return nil, err
 		}
 		cfg.Keyring = a.enroll.Keyring()

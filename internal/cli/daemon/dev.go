@@ -5,7 +5,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/server"
 )
@@ -17,6 +19,7 @@ type devFlags struct {
 	dir, host, http, ready, level, store, tools, policy string
 	nodes, port                                         int
 	insecure                                            bool
+	devices                                             enroll.Options
 }
 
 func newDev(env Env) *cobra.Command {
@@ -75,6 +78,7 @@ is none.`,
 	fl.StringVar(&f.store, "store", "", "bolt:PATH or postgres://…; fixed at the first start (default bolt:DIR/accountd.db)")
 	fl.StringVar(&f.tools, "account-server", "nats", "how tools find the service: nats or http")
 	fl.StringVar(&f.policy, "policy", "", "YAML file of what no change may break, as of nsc verify -f; given at every start")
+	deviceFlags(fl, &f.devices)
 	fl.StringVar(&f.ready, "ready-file", "", "file to write when all servers are healthy and the claims in force")
 	fl.StringVar(&f.level, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 	cmd.AddCommand(newNode(env, &f.dir))
@@ -91,7 +95,7 @@ func (f devFlags) options(env Env, given func(string) bool) (server.DevOptions, 
 	opts := server.DevOptions{
 		Dir: env.absolute(f.dir), Show: show(f.dir), ReadyFile: env.absolute(f.ready),
 		InsecureHTTP: f.insecure, RuntimeDir: env.RuntimeDir,
-		Policy: env.absolute(f.policy), Reload: env.Reload,
+		Policy: env.absolute(f.policy), Reload: env.Reload, Devices: f.devices,
 		Out: env.Stdout, Logger: log, Now: env.Now,
 	}
 	if f.dir == "" {
@@ -127,6 +131,12 @@ func (f devFlags) options(env Env, given func(string) bool) (server.DevOptions, 
 		}
 	}
 	return opts, nil
+}
+
+// deviceFlags are those about devices that ask for credentials.
+func deviceFlags(fl *pflag.FlagSet, o *enroll.Options) {
+	fl.IntVar(&o.SourceRate, "device-rate", 50, "requests of devices a second from one address over HTTP, four times as many at once; more for those behind one proxy")
+	fl.IntVar(&o.Clones, "device-clones", 0, "of how many devices to remember what they renewed, about 150 bytes each, to notice a key that two have; 0 for none")
 }
 
 // show is dir as a person types it in a shell.

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/server"
 )
@@ -16,6 +17,7 @@ type resolverFlags struct {
 	http, httpCert, httpKey              string
 	insecureHTTP                         bool
 	readyFile, logLevel, policy          string
+	devices                              enroll.Options
 }
 
 func newResolver(env Env) *cobra.Command {
@@ -87,6 +89,7 @@ func (f *resolverFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.httpKey, "http-key", "", "file with its key")
 	fl.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow HTTP without TLS beyond this machine")
 	fl.StringVar(&f.policy, "policy", "", "YAML file of what no change may break, as of nsc verify -f")
+	deviceFlags(fl, &f.devices)
 	fl.StringVar(&f.readyFile, "ready-file", "", "file to write when the first server is served")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 }
@@ -101,6 +104,9 @@ func (f resolverFlags) options(env Env) (server.ResolverOptions, error) {
 				WithHint("accountd resolver --operator FILE --system-creds FILE --servers URL --store bolt:PATH")
 		}
 	}
+	if err := f.devices.Check(); err != nil {
+		return server.ResolverOptions{}, err
+	}
 	log, err := env.logger(f.logLevel)
 	if err != nil {
 		return server.ResolverOptions{}, err
@@ -109,6 +115,6 @@ func (f resolverFlags) options(env Env) (server.ResolverOptions, error) {
 		Operator: env.absolute(f.operator), SystemAccount: env.absolute(f.systemAccount), SystemCreds: env.absolute(f.systemCreds),
 		SigningKey: env.absolute(f.signingKey), Identity: env.absolute(f.identity), Servers: f.servers, Store: env.storeSpec(f.store),
 		HTTP: f.http, HTTPCert: env.absolute(f.httpCert), HTTPKey: env.absolute(f.httpKey), InsecureHTTP: f.insecureHTTP, ReadyFile: env.absolute(f.readyFile),
-		Policy: env.absolute(f.policy), Reload: env.Reload, Out: env.Stdout, Logger: log, Now: env.Now,
+		Policy: env.absolute(f.policy), Reload: env.Reload, Devices: f.devices, Out: env.Stdout, Logger: log, Now: env.Now,
 	}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/accountd/accountd/enroll"
 )
 
 // config applies the text of a file to the flags of accountd resolver, of which
@@ -27,14 +29,14 @@ func config(t *testing.T, text string, given ...string) (resolverFlags, int, err
 // TestResolverConfig: a file holds what flags do, and flags go first.
 func TestResolverConfig(t *testing.T) {
 	t.Parallel()
-	want := resolverFlags{operator: "acme.jwt", servers: "nats://a:4222", store: "bolt:mine.db", http: "127.0.0.1:9222", insecureHTTP: true, logLevel: "warn"}
+	want := resolverFlags{operator: "acme.jwt", servers: "nats://a:4222", store: "bolt:mine.db", http: "127.0.0.1:9222", insecureHTTP: true, logLevel: "warn", devices: enroll.Options{SourceRate: 50, Clones: 1000}}
 	for _, text := range []string{
 		"# ours\noperator: acme.jwt\nservers: nats://a:4222 # all\nstore: bolt:x.db\ninsecure_http: true\n",
 		`{"operator": "acme.jwt", "servers": "nats://a:4222", "store": "bolt:x.db", "insecure_http": true}`,
 		"{\n\t\"operator\": \"acme.jwt\",\n\t\"servers\": \"nats://a:4222\",\n\t\"insecure_http\": true\n}\n",
 		"---\noperator: acme.jwt\nservers: \"nats://a:4222\"\ninsecure_http: true",
 	} {
-		f, _, err := config(t, text, "--store", "bolt:mine.db")
+		f, _, err := config(t, text, "--store", "bolt:mine.db", "--device-clones", "1000")
 		if err != nil || f != want {
 			t.Errorf("%q: %+v, %v", text, f, err)
 		}
