@@ -165,7 +165,7 @@ func (e Edit) trace(ac *jwt.AccountClaims) error {
 		return nil
 	}
 	if ac.Trace == nil {
-		return invalid("trace", "a sampling rate needs a subject that the traces go to")
+		return invalid("trace", "a sampling rate needs a subject that the traces go to").WithHint("name one with --trace-context-subject")
 	}
 	if *e.TraceSampling < 0 || *e.TraceSampling > 100 {
 		return invalid("trace", "the sampling rate is a percentage, 1 to 100, and not %d", *e.TraceSampling)
@@ -209,6 +209,10 @@ func roomFor(ac *jwt.AccountClaims, refused *fault.Error) error {
 				x.has, name, x.what, x.has, x.what, name)
 		}
 	}
+	wild := func(ex *jwt.Export) bool { return ex != nil && ex.Subject.HasWildCards() }
+	if ac.Limits.Exports != Unlimited && !ac.Limits.WildcardExports && slices.ContainsFunc(ac.Exports, wild) {
+		return refused.WithHint("allow them with: nsc edit account %s --wildcard-exports, or export subjects without * and >", fault.Words(ac.Name))
+	}
 	return refused
 }
 
@@ -223,7 +227,36 @@ func blocking(what string, vr *jwt.ValidationResults) error {
 	if len(texts) == 0 {
 		return nil
 	}
-	return invalid("blocking", "servers would refuse %s: %s", what, strings.Join(texts, "; "))
+	return invalid("blocking", "servers would refuse %s: %s", what, strings.Join(texts, "; ")).WithHint("%s", remedy(texts))
+}
+
+// remedy says what would let servers take claims that have one of these issues,
+// as the JWT library words them; "" for one that says it itself.
+func remedy(issues []string) string {
+	for _, x := range [][2]string{
+		{"not allowed to contain queue", "separate subjects by commas; a queue goes with subscribing alone"},
+		{"contains too many spaces", "write one subject, and at most one queue after a space, such as 'orders.> workers'"},
+		{"can not contain wildcards", "name one subject without * and >"},
+		{"not a valid publish subject", "name one subject without * and >"},
+		{"need to end or not end in >", "end both subjects with >, or neither: --local-subject"},
+		{"reference wildcards", "give the local subject as many * or references ($1, $2, …) as the exporter's subject has *"},
+		{"Reference $", "refer to the * of the exporter's subject by their order: $1, $2, …"},
+		{"overlapping subject namespace", "give the import another place in the account: --local-subject"},
+		{"error parsing info url", "write it with its scheme, such as https://acme.example/docs"},
+		{"is too long", "shorten it"},
+		{"Account Token Position", "name the place of a * of the subject, counted from 1"},
+		{"cannot contain consecutive", "separate tokens that are not empty by dots, such as orders.*.new"},
+		{"cannot start or end with", "separate tokens that are not empty by dots, such as orders.*.new"},
+		{"cannot have spaces", "separate tokens that are not empty by dots, such as orders.*.new"},
+		{"exceeds 100", "lower the weights of the other mappings of the subject"},
+		{"mutually exclusive", "set limits of JetStream for all, or for each --js-tier"},
+		{"accounts without users", "name who decides with --auth-user"},
+	} {
+		if slices.ContainsFunc(issues, func(issue string) bool { return strings.Contains(issue, x[0]) }) {
+			return x[1]
+		}
+	}
+	return ""
 }
 
 // KeyNamed returns the signing key of ac that name names: a public key that it

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -247,5 +248,28 @@ func TestPermissionsSetAndRemoved(t *testing.T) {
 	e.MaxResponses = ptr(1)
 	if err := e.Apply(&p); !fault.Is(err, fault.Usage) {
 		t.Errorf("set and removed: %v", err)
+	}
+}
+
+// TestRefusalsHaveARemedy: what servers would refuse is refused with a way out.
+func TestRefusalsHaveARemedy(t *testing.T) {
+	t.Parallel()
+	key := "AAVBPHY7EVQ7TRYQR2T4XIWZBV2WJSTNUZTK2HIMCYZEJVPM44HRWKBX"
+	wild := jwt.NewAccountClaims(key)
+	wild.Name = "coke"
+	wild.Exports.Add(&jwt.Export{Subject: "a.*", Type: jwt.Stream})
+	wild.Limits.Exports, wild.Limits.WildcardExports = 5, false
+	urls := jwt.NewAccountClaims(key)
+	urls.InfoURL = "x"
+	for want, err := range map[string]error{
+		"nsc edit account coke --wildcard-exports": CheckAccount(wild),
+		"https://":           CheckAccount(urls),
+		"separate subjects":  PermissionsEdit{AllowPub: []string{"a b"}}.Apply(&jwt.Permissions{}),
+		"at most one queue":  PermissionsEdit{AllowSub: []string{"a b c"}}.Apply(&jwt.Permissions{}),
+		"such as orders.*.n": PermissionsEdit{AllowSub: []string{"a..b"}}.Apply(&jwt.Permissions{}),
+	} {
+		if f := fault.As(err); f == nil || f.Rule != "blocking" || !strings.Contains(f.Hint, want) {
+			t.Errorf("want a hint of %q: %+v", want, err)
+		}
 	}
 }

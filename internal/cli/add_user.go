@@ -272,6 +272,9 @@ func (s *session) storeUser(ctx context.Context, r *root, ac *account, doc, old 
 	}
 	if rec.Creds, err = s.store.Keystore().CredsPath(r.Name(), ac.name, rec.Name); err == nil {
 		rec.Lines = append(rec.Lines, "credentials: "+s.shown(rec.Creds))
+		if isNew && doc.Expires == 0 && s.env.Terminal {
+			rec.Lines = append(rec.Lines, "hint: short-lived credentials renew themselves: nsc add fleet --help")
+		}
 	}
 	return err
 }

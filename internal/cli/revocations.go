@@ -129,7 +129,8 @@ func (a *app) listRevoked(ctx context.Context, accountName string) error {
 		})
 	}
 	if len(list.Revoked) == 0 && !a.flags.json {
-		return fault.New(fault.NotFound, "account %q has no revoked users", ac.name).About("account", ac.name)
+		return fault.New(fault.NotFound, "account %q has no revoked users", ac.name).About("account", ac.name).
+			WithHint("revoke one with: nsc revoke user <name> -a %s", shellWords([]string{ac.name}))
 	}
 	return a.printRevoked(list, "all users")
 }

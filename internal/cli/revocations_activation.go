@@ -190,7 +190,8 @@ func (a *app) listRevokedActivations(ctx context.Context, o activationOptions) e
 		list.Revoked = append(list.Revoked, revokedKey{Name: known.account(e.Key), Key: e.Key, At: e.At})
 	}
 	if len(list.Revoked) == 0 && !a.flags.json {
-		return fault.New(fault.NotFound, "the %s export %s of account %q has no revoked activations", ex.Type, ex.Subject, ac.name).About("export", list.Export)
+		return fault.New(fault.NotFound, "the %s export %s of account %q has no revoked activations", ex.Type, ex.Subject, ac.name).About("export", list.Export).
+			WithHint("revoke one with: nsc revocations add_activation -a %s -s %s -t <account>", shellWords([]string{ac.name}), shellWords([]string{string(ex.Subject)}))
 	}
 	return a.printRevoked(list, "all importers")
 }

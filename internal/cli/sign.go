@@ -84,7 +84,7 @@ func operatorKeys(r *root, prefer string) choice {
 // signed before, by prefer, keeps its role.
 func (s *session) userSigner(r *root, ac *account, prefer string) (signer, jwt.Scope, error) {
 	c := choice{
-		what: "account " + quote(ac.name), prefer: prefer, hint: "nsc describe account " + ac.name,
+		what: "account " + quote(ac.name), prefer: prefer, hint: "nsc list signing-keys -a " + shellWords([]string{ac.name}),
 		parse: func(seed []byte) (signer, error) { return keys.AccountFromSeed(seed) },
 	}
 	if !r.trust.Strict {

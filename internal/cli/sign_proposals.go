@@ -130,10 +130,7 @@ func (a *app) listProposals(ctx context.Context) error {
 		out.Items = append(out.Items, proposalItem{Key: p.Account, Name: p.Name, ID: p.ID, At: p.Since, Size: p.Size, Do: p.Do, Roll: p.Fleet, By: p.By})
 		rows = append(rows, []string{first(p.Name, "-"), p.Account, doesText(p), clock(p.Since), lateText(p)})
 	}
-	if a.flags.json {
-		return a.printStructured(out)
-	}
-	return printTable(a.env.Stdout, rows)
+	return a.listed(out, rows, "nothing waits for the operator's signature")
 }
 
 // doesText says what a proposal does.

@@ -73,6 +73,17 @@ func TestTools(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 
+	replier = p.listening("tool", "reply", "ask", "43", "-a", "app", "-u", "one", "--max-messages", "1", "--json")
+	natstest.Eventually(t, 10*time.Second, func() error { _, err := nc.Request("ask", []byte("again"), time.Second); return err })
+	var asked struct {
+		Schema               int
+		Subject, Reply, Data string
+	}
+	r := <-replier
+	if r.exits(0).json(&asked); asked.Schema != 1 || asked.Subject != "ask" || asked.Reply == "" || asked.Data != "again" {
+		t.Errorf("%+v", asked)
+	}
+
 	p.run("tool", "pub", "denied", "-a", "app", "-u", "narrow").exits(4).complains("nsc why narrow -a app")
 	p.run("tool", "sub", "denied", "-a", "app", "-u", "narrow").exits(4)
 	p.run("tool", "sub", "x", "-E", "-a", "app", "-u", "one").exits(2)

@@ -82,7 +82,23 @@ func (a *app) verifyIsolation(ctx context.Context, o isolationOptions, given []s
 	if o.all {
 		return fault.New(fault.No, "one account reaches another in %s", count(len(v.Reaches), "way")).ByRule("isolation")
 	}
-	return fault.New(fault.No, "%s and %s are not isolated", given[0], given[1]).ByRule("isolation")
+	refused := fault.New(fault.No, "%s and %s are not isolated", given[0], given[1]).ByRule("isolation")
+	if importer := importerOf(v.Reaches[0]); importer != "" {
+		name := shellWords([]string{importer})
+		refused = refused.WithHint("find the import with: nsc list imports -a %s, and close the way with: nsc delete import -a %s --subject <subject>", name, name)
+	}
+	return refused
+}
+
+// importerOf is the account whose import opens a way, "" if none does.
+func importerOf(r isolation.Reach) string {
+	switch r.How {
+	case "stream":
+		return r.To
+	case "service":
+		return r.From
+	}
+	return ""
 }
 
 func (a *app) printVerdictOf(v verdict, o isolationOptions, given []string) error {

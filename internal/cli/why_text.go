@@ -22,7 +22,7 @@ func (a *app) whyText(ex *explanation) string {
 	}
 	p.fact("chain", ex.chainText(p))
 	p.fact("issued", clock(ex.Issued))
-	p.fact("ends", until(ex.Expires))
+	p.fact("expires", ending(ex.Expires))
 	if ex.May != nil {
 		lines := userLimitLines(*ex.May)
 		switch {
