@@ -46,7 +46,7 @@ func (a *app) importOperator(ctx context.Context, o operatorOptions) (*receipt, 
 		rec.Outcome, rec.Changes = outcomeDry, diffClaims(nil, payload(doc))
 		return rec, nil
 	}
-	if err := s.storeOperator(ctx, name, doc, o.force); err != nil {
+	if err := s.storeOperator(ctx, name, doc, o.force, nil); err != nil {
 		return nil, err
 	}
 	return rec, s.remember(ctx, name, "")
@@ -132,10 +132,16 @@ func sameOperator(name string, old, next *claims.Document) error {
 	return nil
 }
 
-// storeOperator makes a managed operator of doc. An operator that is there is replaced by force only, by a newer version of itself, and
-// stays managed or not as it was.
-func (s *session) storeOperator(ctx context.Context, name string, doc *claims.Document, force bool) error {
-	put := func(tx *nscstore.Tx) error { return tx.PutOperator(doc.Token) }
+// storeOperator makes a managed operator of doc, and writes what more does in
+// the same transaction. An operator that is there is replaced by force only, by
+// a newer version of itself, and stays managed or not as it was.
+func (s *session) storeOperator(ctx context.Context, name string, doc *claims.Document, force bool, more func(*nscstore.Tx) error) error {
+	put := func(tx *nscstore.Tx) error {
+		if err := tx.PutOperator(doc.Token); err != nil || more == nil {
+			return err
+		}
+		return more(tx)
+	}
 	err := s.store.Create(ctx, name, true, put)
 	if !fault.Is(err, fault.Conflict) || !force {
 		return err

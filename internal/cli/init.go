@@ -135,24 +135,25 @@ func (a *app) initManaged(ctx context.Context, o initOptions) (*receipt, error) 
 	if err != nil {
 		return nil, err
 	}
-	imported := importedOperator(doc.Name, from, doc)
+	name, known, err := s.managedName(ctx, doc, o.name)
+	if err != nil {
+		return nil, err
+	}
+	imported := importedOperator(name, from, doc)
 	if a.flags.dryRun {
 		imported.Outcome, imported.Changes = outcomeDry, diffClaims(nil, payload(doc))
 		return imported, nil
 	}
 	var lines []string
-	err = s.store.Create(ctx, doc.Name, true, func(tx *nscstore.Tx) error {
-		if err := tx.PutOperator(doc.Token); err != nil {
-			return err
-		}
+	err = s.storeOperator(ctx, name, doc, known, func(tx *nscstore.Tx) error {
 		lines, err = stageTenant(tx, o.name, nil, s.now)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.context.Operator = doc.Name
-	if err := s.remember(ctx, doc.Name, o.name); err != nil {
+	s.context.Operator = name
+	if err := s.remember(ctx, name, o.name); err != nil {
 		return nil, err
 	}
 	rec, err := s.publishFirst(ctx, o.name)
@@ -161,11 +162,24 @@ func (a *app) initManaged(ctx context.Context, o initOptions) (*receipt, error) 
 	}
 	rec.Lines = append(append([]string{imported.title()}, lines...), rec.Lines...)
 	rec.Warnings = append(imported.Warnings, rec.Warnings...)
-	creds, cerr := s.store.Keystore().CredsPath(doc.Name, o.name, o.name)
+	creds, cerr := s.store.Keystore().CredsPath(name, o.name, o.name)
 	if rec.Creds = creds; cerr == nil {
 		rec.Lines = append(rec.Lines, "credentials: "+a.shown(creds))
 	}
 	return rec, firstErr(err, cerr)
+}
+
+// managedName returns what the managed operator of doc is called in the store,
+// whether it is there, and refuses an account that it has.
+func (s *session) managedName(ctx context.Context, doc *claims.Document, account string) (name string, known bool, err error) {
+	r, err := s.profileOperator(ctx, doc.Subject)
+	if fault.Is(err, fault.NotFound) {
+		return doc.Name, false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	return r.Name(), r.tenant, newAccountName(r, account)
 }
 
 // publishFirst publishes the account of an operator that was just imported.

@@ -118,6 +118,14 @@ func TestImportedOperatorIsChecked(t *testing.T) {
 	if user, _ := q.user("pepsi", "pepsi"); user.Issuer == "" {
 		t.Error("no user")
 	}
+	q.unchanged(func() {
+		q.run("init", "pepsi", "-o", "acme").exits(5).complains("exists already")
+		q.run("init", "coke", "-u", srv.URL+"/older").exits(5).complains("older")
+	})
+	q.ok("init", "coke", "-u", srv.URL+"/good").says("account coke", "operator acme")
+	if names, err := q.store().Operators(); err != nil || len(names) != 1 {
+		t.Errorf("operators %v, %v", names, err)
+	}
 }
 
 // proxied returns a server that passes what it is asked to url, unless f answers.
