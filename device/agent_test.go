@@ -137,6 +137,26 @@ func TestWrongAnswers(t *testing.T) {
 	}
 }
 
+// TestWays: a device connects as servers let it, and asks in the ways that are left.
+func TestWays(t *testing.T) {
+	t.Parallel()
+	x := exchange{servers: []string{"nats://a:1", "tls://b:2", "wss://c:3", "https://d:4", "ftp://e:5", "f"}}
+	for _, c := range []struct {
+		types []string
+		want  string
+	}{
+		{nil, "nats://a:1,tls://b:2,wss://c:3"},
+		{[]string{"STANDARD"}, "nats://a:1,tls://b:2"},
+		{[]string{"MQTT", "WEBSOCKET"}, "wss://c:3"},
+		{[]string{"MQTT"}, ""},
+		{[]string{"LEAFNODE", "LEAFNODE_WS"}, ""},
+	} {
+		if got := x.urls(c.types); got != c.want {
+			t.Errorf("%v: %s", c.types, got)
+		}
+	}
+}
+
 // TestReconnectDelay: pauses grow up to a minute and a half, and differ.
 func TestReconnectDelay(t *testing.T) {
 	t.Parallel()
