@@ -30,9 +30,11 @@ func (w *World) Answer(request, heard Flow) Outcome {
 		if o := t.admit(t.to); o != nil {
 			return *o
 		}
-		arrived := 1
-		if len(came.via) == 0 {
-			arrived = len(asked.got)
+		arrived := 0 // under one name of the reply subject
+		for _, a := range asked.got {
+			if slices.Equal(a.via, came.via) {
+				arrived++
+			}
 		}
 		return t.answer(came, name, request.Reply, arrived)
 	})

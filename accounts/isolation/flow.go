@@ -346,7 +346,7 @@ func (t *trial) arrive(copies []arrival, in interest, subject tokens, via []*lin
 		subject = in.link.rename(subject)
 		t.step(rule, "%s imports %s from %s as a stream%s", in.link.importer.label(), was, in.at.label(), asText(was, subject))
 	}
-	if t.to.perms.filters(split(t.flow.Pattern), t.flow.Queue, subject) || t.to.leaf && !t.to.perms.mayAskFor(subject) {
+	if t.to.perms.filters(split(t.flow.Pattern), t.flow.Queue, subject) || t.to.leaf && !t.to.perms.mayReceive(subject) {
 		t.block(RuleFilter, "%s may not receive %s", t.to.label, subject)
 		return copies
 	}

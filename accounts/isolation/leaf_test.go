@@ -36,6 +36,8 @@ func leafFacts() []fact {
 			want: isolation.Delivered, subjects: []string{"_R_.a.b"}},
 		{name: "a star lets no tail pass", tenants: one(holes), to: holes.may(sub([]string{"foo.*"}, nil)), toLeaf: true, subject: "foo.a.b", pattern: "foo.>", want: isolation.None,
 			rule: isolation.RuleFilter},
+		{name: "a literal star is judged as any other name", tenants: one(holes), to: holes.may(sub([]string{"foo.*"}, nil)), toLeaf: true, subject: "bar.*", pattern: "bar.*",
+			want: isolation.None, rule: isolation.RuleFilter},
 		{name: "but what it matches", tenants: one(holes), to: holes.may(sub([]string{"foo.*"}, nil)), toLeaf: true, subject: "foo.a", pattern: "foo.>",
 			want: isolation.Delivered, subjects: []string{"foo.a"}},
 		{name: "a literal subject that is not allowed", tenants: one(holes), to: holes.may(sub([]string{"foo.*"}, nil)), toLeaf: true, subject: "bar", pattern: "bar",

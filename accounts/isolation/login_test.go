@@ -48,3 +48,21 @@ func TestWhoIsMeant(t *testing.T) {
 		t.Errorf("%q, %q", only.Account("a:b:c"), w.Account("c"))
 	}
 }
+
+// TestAnswerToWhatCameTwice: a request that comes through a service, and once
+// more through a stream on another server, has one reply subject: the second
+// arrival uses up the one answer that is allowed.
+func TestAnswerToWhatCameTwice(t *testing.T) {
+	t.Parallel()
+	a := newTenant("a").exports(jwt.Service, "ask").exports(jwt.Stream, "ask")
+	a.importing(jwt.Stream, a, "ask", "")
+	b := newTenant("b").importing(jwt.Service, a, "ask", "")
+	a.claims.DefaultPermissions.Resp = &jwt.ResponsePermission{MaxMsgs: 1}
+	w := isolation.New(isolation.Config{Now: time.Now(), Accounts: []*jwt.AccountClaims{a.claims, b.claims}})
+	for place, want := range map[isolation.Placement]isolation.Result{isolation.Together: isolation.Delivered, isolation.Apart: isolation.PublishDenied} {
+		request := isolation.Flow{From: "b", Subject: "ask", Reply: "inbox", To: "a", Place: place}
+		if out := w.Answer(request, isolation.Flow{To: "b", Pattern: "inbox"}); out.Result != want {
+			t.Errorf("%s: %+v", place, out)
+		}
+	}
+}

@@ -133,11 +133,14 @@ func (p *perms) maySubscribe(pattern tokens, queue string) bool {
 	return !p.denies(pattern, queue)
 }
 
-// mayAskFor judges a literal subject that a leaf node subscribes to or is to
-// receive: entries that name a queue do not count. What it asks for with wildcards
-// is judged message by message.
-func (p *perms) mayAskFor(subject tokens) bool {
-	if p == nil || subject.wild() {
+// mayAskFor judges what a leaf node subscribes to: with wildcards it is judged
+// message by message.
+func (p *perms) mayAskFor(pattern tokens) bool { return pattern.wild() || p.mayReceive(pattern) }
+
+// mayReceive judges the text of a subject that a leaf node is to receive. Entries
+// that name a queue do not count.
+func (p *perms) mayReceive(subject tokens) bool {
+	if p == nil {
 		return true
 	}
 	plain, _, _ := lookup(p.subAllow, subject, "")
