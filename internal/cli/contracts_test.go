@@ -40,7 +40,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	p := sharing(t)
 	p.unchanged(func() {
-		p.ok("offer", "--from", "app", "--to", "shop", "--subject", "orders.*", "--dry-run").says("offered contract", "token_req: true", "nothing was changed")
+		p.ok("offer", "--from", "app", "--to", "shop", "--subject", "orders.*", "--dry-run").says("would be offered: contract", "token_req: true", "nothing was changed")
 		p.run("offer", "--from", "app", "--to", "app", "--subject", "x").exits(7).complains("cannot import from itself")
 		p.run("offer", "--from", "app", "--to", "shp", "--subject", "x").exits(3).complains(`did you mean "shop"`)
 		p.run("offer", "--from", "app", "--to", "shop", "--subject", "x..y").exits(7)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/keys"
 )
@@ -59,7 +60,7 @@ func (r *root) signers(account string) (map[string][]string, error) {
 func newListRoles(a *app) *cobra.Command {
 	var account string
 	cmd := &cobra.Command{
-		Use: "roles", Aliases: []string{"role"}, Short: "List the roles of an account, but for those of its fleets",
+		Use: "roles", Aliases: []string{"role"}, Short: "List the roles of an account, but for those of its fleets and enrolment groups",
 		Example: `  nsc list roles
   nsc list roles -a app
   nsc list roles -a app --json`,
@@ -81,9 +82,13 @@ func (a *app) listRoles(ctx context.Context, accountName string) error {
 	}
 	list := roleList{Schema: api.Schema, Account: ac.name, Roles: []roleView{}}
 	rows := [][]string{{"NAME", "KEY", "USERS", "SEED", "PUBLISH", "SUBSCRIBE"}}
+	groups := map[string]bool{}
+	for _, g := range fleet.Groups(ac.claims) {
+		groups[g.Public] = true
+	}
 	_, roles := signingKeys(ac.claims)
 	for _, c := range roles {
-		if _, is := fleetOf(ac, c.key); is {
+		if _, is := fleetOf(ac, c.key); is || groups[c.key] {
 			continue
 		}
 		v := s.roleView(ac, c.key, signed)

@@ -317,7 +317,8 @@ func (a *app) finishIssue(res *issued, err error) error {
 	if res.Before > 0 {
 		fmt.Fprintf(out, ", %d of them before", res.Before)
 	}
-	fmt.Fprintf(out, ", %s to %s\n", until(res.FirstExpiry), time.Unix(res.LastExpiry, 0).UTC().Format("2006-01-02 15:04 UTC"))
+	day := func(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04 UTC") }
+	fmt.Fprintf(out, ", expiring from %s to %s\n", day(res.FirstExpiry), day(res.LastExpiry))
 	fmt.Fprintf(out, "root %s\n", res.Root)
 	if res.Manifest != "" {
 		fmt.Fprintf(out, "devices in %s, manifest in %s\n", a.shown(res.Out), a.shown(res.Manifest))

@@ -147,6 +147,11 @@ func TestDryRunsOfFleetsAreShort(t *testing.T) {
 	if out := p.ok("add", "role", "dev", "-a", "app", "--template", "device").says(`.role: "dev"`).out; strings.Contains(out, "-1") || strings.Contains(out, `""`) {
 		t.Errorf("usual values are shown: %s", out)
 	}
+	p.ok("delete", "account", "app", "--dry-run").says("would be deleted: account app")
+	p.ok("add", "enrollment-group", "phones", "-a", "app")
+	if out := p.ok("list", "roles", "-a", "app").says("dev").out; strings.Contains(out, "phones") || strings.Contains(out, "sensors") {
+		t.Errorf("roles: %s", out)
+	}
 	p.ok("add", "account", "coke.x", "--namespace", "sweet")
 	p.run("edit", "account", "coke.x", "--namespace", "app").exits(4).complains("nsc edit account coke.x --namespace")
 }

@@ -172,8 +172,12 @@ func (r *receipt) title() string {
 			title += fmt.Sprintf("  revision %d", r.Revision)
 		}
 	}
-	if r.Outcome == outcomeSame {
+	verb, rest, _ := strings.Cut(title, " ")
+	switch {
+	case r.Outcome == outcomeSame:
 		title += "  (already so)"
+	case r.Outcome == outcomeDry && strings.HasSuffix(verb, "ed"):
+		title = "would be " + verb + ": " + rest
 	}
 	return title
 }

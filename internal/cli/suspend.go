@@ -96,9 +96,6 @@ func (s *session) toggle(ctx context.Context, r *root, ac *account, done string,
 	if rec == nil {
 		return nil, err
 	}
-	if rec.Outcome == outcomeDry {
-		done = "would be " + done + ":"
-	}
 	s.describe(&e, rec, done+" account "+ac.name+"  "+keys.Short(ac.key))
 	return rec, err
 }
