@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/accountd/accountd/accounts/bulk"
@@ -35,9 +36,12 @@ type Options struct {
 	// Clones is of how many devices to remember by what they renewed, to notice
 	// those that two have the key of; 0 for none.
 	Clones int
+	// Log is the folder of a list of who enrolled, absolute; "" for none.
+	Log string
 }
 
-// Check is fault.Usage for what makes no sense.
+// Check is fault.Usage for what makes no sense, and fault.NotFound without the
+// folder.
 func (o Options) Check() error {
 	for _, v := range []struct {
 		flag      string
@@ -47,6 +51,12 @@ func (o Options) Check() error {
 		if v.is < 0 || v.is > v.most {
 			return fault.New(fault.Usage, "%s %d: expected 0 to %d", v.flag, v.is, v.most).WithHint("accountd dev %s %d", v.flag, v.suggested)
 		}
+	}
+	if o.Log == "" {
+		return nil
+	}
+	if info, err := os.Stat(o.Log); err != nil || !info.IsDir() {
+		return fault.New(fault.NotFound, "--device-log %s: no such folder", o.Log).About("folder", o.Log).WithHint("mkdir -m 700 %s", fault.Words(o.Log))
 	}
 	return nil
 }
@@ -66,6 +76,7 @@ type Service struct {
 
 	perGroup, perSource, perDevice *limiter
 	clones                         *clones // nil if nobody looks for them
+	issuance                       issuance
 }
 
 // New returns a Service.
@@ -84,7 +95,7 @@ func New(cfg Config) (*Service, error) {
 		cfg.SourceRate = defaultRate
 	}
 	s := &Service{
-		cfg: cfg, nonces: nonces, tenants: newTenants(cfg.Store, Keyring{cfg.Identity}),
+		cfg: cfg, issuance: issuance{dir: cfg.Log}, nonces: nonces, tenants: newTenants(cfg.Store, Keyring{cfg.Identity}),
 		perGroup:  newLimiter(2*time.Millisecond, 2000, 1<<10),
 		perSource: newLimiter(time.Second/time.Duration(cfg.SourceRate), 4*cfg.SourceRate, 1<<14),
 		perDevice: newLimiter(10*time.Second, 6, 1<<16),
@@ -189,7 +200,12 @@ func (a *asked) answer(ctx context.Context) (reply api.EnrollReply, err error) {
 	if err != nil {
 		return reply, err
 	}
-	return a.issue(device, signer)
+	if reply, err = a.issue(device, signer); err == nil && a.what == "enroll" {
+		if err := a.issuance.add(a.shown.Account, device.ID, a.req.Key, a.now); err != nil {
+			a.cfg.Logger.Warn("an enrolment is not in the log of devices", "device", device.ID, "key", a.req.Key, "err", err)
+		}
+	}
+	return reply, err
 }
 
 // limited refuses an asker that asks too often, and says how long to wait.

@@ -95,7 +95,7 @@ func (f devFlags) options(env Env, given func(string) bool) (server.DevOptions, 
 	opts := server.DevOptions{
 		Dir: env.absolute(f.dir), Show: show(f.dir), ReadyFile: env.absolute(f.ready),
 		InsecureHTTP: f.insecure, RuntimeDir: env.RuntimeDir,
-		Policy: env.absolute(f.policy), Reload: env.Reload, Devices: f.devices,
+		Policy: env.absolute(f.policy), Reload: env.Reload, Devices: deviceOptions(env, f.devices),
 		Out: env.Stdout, Logger: log, Now: env.Now,
 	}
 	if f.dir == "" {
@@ -137,6 +137,15 @@ func (f devFlags) options(env Env, given func(string) bool) (server.DevOptions, 
 func deviceFlags(fl *pflag.FlagSet, o *enroll.Options) {
 	fl.IntVar(&o.SourceRate, "device-rate", 50, "requests of devices a second from one address over HTTP, four times as many at once; more for those behind one proxy")
 	fl.IntVar(&o.Clones, "device-clones", 0, "of how many devices to remember what they renewed, about 150 bytes each, to notice a key that two have; 0 for none")
+	fl.StringVar(&o.Log, "device-log", "", "folder to list there, by account and day, which device enrolled with which key; nothing is kept without it")
+}
+
+// deviceOptions names files as the service needs them.
+func deviceOptions(env Env, o enroll.Options) enroll.Options {
+	if o.Log != "" {
+		o.Log = env.absolute(o.Log)
+	}
+	return o
 }
 
 // show is dir as a person types it in a shell.

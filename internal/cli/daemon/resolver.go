@@ -104,7 +104,8 @@ func (f resolverFlags) options(env Env) (server.ResolverOptions, error) {
 				WithHint("accountd resolver --operator FILE --system-creds FILE --servers URL --store bolt:PATH")
 		}
 	}
-	if err := f.devices.Check(); err != nil {
+	devices := deviceOptions(env, f.devices)
+	if err := devices.Check(); err != nil {
 		return server.ResolverOptions{}, err
 	}
 	log, err := env.logger(f.logLevel)
@@ -115,6 +116,6 @@ func (f resolverFlags) options(env Env) (server.ResolverOptions, error) {
 		Operator: env.absolute(f.operator), SystemAccount: env.absolute(f.systemAccount), SystemCreds: env.absolute(f.systemCreds),
 		SigningKey: env.absolute(f.signingKey), Identity: env.absolute(f.identity), Servers: f.servers, Store: env.storeSpec(f.store),
 		HTTP: f.http, HTTPCert: env.absolute(f.httpCert), HTTPKey: env.absolute(f.httpKey), InsecureHTTP: f.insecureHTTP, ReadyFile: env.absolute(f.readyFile),
-		Policy: env.absolute(f.policy), Reload: env.Reload, Devices: f.devices, Out: env.Stdout, Logger: log, Now: env.Now,
+		Policy: env.absolute(f.policy), Reload: env.Reload, Devices: devices, Out: env.Stdout, Logger: log, Now: env.Now,
 	}, nil
 }
