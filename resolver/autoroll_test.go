@@ -141,3 +141,32 @@ func TestRollsThatWait(t *testing.T) {
 	w.s.cfg.Signer = nil
 	check("without a signing key")
 }
+
+// sized remembers what a resolver.Meter is told of sizes.
+type sized struct {
+	noMeter
+	bytes map[string]int
+}
+
+func (m sized) Stored(account, _ string, bytes int) { m.bytes[account] = bytes }
+
+// TestSizesOfStoredAccounts: a process that starts, or beside which another one
+// changes accounts, measures them too.
+func TestSizesOfStoredAccounts(t *testing.T) {
+	t.Parallel()
+	w, ac := rolling(t, false)
+	cfg, m := w.s.cfg, sized{bytes: map[string]int{}}
+	cfg.Meter = m
+	other := must(New(cfg))
+	for range 2 {
+		if _, err := other.upkeep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := m.bytes[ac.Subject], len(w.record(ac.Subject).JWT); got != want {
+			t.Errorf("%d bytes of %d", got, want)
+		}
+		w.tick()
+		ac.Revocations["UX"] = w.clock.Unix()
+		w.mustPut(w.sign(w.sk, ac), w.record(ac.Subject).ID)
+	}
+}

@@ -178,7 +178,7 @@ func (s *Service) due(ctx context.Context) (due []dueAccount, next time.Time, er
 	a, now := &s.agenda, s.now().Unix()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := s.cfg.Store.View(ctx, a.follow); err != nil {
+	if err := s.cfg.Store.View(ctx, s.followAgenda); err != nil {
 		return nil, next, err
 	}
 	first := int64(0)
@@ -202,7 +202,7 @@ func (s *Service) Rolls(ctx context.Context) ([]api.Roll, error) {
 	a := &s.agenda
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := s.cfg.Store.View(ctx, a.follow); err != nil {
+	if err := s.cfg.Store.View(ctx, s.followAgenda); err != nil {
 		return nil, unavailable(err)
 	}
 	var out []api.Roll
@@ -212,9 +212,20 @@ func (s *Service) Rolls(ctx context.Context) ([]api.Roll, error) {
 	return out, nil
 }
 
-// follow takes the accounts that have changed since it was last called. The
-// first time it reads all.
-func (a *agenda) follow(r store.Reader) error {
+// followAgenda takes the accounts that have changed since it was last called, by
+// any process, and tells their sizes. The first time it reads all.
+func (s *Service) followAgenda(r store.Reader) error {
+	return s.agenda.follow(r, func(rec store.Record) {
+		size := len(rec.JWT)
+		if rec.Deleted {
+			size = 0
+		}
+		s.cfg.Meter.Stored(rec.Key, rec.Name, size)
+		s.agenda.take(rec)
+	})
+}
+
+func (a *agenda) follow(r store.Reader, take func(store.Record)) error {
 	head, err := r.Head()
 	if err != nil || head == a.seen {
 		return err
@@ -223,7 +234,7 @@ func (a *agenda) follow(r store.Reader) error {
 		a.next, a.roll, a.seen = map[string]dueAccount{}, map[string][]api.Roll{}, 0
 		a.full = map[string]api.Proposal{}
 		err := r.Scan(store.Account, "", func(rec store.Record) bool {
-			a.take(rec)
+			take(rec)
 			return true
 		})
 		if err == nil {
@@ -242,7 +253,7 @@ func (a *agenda) follow(r store.Reader) error {
 				if err != nil {
 					return err
 				}
-				a.take(rec)
+				take(rec)
 			}
 			a.seen = ch.Seq
 		}

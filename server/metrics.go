@@ -43,7 +43,7 @@ func newMetrics(nodes func() []resolver.Node, head func() (uint64, error)) *metr
 			Name: "accountd_decisions_total", Help: "Changes of claims that were decided, by door, outcome and refusing rule.",
 		}, []string{"via", "outcome", "rule"}),
 		budget: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "accountd_claim_budget_ratio", Help: "Share of the largest possible claim in use, of accounts from 0.5 on, as of their last change.",
+			Name: "accountd_claim_budget_ratio", Help: "Share of the largest possible claim in use, of accounts from 0.5 on.",
 		}, []string{"account", "name"}),
 		devices: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "accountd_device_requests_total", Help: "Requests of devices that were decided: enroll, renew or nonce, by outcome and refusing rule.",

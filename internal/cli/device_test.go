@@ -385,7 +385,7 @@ func TestExposedDevicesDoNotRenew(t *testing.T) {
 	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
 	p.run("device", "enroll", "--token", token, "--dir", "again", "--id", "bad").exits(4).complains("revoked")
 	p.ok("device", "renew", "--dir", "good").says("device good")
-	p.ok("unrevoke", "device", strings.TrimSpace(p.keyOf("bad")), "-a", "exposed").says("already so")
+	p.ok("unrevoke", "device", strings.TrimSpace(p.keyOf("bad")), "-a", "exposed").says("already so", "1 device named by id or key alone")
 	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked") // its id is denied still
 	p.put("bad.txt", "bad "+p.keyOf("bad")+"\n")
 	p.ok("unrevoke", "device", "--file", "bad.txt", "-a", "exposed")

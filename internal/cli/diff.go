@@ -19,7 +19,7 @@ import (
 func dryReceipt(w *work) *receipt {
 	return &receipt{
 		Kind: "account", Name: w.name, Key: w.key, Outcome: outcomeDry,
-		Changes: diffClaims(payload(w.cur), payload(w.next)),
+		Changes: diffClaims(payload(w.cur), payload(w.next)), Warnings: budgetWarnings(w.name, w.next),
 	}
 }
 

@@ -276,6 +276,7 @@ func (s *session) keepLocal(ctx context.Context, r *root, w *work, why string) (
 	}
 	return &receipt{
 		Kind: "account", Name: w.name, Key: w.key, ID: w.next.ID, Outcome: localOutcome(w.same), Note: why,
+		Warnings: budgetWarnings(w.name, w.next),
 	}, nil, nil
 }
 
@@ -287,7 +288,7 @@ func (s *session) committed(ctx context.Context, r *root, w *work, res api.Resul
 	}
 	rec := &receipt{
 		Kind: "account", Name: w.name, Key: w.key, ID: res.ID, Revision: res.Revision,
-		Outcome: res.Outcome, Findings: res.Findings, Sent: true,
+		Outcome: res.Outcome, Findings: res.Findings, Sent: true, Warnings: budgetWarnings(w.name, w.next),
 	}
 	now := nscstore.Publication{ID: w.next.ID, Revision: res.Revision}
 	if now == w.pub && w.same {

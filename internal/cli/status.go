@@ -10,6 +10,7 @@ import (
 
 	"github.com/accountd/accountd/accounts/fleet"
 	"github.com/accountd/accountd/api"
+	"github.com/accountd/accountd/claims"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/keys"
 )
@@ -304,6 +305,16 @@ func budgetText(ac api.AccountStatus) string {
 		return text + "; filling up: take out what is of no use with nsc compact"
 	}
 	return text
+}
+
+// budgetWarnings warn of a version that uses much of the largest claim.
+func budgetWarnings(name string, next *claims.Document) []string {
+	size := len(next.Token)
+	ac := api.AccountStatus{Version: api.Version{Name: name, Size: size}, Budget: float64(size) / api.MaxClaim}
+	if ac.Budget < budgetWarning {
+		return nil
+	}
+	return []string{"the claim of " + name + " uses " + budgetText(ac)}
 }
 
 func budgetLines(accounts []api.AccountStatus) []string {

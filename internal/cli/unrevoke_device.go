@@ -72,6 +72,7 @@ type deviceReturn struct {
 	Unseen   int    `json:"unseen,omitempty"`   // of which no credential is known here
 	Nameless int    `json:"nameless,omitempty"` // of which no key is known here
 	Admitted int    `json:"admitted,omitempty"` // ids and keys that were denied new credentials and are not any more
+	Half     int    `json:"half,omitempty"`     // named by id or key alone: denied still, if both were
 
 	all int64 // time of the revocation of all users
 }
@@ -100,8 +101,12 @@ func (a *app) unrevokeDevices(ctx context.Context, o unrevokeDeviceOptions) (*re
 	}
 	back, keys := returning(ac.claims, l.list, s.now)
 	back.Fleet = f.Name
-	if back.Admitted, _, err = s.deny(ctx, r, ac, f, denial{devices: l.list, lift: true}); err != nil {
+	told := false
+	if back.Admitted, told, err = s.deny(ctx, r, ac, f, denial{devices: l.list, lift: true}); err != nil {
 		return nil, err
+	}
+	if told || s.flags.dryRun && s.renews(r, ac, f) {
+		back.Half = len(slices.DeleteFunc(slices.Clone(l.list), func(d fleet.Suspect) bool { return d.ID != "" && d.Key != "" }))
 	}
 	if err := back.check(ac, l.list); err != nil && !(s.flags.dryRun && s.renews(r, ac, f)) {
 		return nil, err
@@ -220,6 +225,7 @@ func (b *deviceReturn) tell(rec *receipt, ac *account, o unrevokeDeviceOptions) 
 		{b.Unlisted, "not on the list"},
 		{b.Nameless, "of which no key is known here: what is listed or denied by key stays; name the file that nsc issue wrote: --from <file>"},
 		{b.Unseen, "of which no credential is known here: whether one is still good is not known either"},
+		{b.Half, "named by id or key alone: what was denied by both is denied by the other still; name both, as a line \"id key\" in --file"},
 	} {
 		if line.n > 0 {
 			rec.Lines = append(rec.Lines, count(line.n, "device")+" "+line.text)
