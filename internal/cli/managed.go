@@ -255,6 +255,10 @@ func (s *session) publishOwn(ctx context.Context, r *root, o pushOptions) ([]*re
 		return nil, fault.New(fault.Denied, "operator %s is managed: what its servers have is for those who hold its keys", r.Name()).
 			About("operator", r.Name()).ByRule("managed").WithHint("look at one account of yours with: nsc pull --dry-run -a <account>")
 	}
+	if online, why := s.online(r); !online {
+		return nil, fault.New(fault.Unavailable, "%s", why).About("operator", r.Name()).
+			WithHint("name its account server on the web with -u https://host/jwt/v1, or hand the account to the operator: nsc describe account <name> --raw")
+	}
 	list, err := s.selected(r, o)
 	if err != nil {
 		return nil, err

@@ -108,6 +108,7 @@ func TestImportedOperatorIsChecked(t *testing.T) {
 	p.run("add", "operator", "-u", srv.URL+"/older", "--force").exits(5).complains("older")
 	p.ok("add", "operator", "other", "-u", srv.URL+"/good").says("operator other")
 	p.ok("add", "account", "app").says("names no account server")
+	p.run("push", "-a", "app").exits(6).complains("names no account server", "-u https://")
 
 	q := alone(t)
 	q.vars = p.vars
