@@ -91,22 +91,24 @@ func (q *quick) serve(conn net.Conn) {
 	defer stop()
 	var in [quickBytes]byte
 	var out []byte
-	for wait := q.limits.header; ; wait = q.limits.idle {
-		_ = tcp.SetReadDeadline(time.Now().Add(wait)) // one without a deadline is closed with the listener
-		if q.ctx.Err() != nil {
-			break
-		}
+	_ = tcp.SetReadDeadline(time.Now().Add(q.limits.header)) // one without a deadline is closed with the listener
+	slack := q.limits.idle / 32                              // deadlines are not set anew for each request
+	for next := (time.Time{}); q.ctx.Err() == nil; {
 		n, err := tcp.Read(in[:])
 		if err != nil {
 			break
 		}
-		rest := in[:n]
-		if out, rest = q.answers(out[:0], rest); len(out) > 0 {
-			_ = tcp.SetWriteDeadline(time.Now().Add(q.limits.request))
+		now, rest := time.Now(), in[:n]
+		if out, rest = q.answers(out[:0], rest, now); len(out) > 0 {
+			if now.After(next) {
+				next = now.Add(slack)
+				_ = tcp.SetReadDeadline(next.Add(q.limits.idle))
+				_ = tcp.SetWriteDeadline(next.Add(q.limits.request))
+				q.note(conn, http.StateIdle) // from now on it may be closed to make room
+			}
 			if _, err := tcp.Write(out); err != nil {
 				break
 			}
-			q.note(conn, http.StateIdle)
 		}
 		if len(rest) > 0 {
 			if stop() {
@@ -133,7 +135,7 @@ func (q *quick) hand(conn net.Conn) {
 
 // answers appends the answers to the plain lookups that in begins with to out, and
 // returns the rest.
-func (q *quick) answers(out, in []byte) (answers, rest []byte) {
+func (q *quick) answers(out, in []byte, now time.Time) (answers, rest []byte) {
 	for len(in) > 0 && len(out) < quickAnswer {
 		key, n := plainLookup(in)
 		if n == 0 {
@@ -144,7 +146,7 @@ func (q *quick) answers(out, in []byte) (answers, rest []byte) {
 			break
 		}
 		out = append(append(out, head...), "Date: "...)
-		out = append(time.Now().UTC().AppendFormat(out, http.TimeFormat), "\r\n\r\n"...)
+		out = append(now.UTC().AppendFormat(out, http.TimeFormat), "\r\n\r\n"...)
 		out = append(out, body...)
 		in = in[n:]
 	}
