@@ -59,3 +59,41 @@ func (c Crossing) Beyond(r Reach) (up, down []string) {
 func (c Crossing) Short(r Reach) (up, down []string) {
 	return Crossing{Up: r.Publish, Down: r.Subscribe}.Beyond(Reach{Publish: c.Up, Subscribe: c.Down})
 }
+
+// StaleEdges names the roles of leaf nodes that carried nothing but what before
+// shared, and that carry more or less than what after does.
+func StaleEdges(before, after *jwt.AccountClaims) []string {
+	was, is := CrossingOf(before), CrossingOf(after)
+	var out []string
+	for key := range after.SigningKeys {
+		role := RoleOf(after, key)
+		if role == nil || len(role.Template.AllowedConnectionTypes) == 0 || slices.ContainsFunc(role.Template.AllowedConnectionTypes, func(t string) bool {
+			return t != jwt.ConnectionTypeLeafnode && t != jwt.ConnectionTypeLeafnodeWS
+		}) {
+			continue
+		}
+		r := Reach{Publish: literally(role.Template.Pub), Subscribe: literally(role.Template.Sub)}
+		if up, down := was.Beyond(r); len(up)+len(down) > 0 {
+			continue // it was never one
+		}
+		up, down := is.Short(r)
+		more, less := is.Beyond(r)
+		if len(up)+len(down)+len(more)+len(less) > 0 {
+			out = append(out, role.Role)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// literally is what a list lets a leaf node have, whose messages are judged one by
+// one.
+func literally(p jwt.Permission) []string {
+	switch {
+	case p.Deny.Contains(anyTail):
+		return nil
+	case len(p.Allow) == 0:
+		return []string{anyTail}
+	}
+	return p.Allow
+}

@@ -286,3 +286,22 @@ func TestContractIsInForce(t *testing.T) {
 		}
 	}
 }
+
+// TestContractsAndEdgeRoles: a role of leaf nodes that was written for what an account
+// shares is named when that changes, with the command that writes it anew.
+func TestContractsAndEdgeRoles(t *testing.T) {
+	t.Parallel()
+	p := sharing(t)
+	p.ok("add", "export", "-a", "shop", "-s", "sales.>")
+	p.ok("add", "role", "edge", "-a", "shop", "--template", "edge")
+	p.ok("add", "role", "wide", "-a", "shop", "--template", "leaf")
+	const anew = "nsc edit role edge -a shop --template edge"
+	p.ok("offer", "--from", "app", "--to", "shop", "--subject", "orders.*").silent(anew)
+	id := p.contract("offered").ID
+	p.ok("accept", id).complains(anew).silent("role wide")
+	p.ok("edit", "role", "edge", "-a", "shop", "--template", "edge")
+	p.ok("accept", id).silent(anew)
+	p.ok("offer", "--from", "shop", "--to", "app", "--subject", "price.get", "--service").complains(anew)
+	p.ok("edit", "role", "edge", "-a", "shop", "--template", "edge")
+	p.ok("contracts", "close", id, "-a", "shop").complains(anew)
+}

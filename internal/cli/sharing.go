@@ -27,6 +27,7 @@ func (s *session) share(ctx context.Context, r *root, ac *account, title string,
 		return nil, err
 	}
 	s.describe(&done, rec, title+" in "+ac.name)
+	rec.Warnings = append(rec.Warnings, edgeWarnings(ac.name, ac.claims, after)...)
 	same := reflect.DeepEqual(ac.claims.Exports, after.Exports) && reflect.DeepEqual(ac.claims.Imports, after.Imports)
 	if same || rec.Outcome != outcomeLocal && rec.Outcome != outcomeDry {
 		return rec, err
@@ -40,6 +41,17 @@ func (s *session) share(ctx context.Context, r *root, ac *account, title string,
 	}
 	rec.Findings = stored.findingsAdded(after, s.now)
 	return rec, err
+}
+
+// edgeWarnings names the roles of leaf nodes that were written for what an account
+// shared before.
+func edgeWarnings(name string, before, after *jwt.AccountClaims) []string {
+	var out []string
+	for _, role := range accounts.StaleEdges(before, after) {
+		out = append(out, "role "+role+" of leaf nodes carries what account "+name+" shared before: write it anew with nsc edit role "+
+			shellWords([]string{role, "-a", name})+" --template edge")
+	}
+	return out
 }
 
 // importersMatter reports whether a change of exports may do something to those

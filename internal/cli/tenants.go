@@ -80,6 +80,7 @@ func (s *session) moveImports(ctx context.Context, r *root, exporter, from, to s
 			err = firstErr(err, merr)
 			continue
 		}
+		rec.Warnings = append(rec.Warnings, edgeWarnings(name, all[key], &probe)...)
 		line := "account " + name + " imports it below " + to + " now"
 		if to == "" {
 			line = "account " + name + " imports it no more"

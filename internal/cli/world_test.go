@@ -289,6 +289,17 @@ func (r result) complains(texts ...string) result {
 	return r
 }
 
+// silent checks that neither output has any of the texts.
+func (r result) silent(texts ...string) result {
+	r.t.Helper()
+	for _, text := range texts {
+		if strings.Contains(r.out+r.err, text) {
+			r.t.Errorf("nsc %s says %q:\n%s%s", strings.Join(r.args, " "), text, r.out, r.err)
+		}
+	}
+	return r
+}
+
 // json decodes stdout.
 func (r result) json(into any) result {
 	r.t.Helper()
