@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"github.com/accountd/accountd/fault"
@@ -280,16 +281,32 @@ type NotifyRequest struct {
 	Account string `json:"account"`
 }
 
-// StreamsRequest asks for the JetStream streams of an account.
+// StreamsRequest asks for what an account has in JetStream.
 type StreamsRequest struct {
 	Account string `json:"account"` // public key
 }
 
-// StreamsReply answers StreamsRequest with their names.
+// StreamsReply answers StreamsRequest.
 type StreamsReply struct {
-	Schema  int      `json:"schema"`
-	Streams []string `json:"streams"`
-	Error   *Error   `json:"error,omitempty"`
+	Schema int `json:"schema"`
+	JetStreamUse
+	Error *Error `json:"error,omitempty"`
+}
+
+// JetStreamUse is what an account has in JetStream, on the servers that could be
+// asked.
+type JetStreamUse struct {
+	Streams []string `json:"streams"`          // names, sorted
+	Memory  uint64   `json:"memory,omitempty"` // bytes, of all replicas
+	Disk    uint64   `json:"disk,omitempty"`
+}
+
+// Merge adds what another server knows, who counts the bytes of all servers, too.
+func (u *JetStreamUse) Merge(o JetStreamUse) {
+	u.Streams = append(u.Streams, o.Streams...)
+	slices.Sort(u.Streams)
+	u.Streams = slices.Compact(u.Streams)
+	u.Memory, u.Disk = max(u.Memory, o.Memory), max(u.Disk, o.Disk)
 }
 
 // StatusRequest asks how things stand, of all accounts or of one.

@@ -307,17 +307,18 @@ func (s *Service) Seen(ctx context.Context, req api.SeenRequest) api.SeenReply {
 	return reply
 }
 
-// Streams names the JetStream streams of an account; none where nobody can tell.
+// Streams says what an account has in JetStream; nothing where nobody can tell.
 func (s *Service) Streams(ctx context.Context, req api.StreamsRequest) api.StreamsReply {
 	if reply, ok := elsewhere[api.StreamsReply](ctx, s, api.SubjectStreams, "", req); ok {
 		return reply
 	}
-	reply := api.StreamsReply{Schema: api.Schema, Streams: []string{}}
+	reply := api.StreamsReply{Schema: api.Schema, JetStreamUse: api.JetStreamUse{Streams: []string{}}}
 	if s.cfg.Streams == nil {
 		return reply
 	}
-	names, err := s.cfg.Streams(ctx, req.Account)
-	reply.Streams, reply.Error = append(reply.Streams, names...), api.ToError(err)
+	use, err := s.cfg.Streams(ctx, req.Account)
+	reply.Merge(use)
+	reply.Error = api.ToError(err)
 	return reply
 }
 

@@ -67,9 +67,9 @@ type Config struct {
 	// Unaware reports whether servers are served that do not end every contract by
 	// themselves; nil where there are none.
 	Unaware func() bool
-	// Streams names the JetStream streams of an account, whose deletion would
-	// lose them; nil where nobody can tell.
-	Streams func(ctx context.Context, account string) ([]string, error)
+	// Streams says what an account has in JetStream, which its deletion would
+	// lose; nil where nobody can tell.
+	Streams func(ctx context.Context, account string) (api.JetStreamUse, error)
 	// Forget expects a stock server no more; nil where there are none.
 	Forget func(ctx context.Context, server string) error
 	// Peer returns how to reach the process that watches the servers, nil while

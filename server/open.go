@@ -231,22 +231,20 @@ func (d *dev) expected() []resolver.Node {
 	return append(nodes, d.beside.nodes()...)
 }
 
-// streams names the JetStream streams of an account on the nodes that run.
-func (d *dev) streams(_ context.Context, account string) ([]string, error) {
-	var out []string
+// streams says what an account has in JetStream on the nodes that run.
+func (d *dev) streams(_ context.Context, account string) (use api.JetStreamUse, err error) {
 	for _, m := range d.members {
 		n, _ := m.current()
 		if n == nil {
 			continue
 		}
-		names, err := n.Streams(account)
+		of, err := n.JetStream(account)
 		if err != nil {
-			return nil, err
+			return use, err
 		}
-		out = append(out, names...)
+		use.Merge(of)
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	return use, nil
 }
 
 // requireOwnStore refuses the store of another operator.

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/enroll"
 	"github.com/accountd/accountd/fault"
 	"github.com/accountd/accountd/operator/nscstore"
@@ -164,11 +165,11 @@ func (a *alone) newService(ctx context.Context) (*resolver.Service, error) {
 		Peer:    a.peer,
 		Unaware: func() bool { return true },
 		Known:   stock.Known,
-		Streams: func(ctx context.Context, account string) ([]string, error) {
+		Streams: func(ctx context.Context, account string) (api.JetStreamUse, error) {
 			if f := a.fleet.Load(); f != nil {
-				return f.Streams(ctx, account)
+				return f.JetStream(ctx, account)
 			}
-			return nil, fault.New(fault.Unavailable, "this accountd does not publish to the servers")
+			return api.JetStreamUse{}, fault.New(fault.Unavailable, "this accountd does not publish to the servers")
 		},
 		Notify: func(ctx context.Context, account string) error { return notifyServers(ctx, a.fleet.Load(), account) },
 	}

@@ -227,7 +227,7 @@ func (s *session) behind(ctx context.Context, r *root, p accounts.Plan) ([]*acco
 			continue
 		}
 		out = append(out, ac)
-		shown[ac.name] = append(limitLines(changes), s.overLimit(ctx, r, ac, changes)...)
+		shown[ac.name] = slices.Concat(limitLines(changes), s.overLimit(ctx, r, ac, changes), s.overStorage(ctx, r, ac, changes))
 	}
 	return out, shown, nil
 }
@@ -260,6 +260,40 @@ func (s *session) overLimit(ctx context.Context, r *root, ac *account, changes [
 		return nil
 	}
 	return []string{fmt.Sprintf("%s are open, and servers close those of clients above %d", count(seen.Connections, "connection"), limit)}
+}
+
+// overStorage says what an account has in JetStream beyond what it may have, as far
+// as accountd knows. Limits of tiers are not held against what is in them.
+func (s *session) overStorage(ctx context.Context, r *root, ac *account, changes []accounts.LimitChange) []string {
+	names := []string{"disk_storage", "mem_storage", "streams"}
+	smaller := slices.DeleteFunc(slices.Clone(changes), func(c accounts.LimitChange) bool { return !c.Shrinks || !slices.Contains(names, c.Limit) })
+	if online, _ := s.online(r); len(smaller) == 0 || !online || r.tenant {
+		return nil
+	}
+	c, err := s.client(ctx, r)
+	if err != nil {
+		return nil
+	}
+	ctx, end := s.patience(ctx)
+	defer end()
+	reply, err := c.Streams(ctx, api.StreamsRequest{Account: ac.key})
+	if err != nil || reply.Error != nil {
+		return nil
+	}
+	var out []string
+	for _, change := range smaller {
+		limit, err := accounts.ParseNumber(fmt.Sprint(change.After))
+		used := map[string]int64{"disk_storage": int64(reply.Disk), "mem_storage": int64(reply.Memory), "streams": int64(len(reply.Streams))}[change.Limit]
+		if err != nil || used <= limit {
+			continue
+		}
+		if change.Limit == "streams" {
+			out = append(out, fmt.Sprintf("%s are there (%s): they stay, and no other is made", count(len(reply.Streams), "stream"), listText(reply.Streams)))
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s: %d bytes are stored: they stay, and streams take no more (%s)", change.Limit, used, listText(reply.Streams)))
+	}
+	return out
 }
 
 // confirmPlan shows what a change of a plan does, and asks.

@@ -1,13 +1,16 @@
 package cli_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/accountd/accountd/accounts"
+	"github.com/accountd/accountd/internal/natstest"
 )
 
 // TestPlans: a plan rules the limits of the accounts that are on it, says what
@@ -107,4 +110,51 @@ func TestPlanIsInForce(t *testing.T) {
 	q.copyFrom(p.dir)
 	q.ok("pull", "--all")
 	q.ok("list", "plans").says("small  2  ")
+}
+
+// TestPlanAndStoredData: a smaller plan says what is stored beyond it before it is
+// in force, and killed at any time it goes on with the same command.
+func TestPlanAndStoredData(t *testing.T) {
+	t.Parallel()
+	p := own(t).person(t)
+	p.ok("add", "plan", "store", "--js-disk-storage", "20M", "--js-streams", "3")
+	const tenants = 12
+	for i := range tenants {
+		p.ok("add", "account", fmt.Sprint("t", i), "--plan", "store")
+	}
+	js, err := jetstream.New(p.connect("t0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"A", "B"} {
+		natstest.Eventually(t, 20*time.Second, func() error {
+			_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}})
+			return err
+		})
+		if _, err := js.Publish(t.Context(), name, make([]byte, 300_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.unchanged(func() {
+		p.ok("edit", "plan", "store", "--js-disk-storage", "100k", "--js-streams", "1", "--dry-run").
+			says("bytes are stored: they stay, and streams take no more (2: A, B)", "2 streams are there (2: A, B)")
+		p.ok("edit", "plan", "store", "--js-disk-storage", "10M", "--js-streams", "2", "--dry-run").silent("they stay")
+	})
+	kills := 0
+	for i, after := range []int{15, 40, 80, 130, 200} {
+		size := fmt.Sprint(19-i, "M")
+		change := []string{"edit", "plan", "store", "--js-disk-storage", size, "--yes"}
+		if p.killed(change, time.Duration(after)*time.Millisecond) {
+			kills++
+		}
+		p.ok(change...)
+		for i := range tenants {
+			if _, ac := p.held(fmt.Sprint("t", i)); fmt.Sprint(ac.Limits.DiskStorage/1_000_000, "M") != size {
+				t.Errorf("killed after %d ms: accountd holds %d bytes for t%d, not %s", after, ac.Limits.DiskStorage, i, size)
+			}
+		}
+	}
+	if kills == 0 {
+		t.Error("every command had ended before it was killed")
+	}
 }

@@ -4,17 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/fault"
 )
 
 // jsz is what JSZ tells of the JetStream data of one account.
 type jsz struct {
 	Accounts []struct {
+		Memory  uint64 `json:"memory"`
+		Store   uint64 `json:"storage"`
 		ID      string `json:"id"`
 		Streams []struct {
 			Name string `json:"name"`
@@ -22,15 +23,15 @@ type jsz struct {
 	} `json:"account_details"`
 }
 
-// Streams names the JetStream streams of an account on the servers that are up;
+// JetStream returns what an account has in JetStream on the servers that are up;
 // what one that is away holds nobody can tell. It is fault.Unavailable when one
 // that is up does not answer.
-func (f *Fleet) Streams(ctx context.Context, account string) ([]string, error) {
+func (f *Fleet) JetStream(ctx context.Context, account string) (use api.JetStreamUse, err error) {
 	body, err := json.Marshal(map[string]any{"account": account, "streams": true})
 	if err != nil {
-		return nil, err
+		return use, err
 	}
-	up, names := f.upNow(), map[string]bool{}
+	up := f.upNow()
 	whole, err := f.ask.gather(ctx, fmt.Sprintf(subjectPing, "JSZ"), body, f.cfg.Answer, f.stirred, func(m *nats.Msg) bool {
 		if m != nil {
 			a, err := decode[jsz](m)
@@ -39,9 +40,11 @@ func (f *Fleet) Streams(ctx context.Context, account string) ([]string, error) {
 			}
 			delete(up, a.Server.ID)
 			for _, acc := range a.Data.Accounts {
+				of := api.JetStreamUse{Memory: acc.Memory, Disk: acc.Store}
 				for _, s := range acc.Streams {
-					names[s.Name] = true
+					of.Streams = append(of.Streams, s.Name)
 				}
+				use.Merge(of)
 			}
 		}
 		for id, s := range up {
@@ -54,13 +57,5 @@ func (f *Fleet) Streams(ctx context.Context, account string) ([]string, error) {
 	if err == nil && !whole {
 		err = fault.New(fault.Unavailable, "%d servers do not answer", len(up))
 	}
-	if err != nil {
-		return nil, err
-	}
-	out := make([]string, 0, len(names))
-	for name := range names {
-		out = append(out, name)
-	}
-	slices.SortFunc(out, strings.Compare)
-	return out, nil
+	return use, err
 }

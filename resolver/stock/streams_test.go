@@ -30,10 +30,10 @@ func TestStreams(t *testing.T) {
 		_, err := js.AddStream(&nats.StreamConfig{Name: "orders", Subjects: []string{"orders.>"}})
 		return err
 	})
-	if got, err := w.fleet.Streams(context.Background(), a.kp.PublicKey()); err != nil || !slices.Equal(got, []string{"orders"}) {
+	if got, err := w.fleet.JetStream(context.Background(), a.kp.PublicKey()); err != nil || !slices.Equal(got.Streams, []string{"orders"}) {
 		t.Errorf("%v %v", got, err)
 	}
-	if got, err := w.fleet.Streams(context.Background(), empty.kp.PublicKey()); err != nil || len(got) != 0 {
+	if got, err := w.fleet.JetStream(context.Background(), empty.kp.PublicKey()); err != nil || len(got.Streams) != 0 {
 		t.Errorf("%v %v", got, err)
 	}
 }

@@ -1,28 +1,28 @@
 package node
 
 import (
-	"slices"
-
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/accountd/accountd/api"
 )
 
-// Streams returns the names of the JetStream streams of an account that have a
-// replica on this node, sorted.
-func (n *Node) Streams(account string) ([]string, error) {
+// JetStream returns what an account has in JetStream as this node knows it: the
+// streams are those with a replica here.
+func (n *Node) JetStream(account string) (use api.JetStreamUse, err error) {
 	acc := n.kernel.loaded(n.srv, account)
 	if acc == nil || !acc.JetStreamEnabled() {
-		return nil, nil // servers load every account that has streams when they start
+		return use, nil // servers load every account that has streams when they start
 	}
 	info, err := n.srv.Jsz(&server.JSzOptions{Account: account, Streams: true})
 	if err != nil {
-		return nil, err
+		return use, err
 	}
-	var out []string
 	for _, a := range info.AccountDetails {
+		of := api.JetStreamUse{Memory: a.Memory, Disk: a.Store}
 		for _, s := range a.Streams {
-			out = append(out, s.Name)
+			of.Streams = append(of.Streams, s.Name)
 		}
+		use.Merge(of)
 	}
-	slices.Sort(out)
-	return out, nil
+	return use, nil
 }
