@@ -269,7 +269,7 @@ func TestContractsStartByThemselves(t *testing.T) {
 		act.NotBefore = start
 		importer.claims.Imports[i].Token = must(t)(act.Encode(exporter.kp))
 	}
-	importer.put()
+	inForce(t, n, importer.put()) // nobody has loaded it yet
 	from, to := connect(t, n, exporter.user("from", nil)), connect(t, n, importer.user("to", nil))
 	tr := newTrial(t, from, to)
 	if got := tr.flows(); got != none || time.Now().Unix() >= start {
