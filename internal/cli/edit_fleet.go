@@ -240,6 +240,9 @@ func (a *app) abortRoll(ctx context.Context, o editFleetOptions) (*receipt, erro
 	if err != nil {
 		return nil, err
 	}
+	if ac, err = s.current(ctx, r, ac); err != nil { // accountd may have begun it
+		return nil, err
+	}
 	f, err := fleet.Find(ac.claims, o.name)
 	if err != nil {
 		return nil, err
