@@ -385,6 +385,8 @@ func TestExposedDevicesDoNotRenew(t *testing.T) {
 	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
 	p.run("device", "enroll", "--token", token, "--dir", "again", "--id", "bad").exits(4).complains("revoked")
 	p.ok("device", "renew", "--dir", "good").says("device good")
+	p.ok("edit", "fleet", "-a", "exposed", "--abort-roll").says("admit what they signed until it has expired")
+	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked")
 	p.ok("unrevoke", "device", strings.TrimSpace(p.keyOf("bad")), "-a", "exposed").says("already so", "1 device named by id or key alone")
 	p.run("device", "renew", "--dir", "bad").exits(4).complains("revoked") // its id is denied still
 	p.put("bad.txt", "bad "+p.keyOf("bad")+"\n")

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -246,6 +247,13 @@ func (a *app) abortRoll(ctx context.Context, o editFleetOptions) (*receipt, erro
 	f, err := fleet.Find(ac.claims, o.name)
 	if err != nil {
 		return nil, err
+	}
+	// Who is denied stays so as long as keys that signed for them admit renewals.
+	old := slices.DeleteFunc(f.Keys(ac.claims), func(k fleet.Key) bool { return k.Station != "" || k.Retires == 0 })
+	if len(old) > 0 && s.renews(r, ac, f) {
+		if _, _, err := s.deny(ctx, r, ac, f, denial{until: f.Whole(s.now).To, spare: old}); err != nil {
+			return nil, err
+		}
 	}
 	var put []fleet.Key
 	rec, err := s.editAccount(ctx, r, ac, change{edit: func(c *jwt.AccountClaims) error {
