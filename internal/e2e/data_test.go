@@ -173,12 +173,9 @@ func (s *story) command() {
 	t := s.t
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	stream, err := s.admin.CreateStream(ctx, jetstream.StreamConfig{
+	stream := s.stream(s.admin, jetstream.StreamConfig{
 		Name: "commands", Subjects: []string{"qcon.commands.*"}, AllowMsgTTL: true,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	durable, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: "seat-2", FilterSubject: "qcon.commands.seat-2", AckPolicy: jetstream.AckExplicitPolicy,
 	})
@@ -231,35 +228,40 @@ func denied(t testing.TB, nc *nats.Conn, subject string) {
 // of all that the laptop measures.
 func (s *story) mirrors() {
 	t := s.t
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if _, err := s.admin.CreateStream(ctx, jetstream.StreamConfig{Name: "survey", Subjects: []string{"qcon.survey.*"}}); err != nil {
-		t.Fatal(err)
-	}
-	s.answerSurvey(ctx)
+	s.stream(s.admin, jetstream.StreamConfig{Name: "survey", Subjects: []string{"qcon.survey.*"}})
+	s.answerSurvey()
 	local, err := jetstream.NewWithDomain(s.local, "leaf")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"survey", "KV_config"} {
-		_, err := local.CreateStream(ctx, jetstream.StreamConfig{
+		s.stream(local, jetstream.StreamConfig{
 			Name: name, MirrorDirect: true, AllowDirect: true,
 			Mirror: &jetstream.StreamSource{Name: name, Domain: "cloud"},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
-	if _, err := s.admin.CreateStream(ctx, jetstream.StreamConfig{
+	s.stream(s.admin, jetstream.StreamConfig{
 		Name: "global_metrics", Sources: []*jetstream.StreamSource{{Name: "metrics", Domain: "leaf"}},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 	s.caughtUp()
 }
 
+// stream makes a stream. It tries again, since a server that is enabling JetStream
+// for an account loses what is made there at that moment.
+func (s *story) stream(js jetstream.JetStream, config jetstream.StreamConfig) (made jetstream.Stream) {
+	natstest.Eventually(s.t, patience, func() (err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience/3)
+		defer cancel()
+		made, err = js.CreateStream(ctx, config)
+		return err
+	})
+	return made
+}
+
 // answerSurvey stores ten answers in the cloud.
-func (s *story) answerSurvey(ctx context.Context) {
+func (s *story) answerSurvey() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	for range 10 {
 		s.answers++
 		if _, err := s.admin.Publish(ctx, fmt.Sprintf("qcon.survey.%d", s.answers), fmt.Append(nil, s.answers)); err != nil {

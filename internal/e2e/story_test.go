@@ -195,7 +195,7 @@ func (s *story) revoked() {
 	natstest.Eventually(t, patience, s.laptop.Unlinked)
 	s.refusedEverywhere(s.leafCreds)
 	s.store(10)
-	s.answerSurvey(context.Background())
+	s.answerSurvey()
 	if err := s.moved.answers(s.local); err != nil {
 		t.Errorf("on the laptop: %v", err)
 	}
