@@ -149,7 +149,7 @@ func TestDeletionNamesTheDataItWouldLose(t *testing.T) {
 		t.Fatalf("%+v", reply)
 	}
 	w.s.cfg.Streams = func(context.Context, string) (api.JetStreamUse, error) { return api.JetStreamUse{Streams: []string{"ORDERS", "KV_config"}}, nil }
-	if res := w.put(item); res.Error == nil || res.Error.Rule != "jetstream data" || !strings.Contains(res.Error.Message, "ORDERS, KV_config") {
+	if res := w.put(item); res.Error == nil || res.Error.Rule != "jetstream data" || !strings.Contains(res.Error.Message, "KV_config, ORDERS") {
 		t.Fatalf("%+v", res)
 	}
 	item.Force = true
