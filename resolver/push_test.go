@@ -131,7 +131,9 @@ func TestStockDeletion(t *testing.T) {
 	if _, err := remove(w.deletion(w.sk, -time.Second, key)); fault.RuleOf(err) != "older" {
 		t.Fatalf("a deletion older than the stored version: %v", err)
 	}
-	w.s.cfg.Streams = func(context.Context, string) (api.JetStreamUse, error) { return api.JetStreamUse{Streams: []string{"ORDERS"}}, nil }
+	w.s.cfg.Streams = func(context.Context, string) (api.JetStreamUse, error) {
+		return api.JetStreamUse{Streams: []string{"ORDERS"}}, nil
+	}
 	if _, err := remove(w.deletion(w.sk2, 0, key)); fault.RuleOf(err) != "jetstream data" {
 		t.Fatalf("an account with streams: %v", err)
 	}

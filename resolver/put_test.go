@@ -144,11 +144,15 @@ func TestDeletionNamesTheDataItWouldLose(t *testing.T) {
 	w := newWorld(t)
 	s := w.setup()
 	item := api.Item{Delete: s.current.Subject, Base: s.current.ID}
-	w.s.cfg.Streams = func(context.Context, string) (api.JetStreamUse, error) { return api.JetStreamUse{}, errors.New("no answer") }
+	w.s.cfg.Streams = func(context.Context, string) (api.JetStreamUse, error) {
+		return api.JetStreamUse{}, errors.New("no answer")
+	}
 	if reply := w.request(api.PutRequest{Items: []api.Item{item}}); reply.Error == nil || reply.Error.Code != fault.Unavailable {
 		t.Fatalf("%+v", reply)
 	}
-	w.s.cfg.Streams = func(context.Context, string) (api.JetStreamUse, error) { return api.JetStreamUse{Streams: []string{"ORDERS", "KV_config"}}, nil }
+	w.s.cfg.Streams = func(context.Context, string) (api.JetStreamUse, error) {
+		return api.JetStreamUse{Streams: []string{"ORDERS", "KV_config"}}, nil
+	}
 	if res := w.put(item); res.Error == nil || res.Error.Rule != "jetstream data" || !strings.Contains(res.Error.Message, "KV_config, ORDERS") {
 		t.Fatalf("%+v", res)
 	}

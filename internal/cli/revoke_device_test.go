@@ -81,6 +81,8 @@ func TestRevokeDevices(t *testing.T) {
 			t.Errorf("%s is not refused", l.ID)
 		}
 	}
+	p.in = a[13].Public + "\n"
+	p.ok("revoke", "device", "--file", "-", "-a", "iot", "--yes").says("1 device listed")
 	p.put("bad.txt", "ok\n*\n")
 	p.run("revoke", "device", "--file", "bad.txt", "-a", "iot", "--yes").exits(7).complains("bad.txt, line 2", "device-id")
 }

@@ -122,14 +122,18 @@ func issuedLine(line string) (bulk.Credential, error) {
 	return c, nil
 }
 
-// eachLine calls f with the lines of a file that say something.
+// eachLine calls f with the lines of a file, stdin for -, that say something.
 func (a *app) eachLine(name string, f func(line string) error) error {
-	file, err := os.Open(a.path(name))
-	if err != nil {
-		return fault.New(fault.NotFound, "open the list of devices: %w", err).About("file", name)
+	in := a.env.Stdin
+	if name != "-" {
+		file, err := os.Open(a.path(name))
+		if err != nil {
+			return fault.New(fault.NotFound, "open the list of devices: %w", err).About("file", name)
+		}
+		defer file.Close()
+		in = file
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
+	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, maxListLine), maxListLine)
 	n := 1
 	for ; lines.Scan(); n++ {
@@ -145,7 +149,7 @@ func (a *app) eachLine(name string, f func(line string) error) error {
 			return fault.New(fault.CodeOf(err), "%s, line %d: %w", name, n, err).ByRule(fault.RuleOf(errors.Unwrap(err)))
 		}
 	}
-	err = lines.Err()
+	err := lines.Err()
 	if errors.Is(err, bufio.ErrTooLong) {
 		return fault.New(fault.Invalid, "%s, line %d is longer than %d bytes", name, n, maxListLine).ByRule("device-id").About("file", name)
 	}
@@ -164,7 +168,7 @@ type deviceChoice struct {
 }
 
 func choiceFlags(f *pflag.FlagSet, o *deviceChoice) {
-	f.StringVar(&o.file, "file", "", "file with an id, a public key or both a line")
+	f.StringVar(&o.file, "file", "", "file with an id, a public key or both a line, - for stdin")
 	f.StringVar(&o.from, "from", "", "file that nsc issue wrote, to look devices up in")
 	f.StringVar(&o.tag, "tag", "", "the devices in --from that have this tag")
 }
