@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/accountd/accountd/api"
 	"github.com/accountd/accountd/internal/natstest"
 	"github.com/accountd/accountd/internal/pgtest"
 )
@@ -120,7 +122,7 @@ func (s *stockCloud) readyAt(r *replica) string {
 }
 
 // publishes waits until a replica says that it serves the servers, and all three
-// of them are up.
+// of them are up and pass on requests.
 func (s *stockCloud) publishes(r *replica) {
 	s.t.Helper()
 	url := s.readyAt(r)
@@ -152,6 +154,21 @@ func (s *stockCloud) publishes(r *replica) {
 		}
 		return nil
 	})
+	s.heard()
+}
+
+// heard waits until every server passes on what is sent to accountd, which takes a
+// moment after another replica has begun to serve.
+func (s *stockCloud) heard() {
+	s.t.Helper()
+	for _, url := range s.servers {
+		nc := s.dial(url, s.sys)
+		natstest.Eventually(s.t, patience, func() error {
+			_, err := nc.Request(api.SubjectPut, nil, time.Second)
+			return err
+		})
+		nc.Close()
+	}
 }
 
 // standsBy waits until a replica is ready and says that it does not publish, and
