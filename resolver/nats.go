@@ -57,6 +57,9 @@ func (s *Service) ServeNATS(nc *nats.Conn, name string, parts Part) (stop func()
 		if service != nil {
 			_ = service.Stop()
 		}
+		if nc.IsConnected() { // servers have counted these subscriptions off when the connection ends
+			_ = nc.FlushTimeout(time.Second)
+		}
 		cancel()
 		d.wg.Wait()
 	}
