@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 		t.Run(ahead.String(), func(t *testing.T) {
 			t.Parallel()
 			pair, group := must(keys.NewAccount()), must(keys.NewAccount())
-			s := &accountd{account: pair.PublicKey(), signer: pair, refuse: 5, life: 2}
+			s := &accountd{account: pair.PublicKey(), signer: pair, refuse: 5, life: 6}
 			srv := httptest.NewServer(s)
 			defer srv.Close()
 			ac := jwt.NewAccountClaims(pair.PublicKey())
@@ -80,6 +80,9 @@ func TestRun(t *testing.T) {
 			err := New(o).Run(t.Context(), func(st State) { last, states = st, states+1 })
 			if fault.RuleOf(err) != "revoked" || states != 4 || time.Now().Unix() < last.Expires {
 				t.Errorf("after %d states, %d s before the end: %v", states, last.Expires-time.Now().Unix(), err)
+			}
+			if n := s.asked.Load(); n < 6 {
+				t.Errorf("it asked %d times, and not again after the refusal", n)
 			}
 		})
 	}
